@@ -1,0 +1,41 @@
+# Everything here sets itself up: Python 3.10 or newer, git and make are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint lock clean
+
+help:  ## say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+.venv/ready: requirements/dev.txt requirements/uv.txt pyproject.toml
+	@echo "setting up .venv ..."
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.10 or newer is needed; make PYTHON=python3.x" if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: .venv/ready  ## the main job on a real pipeline, on this machine alone
+	@$(BIN)/python examples/demo.py
+
+test: .venv/ready lint  ## every test that needs neither a container nor the network
+	@$(BIN)/pytest -n auto
+
+lint: .venv/ready  ## types, style, and the docs that are written from the code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+lock: .venv/ready  ## write the locked requirements anew
+	@for name in cml dev; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	    pyproject.toml $$([ $$name = dev ] && echo --group dev) --output-file requirements/$$name.txt; done
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	  requirements/uv.in --output-file requirements/uv.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	  examples/quickstart/requirements.in --output-file examples/quickstart/requirements.txt
+
+clean:  ## remove what make made
+	@rm -rf .venv .demo

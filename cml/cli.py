@@ -1,0 +1,145 @@
+"""The commands; the only place that exits. Whatever goes wrong ends here as one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from cml import __version__
+from cml.errors import BadInput, Cancelled, CmlError
+from cml.variables import VARIABLES
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its errors as one line of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message} (see {self.prog} --help)")
+
+
+def main() -> NoReturn:
+    """Entry point of `cml`."""
+    _exit(sys.argv[1:])
+
+
+def dvc_cml_run() -> NoReturn:
+    """Entry point of the seed's `dvc_cml_run`, which is `cml run`."""
+    _exit(["run", *sys.argv[1:]])
+
+
+def _exit(arguments: Sequence[str]) -> NoReturn:
+    code = 1
+    try:
+        code = _dispatch(arguments)
+    except CmlError as error:
+        _show(error)
+        code = error.exit_code
+    except Cancelled as error:
+        _say(f"cancelled by {error.signal_name}; nothing half-done is visible, run again to go on")
+    except BrokenPipeError:
+        code = 0
+    except Exception as error:
+        _show(error)
+    sys.stderr.flush()
+    # Threads of a storage library that are still at it must not keep a cancelled run from ending.
+    os._exit(code)
+
+
+def _show(error: Exception) -> None:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, CmlError):
+        text = f"unexpected {type(error).__name__}: {text}. CML_DEBUG=1 shows where; please report it"
+    if "1" in (os.environ.get("CML_DEBUG"), os.environ.get("RUNNER_DEBUG")):
+        import traceback
+
+        traceback.print_exception(error)
+    _say(text)
+
+
+def _say(text: str) -> None:
+    from cml.masks import Masks
+
+    text = Masks.from_environment(os.environ).mask(text)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from actions_toolkit import core
+
+        core.error(text)
+    else:
+        sys.stderr.write(f"error: {text}\n")
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    options = vars(_parser().parse_args(list(arguments)))
+    command: Callable[[dict[str, str]], int] = options.pop("command")
+    return command({name: value for name, value in options.items() if value is not None})
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="cml", description="Continuous machine learning for DVC projects, in the CI you have.")
+    parser.add_argument("--version", action="version", version=f"cml {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    _add(commands, "run", _run, "pull, reproduce, save and report: the main job")
+    _add(commands, "report", _report, "report on what is here: no pull, reproduce, push or publishing")
+    compare = _add(commands, "compare", _compare, "report on any two revisions")
+    compare.add_argument("old", metavar="A", help="the baseline")
+    compare.add_argument("new", metavar="B", help="what is compared with it")
+    doctor = _add(commands, "doctor", _doctor, "say what this place has, what is missing and what to do")
+    doctor.add_argument("--json", action="store_const", const="true", help="print the findings as JSON")
+    doctor.add_argument("--write", action="store_const", const="true", help="try one small write on each DVC remote")
+    return parser
+
+
+def _add(
+    commands: argparse._SubParsersAction[Parser], name: str, command: Callable[[dict[str, str]], int], text: str
+) -> Parser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(command=command)
+    for variable in VARIABLES:
+        if variable.is_option:
+            parser.add_argument(
+                f"--{variable.name.replace('_', '-')}",
+                dest=variable.name,
+                metavar="VALUE",
+                help=variable.help.replace("%", "%%"),
+                **({"nargs": "?", "const": "true"} if variable.kind == "boolean" else {}),
+            )
+    return parser
+
+
+def _run(options: dict[str, str]) -> int:
+    from cml.session import session
+
+    with session(options) as here:
+        from cml.run import run
+
+        return run(here)
+
+
+def _report(options: dict[str, str]) -> int:
+    from cml.session import session
+
+    with session(options) as here:
+        from cml.run import report
+
+        return report(here)
+
+
+def _compare(options: dict[str, str]) -> int:
+    old, new = options.pop("old"), options.pop("new")
+    from cml.session import session
+
+    with session(options) as here:
+        from cml.run import compare
+
+        return compare(here, old, new)
+
+
+def _doctor(options: dict[str, str]) -> int:
+    as_json, with_write = "json" in options, "write" in options
+    from cml.doctor import doctor
+
+    return doctor(options, as_json=as_json, with_write=with_write)

@@ -1,0 +1,105 @@
+"""`cml doctor`: what this place has, what is missing, and what to do. Each check stands for itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from cml import __version__
+from cml.errors import CmlError
+from cml.session import Session, session
+
+MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One finding: what was looked at, how it is, what was found, and what to do about it ("" for nothing)."""
+
+    name: str
+    status: Literal["ok", "note", "problem"]
+    found: str
+    advice: str = ""
+
+
+def doctor(options: Mapping[str, str], *, as_json: bool, with_write: bool) -> int:
+    """Prints every check; returns 1 when one of them is a problem, else 0."""
+    checks = [Check(name="cml", status="ok", found=f"{__version__} on Python {sys.version.split()[0]}")]
+    try:
+        with session(options) as here:
+            checks += _checks(here, with_write=with_write)
+            text = json.dumps([asdict(check) for check in checks], indent=2) + "\n" if as_json else _table(checks)
+            here.stdout.write(here.log.masks.mask(text))
+            here.stdout.flush()
+    except CmlError as error:
+        problem = Check(name="start", status="problem", found=str(error))
+        sys.stdout.write(json.dumps([asdict(problem)], indent=2) + "\n" if as_json else _table([*checks, problem]))
+        sys.stdout.flush()
+        return 1
+    return int(any(check.status == "problem" for check in checks))
+
+
+def _checks(here: Session, *, with_write: bool) -> Iterator[Check]:
+    context, repository = here.forge.context, here.repository
+    yield Check(name="place", status="ok", found=f"{context.place}, event {context.event}")
+    origin, branch = repository.origin_url(), context.push_branch or repository.branch()
+    if origin is None:
+        yield Check(name="git", status="note", found="no remote origin", advice="git remote add origin URL, to push")
+    elif branch is None:
+        yield Check(name="git", status="note", found="HEAD is on no branch", advice="git switch BRANCH, to push")
+    elif head := repository.head():
+        outcome = repository.can_push(head, branch)
+        if outcome.is_done or outcome.is_stale:
+            yield Check(name="git", status="ok", found=f"origin takes pushes to {branch}")
+        else:
+            yield Check(name="git", status="problem", found=outcome.reason, advice=f"let this user write to {branch}")
+    else:
+        yield Check(name="git", status="problem", found="no commit yet", advice="git commit")
+    if context.identity is None and not repository.has_identity():
+        yield Check(name="author", status="problem", found="git knows none", advice="git config user.name, user.email")
+    try:
+        yield from _project(here, with_write=with_write)
+    except CmlError as error:
+        yield Check(name="project", status="problem", found=str(error))
+
+
+def _project(here: Session, *, with_write: bool) -> Iterator[Check]:
+    from cml import storage
+    from cml.pipeline.remotes import probe
+
+    pipeline = here.open_pipeline()
+    stages = len(pipeline.section().stages)
+    yield Check(name="project", status="ok", found=f"{stages} stages, {len(pipeline.remotes())} DVC remotes")
+    if homeless := pipeline.homeless_outputs():
+        yield Check(
+            name="remote",
+            status="problem",
+            found=f"no default DVC remote, and nowhere to go for {', '.join(homeless[:5])}",
+            advice="dvc remote add -d NAME URL",
+        )
+    for name, options in pipeline.remotes().items():
+        finding = storage.find(str(options.get("url", "")), os.environ, options)
+        problem = probe(pipeline, name, with_write=with_write)
+        found = f"{finding.kind or 'unknown'}: " + (problem or f"can be {'read and written' if with_write else 'read'}")
+        if finding.found:
+            found += f"; uses {', '.join(finding.found)}"
+        yield Check(
+            name=f"remote {name}",
+            status="problem" if problem else "ok",
+            found=found,
+            advice=finding.advice if problem else "",
+        )
+
+
+def _table(checks: list[Check]) -> str:
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{MARKS[check.status]:<8} {check.name:<{width}}  {check.found}")
+        if check.advice:
+            lines.append(f"{'':<8} {'':<{width}}  -> {check.advice}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,131 @@
+"""What a person reads while a run works: one line a step with its decision and its time, and children's output, live.
+
+Everything goes to stderr and through the masks. Warnings are kept for the report.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cml.masks import Masks
+
+TAIL_LINES = 40
+PARTIAL_LINE_SECONDS = 0.2
+
+
+class Log:
+    """The story of one run. `annotate` shows a ("warning" | "error", text) where the place has a way of its own."""
+
+    def __init__(self, masks: Masks, *, annotate: Callable[[str, str], bool] | None = None) -> None:
+        self.masks = masks
+        self.warnings: list[str] = []
+        self._annotate = annotate
+        self._since = time.monotonic()
+
+    def line(self, text: str) -> None:
+        """Writes one line (or several, as they are)."""
+        sys.stderr.write(self.masks.mask(text) + "\n")
+        sys.stderr.flush()
+
+    def note(self, text: str) -> None:
+        """Writes a line that belongs to the step under way."""
+        self.line(f"{'':<10} {text}")
+
+    def step(self, name: str, decision: str) -> None:
+        """Writes what a step decided, with the seconds since the line before it."""
+        now = time.monotonic()
+        seconds, self._since = now - self._since, now
+        self.line(f"{name:<10} {decision} ({seconds:.1f} s)")
+
+    def warn(self, text: str) -> None:
+        """Keeps a warning for the report and shows it, once."""
+        text = self.masks.mask(text)
+        if text in self.warnings:
+            return
+        self.warnings.append(text)
+        if not (self._annotate and self._annotate("warning", text)):
+            self.line(f"warning: {text}")
+
+    def error(self, text: str) -> None:
+        text = self.masks.mask(text)
+        if not (self._annotate and self._annotate("error", text)):
+            self.line(f"error: {text}")
+
+    @contextmanager
+    def children(self) -> Iterator[Tail]:
+        """While inside, what this process and its children write to stdout and stderr is shown live and masked; the
+        last lines are kept in the Tail, masked too, for the report of a failure.
+        """
+        sys.stdout.flush()
+        sys.stderr.flush()
+        shown = os.dup(2)
+        saved = os.dup(1), os.dup(2)
+        reader, writer = os.pipe()
+        tail = Tail()
+        pump = threading.Thread(target=_pump, args=(reader, shown, tail, self.masks), daemon=True)
+        os.dup2(writer, 1)
+        os.dup2(writer, 2)
+        os.close(writer)
+        pump.start()
+        try:
+            yield tail
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, copy in enumerate(saved, start=1):
+                os.dup2(copy, number)
+                os.close(copy)
+            # A process that a stage left behind holds the pipe open: what it still says is not waited for.
+            pump.join(timeout=1.0)
+
+
+class Tail:
+    """The last lines that children wrote, without our own."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=TAIL_LINES)
+
+    def add(self, line: str) -> None:
+        self._lines.append(line)
+
+    def clear(self) -> None:
+        self._lines.clear()
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._lines)
+
+
+def _pump(reader: int, shown: int, tail: Tail, masks: Masks) -> None:
+    rest = b""
+    while True:
+        ready, _, _ = select.select([reader], [], [], PARTIAL_LINE_SECONDS if rest else None)
+        data = os.read(reader, 65536) if ready else b""
+        if ready and not data:
+            break
+        rest += data
+        # A progress bar redraws itself with \r and a prompt ends without \n: shown after a moment all the same.
+        end = max(rest.rfind(b"\n"), rest.rfind(b"\r")) + 1 if ready else len(rest)
+        if end:
+            rest = _show(rest[:end], rest[end:], shown, tail, masks)
+    if rest:
+        _show(rest, b"", shown, tail, masks)
+    os.close(reader)
+    os.close(shown)
+
+
+def _show(data: bytes, rest: bytes, shown: int, tail: Tail, masks: Masks) -> bytes:
+    text = masks.mask(data.decode("utf-8", "replace"))
+    for line in text.splitlines():
+        tail.add(line)
+    view = memoryview(text.encode())
+    while view:
+        view = view[os.write(shown, view) :]
+    return rest

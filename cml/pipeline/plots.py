@@ -1,0 +1,3 @@
+"""stub"""
+def read_plots(pipeline, sides, targets):
+    return []

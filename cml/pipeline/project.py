@@ -1,0 +1,315 @@
+"""The DVC project of the working directory: what it needs before the work, the pull, and the reproduction."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from cml.errors import BadInput, WorkFailed
+from cml.log import Log
+from cml.pipeline.messages import collected, forward_warnings, one_line, started_commands
+from cml.report.model import PipelineSection, StageRun
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+SUPPORTED = "3.67"
+Configure = Callable[[Mapping[str, Mapping[str, object]]], Mapping[str, Any]]
+
+
+class StageFailed(Exception):
+    """A stage of the pipeline ended with an error: its name, and DVC's own words."""
+
+    def __init__(self, stage: str, reason: str) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage = stage
+        self.reason = reason
+
+
+class Pipeline:
+    """An open DVC project. `runs` says how each stage fared in the last reproduction, also after a failure."""
+
+    def __init__(self, repo: Repo, log: Log, top: Path) -> None:
+        self.repo = repo
+        self.runs: list[StageRun] = []
+        self._log = log
+        self._top = top
+        self._prefix = os.path.relpath(os.path.realpath(repo.root_dir), top)
+
+    @classmethod
+    def open(cls, directory: Path, *, top: Path, log: Log, configure: Configure | None = None) -> Pipeline:
+        """Opens the project. `configure` returns what its remotes (name -> options) are to be merged with. Raises
+        BadInput where there is no project, or where DVC cannot read it.
+        """
+        import dvc
+        from dvc.exceptions import DvcException, NotDvcRepoError
+
+        if not dvc.__version__.startswith(f"{SUPPORTED}."):
+            raise BadInput(f"DVC {dvc.__version__} is installed, CML needs {SUPPORTED}: pip install 'dvc~={SUPPORTED}.0'")
+        if (directory / "Dvcfile").exists():
+            raise BadInput("Dvcfile is of DVC 0.x, which DVC 3 cannot read: move its stage to dvc.yaml (dvc stage add)")
+        from dvc.config import Config
+        from dvc.repo import Repo
+
+        forward_warnings(log)
+        try:
+            root = Path(Repo.find_root(str(directory)))
+            _drop_stale_lock(root / ".dvc" / "tmp" / "rwlock")
+            remotes = Config(str(root / ".dvc"))["remote"]
+            # Handed in, not merged later: DVC reads its configuration anew after every locked call.
+            repo = Repo(str(directory), config=dict(configure(remotes)) if configure else None)
+            repo.scm_context.quiet = True
+            repo.scm_context.autostage = False
+            repo.index.check_graph()
+        except NotDvcRepoError:
+            raise BadInput(
+                f"{directory} is not a DVC project (no .dvc folder): set working_directory, or start with `dvc init`"
+            ) from None
+        except DvcException as error:
+            raise BadInput(_unreadable(error)) from None
+        return cls(repo, log, top)
+
+    def from_top(self, path: str) -> str:
+        """Returns an absolute path inside the project as git names it: relative to the top, with slashes."""
+        return os.path.normpath(os.path.join(self._prefix, os.path.relpath(path, self.repo.root_dir)))
+
+    def reload(self) -> None:
+        """Forgets what was read of the project, after others may have changed it."""
+        self.repo._reset()
+
+    # Before the work
+
+    def check_targets(self, targets: Iterable[str], *, variable: str) -> tuple[str, ...]:
+        """Returns the targets as DVC 3 knows them. Raises BadInput for one that names nothing."""
+        checked = []
+        for target in targets:
+            name = target
+            stage = target.removesuffix(".dvc")
+            if target != stage and not Path(target).exists() and self._problem(stage, variable) is None:
+                name = stage
+                self._log.warn(f"{variable}: {target} is no file; taken for the stage {stage}")
+            if problem := self._problem(name, variable):
+                raise BadInput(f"{variable} names {target!r}, which is no stage or file of the project: {problem}")
+            checked.append(name)
+        return tuple(checked)
+
+    def _problem(self, target: str, variable: str) -> str | None:
+        from dvc.exceptions import DvcException
+
+        try:
+            if variable == "dvc_pull":
+                self.repo.index.collect_targets([target])
+            else:
+                self.repo.stage.collect(target)
+        except (DvcException, OSError) as error:
+            return one_line(error)
+        return None
+
+    def homeless_outputs(self) -> list[str]:
+        """Returns the cached outputs that no DVC remote takes: no `remote:` of their own where no default is set."""
+        if self.repo.config["core"].get("remote"):
+            return []
+        return sorted(str(out) for out in self.repo.index.outs if is_saved(out) and not out.remote)
+
+    def has_cached_outputs(self) -> bool:
+        return any(out.use_cache for out in self.repo.index.outs)
+
+    def remotes(self) -> dict[str, dict[str, object]]:
+        """Returns the project's DVC remotes: name -> options, `url` among them."""
+        return {name: dict(options) for name, options in self.repo.config["remote"].items()}
+
+    def sources(self) -> set[str]:
+        """Returns the files and folders, as git names them, that stages depend on and git holds."""
+        from dvc.dependency.param import ParamsDependency
+
+        outs = {out.fs_path for out in self.repo.index.outs}
+        found = set()
+        for stage in self.repo.index.stages:
+            if stage.cmd:
+                found.add(stage.path)
+            for dep in stage.deps:
+                is_file = isinstance(dep, ParamsDependency) or dep.protocol == "local"
+                if is_file and dep.is_in_repo and dep.fs_path not in outs:
+                    found.add(dep.fs_path)
+        return {self.from_top(path) for path in found}
+
+    # Pull
+
+    def pull(self, targets: tuple[str, ...], *, may_overwrite: bool) -> str:
+        """Pulls targets (all when empty) and the run cache; returns in a few words what happened.
+
+        An output of a stage that the remote lacks is a warning. A `.dvc` source that is nowhere, or a remote that
+        refuses, is WorkFailed. Data that no cache holds stays, unless `may_overwrite`.
+        """
+        from dvc.exceptions import CheckoutError, DownloadError
+
+        names = list(targets) or None
+        fetched = 0
+        with collected("dvc", logging.WARNING) as said:
+            try:
+                fetched = int(self.repo.fetch(names, run_cache=True))
+            except DownloadError:
+                pass  # what is missing shows after the checkout, by name
+            except Exception as error:
+                raise WorkFailed(f"the DVC remote cannot be read: {one_line(error)}", step="pull") from error
+            kept = set() if may_overwrite else self._unsaved(names)
+            wanted = [out for out in self._outs(names) if out.hash_info and str(out) not in kept]
+            if wanted:
+                with contextlib.suppress(CheckoutError):
+                    self.repo.checkout([out.fs_path for out in wanted], force=True, allow_missing=True)
+        for path in sorted(kept):
+            self._log.note(f"kept your change of {path}, which no cache holds yet")
+        missing = [out for out in self._outs(names) if out.use_cache and out.hash_info and not out.exists]
+        if sources := sorted(str(out) for out in missing if not out.stage.cmd):
+            raise WorkFailed(
+                f"{', '.join(sources[:5])} {'is' if len(sources) == 1 else 'are'} neither here nor on the DVC remote"
+                f"{f' ({said[-1]})' if said else ''}: run `dvc push` where the data is, or check the credentials",
+                step="pull",
+            )
+        for out in missing:
+            self._log.warn(f"{out} of {out.stage.addressing} is not on the DVC remote: the stage runs again")
+        return f"{fetched} files fetched" if fetched else "everything is here already"
+
+    def _outs(self, targets: list[str] | None) -> list[Output]:
+        return list(self.repo.index.targets_view(targets).outs)
+
+    def _unsaved(self, targets: list[str] | None) -> set[str]:
+        """Returns the outputs whose content in the work tree no cache holds."""
+        unsaved = set()
+        for out in self._outs(targets):
+            if out.use_cache and out.exists and out.changed_checksum():
+                if not out.cache.exists(str(out.get_hash().value)):
+                    unsaved.add(str(out))
+        return unsaved
+
+    # Reproduce
+
+    def is_up_to_date(self, targets: tuple[str, ...]) -> bool:
+        """Whether no stage would run, decided from dvc.lock without any data (for `dvc_pull: auto`)."""
+        graph = self.repo.index.graph
+        stages = [stage for target in targets for stage in self.repo.stage.collect(target)] if targets else list(graph)
+        with self.repo.lock:
+            return not any(
+                stage.changed(allow_missing=True, upstream=list(graph.successors(stage))) for stage in stages
+            )
+
+    def reproduce(self, targets: tuple[str, ...], *, pull_missing: bool = False) -> None:
+        """Reproduces targets (the whole project when empty). `pull_missing` fetches only what stages that must run
+        need. Raises StageFailed.
+        """
+        from dvc.exceptions import DvcException
+
+        self.runs.clear()
+        options = {"pull": True, "allow_missing": True} if pull_missing else {}
+        try:
+            self.repo.reproduce(
+                targets=list(targets) or None, all_pipelines=not targets, repro_fn=self._run_stage, **options
+            )
+        except DvcException as error:
+            failed = next((run.name for run in self.runs if run.status == "failed"), "the pipeline")
+            raise StageFailed(failed, one_line(error.__cause__ or error)) from error
+
+    def _run_stage(self, stage: Stage, **options: Any) -> Stage | None:
+        from dvc.repo.reproduce import _reproduce_stage
+
+        if not stage.cmd:
+            return _reproduce_stage(stage, **options)
+        started = time.monotonic()
+        with started_commands(self._log) as commands:
+            try:
+                result = _reproduce_stage(stage, **options)
+            except BaseException:
+                self._record(stage, "failed", started)
+                raise
+        if result is None:
+            self._record(stage, "frozen" if stage.frozen else "up to date", None)
+        else:
+            self._record(stage, "ran" if commands else "restored", started)
+        return result
+
+    def _record(
+        self, stage: Stage, status: Literal["ran", "restored", "up to date", "frozen", "failed"], started: float | None
+    ) -> None:
+        seconds = None if started is None else time.monotonic() - started
+        self.runs.append(StageRun(name=stage.addressing, status=status, seconds=seconds))
+        words = {"restored": "restored from the run cache", "up to date": "is up to date", "frozen": "is frozen"}
+        self._log.note(
+            f"{stage.addressing} {words.get(status, status)}{'' if seconds is None else f' in {seconds:.1f} s'}"
+        )
+
+    def section(self) -> PipelineSection:
+        """Returns the report's pipeline section: the stages of this run, those that did not run, and the graph."""
+        index = self.repo.index
+        names = [stage.addressing for stage in index.stages if stage.cmd]
+        seen = {run.name for run in self.runs}
+        rest = [StageRun(name=name, status="not run") for name in names if name not in seen]
+        edges = sorted((need.addressing, stage.addressing) for stage, need in index.graph.edges if need.cmd)
+        return PipelineSection(stages=(*self.runs, *rest), edges=tuple(edges))
+
+    # Results
+
+    def own_files(self, changed: Iterable[str], at_head: Callable[[str], bytes | None]) -> list[str]:
+        """Returns those of the changed paths (as git names them) that DVC writes: dvc.lock, .dvc, outputs that git
+        holds, and a .gitignore where only outputs were added. `at_head` reads a file at HEAD.
+        """
+        own: set[str] = set()
+        ignored: dict[str, set[str]] = {}
+        for stage in self.repo.index.stages:
+            own.add(self.from_top(stage.path if not stage.cmd else os.path.splitext(stage.path)[0] + ".lock"))
+            for out in (out for out in stage.outs if out.is_in_repo):
+                if out.use_cache:
+                    folder, name = os.path.split(self.from_top(out.fs_path))
+                    ignored.setdefault(os.path.join(folder, ".gitignore"), set()).add(f"/{name}")
+                else:
+                    own.add(self.from_top(out.fs_path))
+        return sorted(
+            path
+            for path in changed
+            if path in own
+            or own & {str(parent) for parent in Path(path).parents}
+            or (path in ignored and self._only_adds(path, at_head(path), ignored[path]))
+        )
+
+    def _only_adds(self, path: str, old: bytes | None, allowed: set[str]) -> bool:
+        file = self._top / path
+        now = set(file.read_text(errors="replace").splitlines()) if file.exists() else set()
+        before = set((old or b"").decode(errors="replace").splitlines())
+        return before <= now and now - before <= allowed
+
+
+def is_saved(out: Output) -> bool:
+    """Whether an output's objects belong on a DVC remote: not those of git, of `push: false`, of imports."""
+    return bool(out.use_cache and out.can_push and not out.stage.is_import and not out.stage.is_repo_import)
+
+
+def _unreadable(error: Exception) -> str:
+    text = one_line(error)
+    if ".dvc" in text and "cmd" in text:
+        return f"a stage file of DVC 0.x, which DVC 3 cannot read: move its stage to dvc.yaml (dvc stage add). {text}"
+    return f"DVC cannot read the project: {text}"
+
+
+def _drop_stale_lock(path: Path) -> None:
+    """Removes what a `kill -9` left: an rwlock that is no JSON (dvc #7615), or one whose processes are all gone. In a
+    container every run has the same pid, so our own is one of the gone.
+    """
+    import psutil
+
+    try:
+        held = json.loads(path.read_text() or "?")
+        holders = [*held.get("write", {}).values(), *(reader for each in held.get("read", {}).values() for reader in each)]
+        pids = {int(holder["pid"]) for holder in holders}
+    except FileNotFoundError:
+        return
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pids = set()
+    if not any(pid != os.getpid() and psutil.pid_exists(pid) for pid in pids):
+        path.unlink(missing_ok=True)

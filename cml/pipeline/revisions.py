@@ -1,0 +1,175 @@
+"""What commits hold: metrics, params and tracked data of a revision, read with one index each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cml.pipeline.messages import one_line
+from cml.pipeline.project import Pipeline
+from cml.report.model import DataChanges, DataEntry, Value
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+BIGGEST = 5
+Values = dict[str, dict[str, Value]]
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One revision: file -> dotted name -> value, why a file was unreadable, and DVC's index of tracked data."""
+
+    metrics: Values = field(default_factory=dict)
+    params: Values = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    data: Any = None
+    data_keys: frozenset[Key] = frozenset()
+
+
+@contextlib.contextmanager
+def at_revision(repo: Repo, revision: str | None) -> Iterator[None]:
+    """Inside, DVC reads a commit instead of the work tree; None leaves it there."""
+    from dvc.repo.brancher import switch
+
+    if revision is None:
+        yield
+        return
+    with switch(repo, revision):
+        yield
+
+
+def snapshot(
+    pipeline: Pipeline,
+    revision: str | None,
+    *,
+    metrics: tuple[str, ...] | None,
+    params: tuple[str, ...] | None = None,
+    with_data: bool = False,
+    hash_workspace: bool = False,
+) -> Snapshot:
+    """Reads one revision (None is the work tree). Targets that are None leave that part out, empty ones mean all.
+
+    Tracked data is what the lock files name; `hash_workspace` looks at the files themselves instead.
+    """
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo.index import build_data_index
+    from dvc.repo.metrics.show import _gather_metrics
+    from dvc.repo.params.show import _gather_params
+
+    repo = pipeline.repo
+    root = repo.root_dir
+
+    def in_project(paths: tuple[str, ...]) -> list[str]:
+        return [os.path.relpath(os.path.abspath(path), root) for path in paths]
+
+    try:
+        with at_revision(repo, revision):
+            measured = {} if metrics is None else _gather_metrics(repo, targets=in_project(metrics))
+            chosen = {} if params is None else _gather_params(repo, targets=in_project(params) or None)
+            view = repo.index.targets_view(None) if with_data else None
+            data = None
+            if view:
+                data = (
+                    build_data_index(view, root, repo.fs, compute_hash=True)
+                    if hash_workspace
+                    else view.data["repo"]
+                )
+            return Snapshot(
+                metrics={path: flat(result["data"], path) for path, result in measured.items() if "data" in result},
+                params={path: flat(result["data"], path) for path, result in chosen.items() if "data" in result},
+                unreadable={
+                    path: one_line(result["error"])
+                    for path, result in {**chosen, **measured}.items()
+                    if not isinstance(result.get("error"), (type(None), FileNotFoundError))
+                },
+                data=data,
+                data_keys=frozenset(view.data_keys.get("repo", ())) if view else frozenset(),
+            )
+    except NotDvcRepoError:
+        return Snapshot()
+
+
+def flat(data: Any, path: str) -> dict[str, Value]:
+    """Returns dotted name -> value of nested data. A file that is one bare value goes by the file's name."""
+    if not isinstance(data, dict):
+        return {Path(path).name: data}
+    found: dict[str, Value] = {}
+
+    def add(prefix: str, value: Any) -> None:
+        if isinstance(value, dict) and value:
+            for key, inner in value.items():
+                add(f"{prefix}.{key}" if prefix else str(key), inner)
+        elif prefix:
+            is_plain = value is None or isinstance(value, bool | int | float | str)
+            found[prefix] = value if is_plain else json.dumps(value, default=str, ensure_ascii=False)
+
+    add("", data)
+    return found
+
+
+def data_changes(old: Snapshot, new: Snapshot) -> DataChanges:
+    """Returns how tracked data differs between two snapshots, directories folded to counts."""
+    from dvc_data.index.diff import ADD, DELETE, MODIFY, RENAME
+    from dvc_data.index.diff import diff as index_diff
+
+    if old.data is None or new.data is None:
+        return DataChanges()
+    roots = old.data_keys | new.data_keys
+    outputs: dict[str, list[Any]] = {ADD: [], MODIFY: [], DELETE: [], RENAME: []}
+    inside: dict[Key, list[Any]] = {}
+    for change in index_diff(
+        old.data,
+        new.data,
+        with_renames=True,
+        with_unknown=True,
+        meta_cmp_key=lambda meta: meta.isdir if meta else meta,
+        roots=roots,
+    ):
+        if change.typ not in outputs:
+            continue
+        key = (change.new or change.old).key
+        root = next((key[:length] for length in range(1, len(key)) if key[:length] in roots), None)
+        if root is None:
+            outputs[change.typ].append(change)
+        else:
+            inside.setdefault(root, []).append(change)
+
+    def entries(kind: str) -> tuple[DataEntry, ...]:
+        found = (_entry(change, inside.get((change.new or change.old).key, [])) for change in outputs[kind])
+        return tuple(sorted(found, key=lambda entry: entry.path))
+
+    return DataChanges(added=entries(ADD), modified=entries(MODIFY), deleted=entries(DELETE), renamed=entries(RENAME))
+
+
+def _entry(change: Any, children: list[Any]) -> DataEntry:
+    old, new = change.old, change.new
+    is_dir = bool((new or old).meta and (new or old).meta.isdir)
+    files = [child for child in children if not (child.new or child.old).meta.isdir]
+    biggest = sorted(files, key=lambda child: (-_weight(child), (child.new or child.old).key))[:BIGGEST]
+    return DataEntry(
+        path=_path(new or old, is_dir=is_dir),
+        old_path=_path(old, is_dir=is_dir) if old and new and old.key != new.key else None,
+        old_size=_size(old),
+        new_size=_size(new),
+        files=len(files),
+        biggest=tuple(_path(child.new or child.old, is_dir=False) for child in biggest),
+    )
+
+
+def _path(entry: Any, *, is_dir: bool) -> str:
+    return "/".join(entry.key) + ("/" if is_dir else "")
+
+
+def _size(entry: Any) -> int | None:
+    return entry.meta.size if entry and entry.meta else None
+
+
+def _weight(change: Any) -> int:
+    return abs((_size(change.new) or 0) - (_size(change.old) or 0)) or _size(change.new) or 0

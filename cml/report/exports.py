@@ -1,0 +1,72 @@
+"""The report for programs: report.json, and metrics.txt in OpenMetrics. Pure.
+
+Both hold values as they are, not as `metrics_format` would write them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields, is_dataclass
+
+from cml.report.model import Experiment, Report
+from cml.report.units import is_number
+
+VERSION = 1
+
+
+def render_json(report: Report) -> str:
+    """Returns the whole report as JSON. NaN and the infinities are the strings "NaN", "Infinity" and "-Infinity"; an
+    experiment's metrics are a list of {"path", "name", "value"}.
+    """
+    data = {"version": VERSION, **_object(report)}
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+
+
+def render_openmetrics(report: Report) -> str:
+    """Returns the metrics of this run that are numbers as OpenMetrics text, one gauge for all of them."""
+    lines = ["# TYPE cml_metric gauge", "# HELP cml_metric Metrics of the DVC project, as of this run."]
+    seen = set()
+    for row in report.metrics or ():
+        labels = f'{{path="{_label(row.path)}",name="{_label(row.name)}"}}'
+        if row.status != "removed" and is_number(row.new) and labels not in seen:
+            seen.add(labels)
+            lines.append(f"cml_metric{labels} {_sample(row.new)}")
+    return "\n".join([*lines, "# EOF"]) + "\n"
+
+
+def _object(value: object) -> dict[str, object]:
+    assert is_dataclass(value)
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Experiment():
+            metrics = [{"path": path, "name": name, "value": each} for (path, name), each in value.metrics.items()]
+            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)} | {
+                "metrics": [_plain(metric) for metric in metrics]
+            }
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()  # halves of surrogate pairs are no JSON
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case tuple() | list():
+            return [_plain(each) for each in value]
+        case dict():
+            return {str(name): _plain(each) for name, each in value.items()}
+        case _ if is_dataclass(value):
+            return _object(value)
+        case _:
+            return value
+
+
+def _label(text: str) -> str:
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _sample(value: float) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    return repr(value)

@@ -1,0 +1,65 @@
+"""The report's folder on disk: what lies in `cml-report/` after a run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from cml.errors import BadInput
+from cml.forges.base import Outputs
+from cml.log import Log
+from cml.report.model import Report
+from cml.settings import Settings
+
+FOLDER = "cml-report"
+
+
+def clear(folder: Path) -> None:
+    """Removes what an earlier run left of ours."""
+    shutil.rmtree(folder / "plots", ignore_errors=True)
+    for name in ("report.md", "report.html", "report.json", "metrics.txt", "cml.env"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def read_template(settings: Settings) -> str | None:
+    """Returns the user's own template, tried on an empty report. Raises BadInput where it is missing or broken."""
+    from cml.report.render import TemplateProblem, check_template
+
+    if not settings.template:
+        return None
+    try:
+        text = Path(settings.template).read_text(encoding="utf-8")
+        check_template(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"template is {settings.template!r}, which cannot be read: {error}") from None
+    except TemplateProblem as error:
+        raise BadInput(f"template {settings.template}: {error}") from None
+    return text
+
+
+def write_report(report: Report, folder: Path, *, settings: Settings, template: str | None, log: Log) -> str:
+    """Writes every file of the report, and returns the Markdown. A user's template that fails is a warning, and ours
+    serves.
+    """
+    from cml.report import render
+
+    style = {"number_format": settings.metrics_format, "locale": settings.locale}
+    folder.mkdir(exist_ok=True)
+    try:
+        markdown = render.render_markdown(report, user_template=template, **style)
+    except render.TemplateProblem as error:
+        log.warn(f"template {settings.template}: {error}; CML's own serves")
+        markdown = render.render_markdown(report, **style)
+    images = {image.file: (folder / image.file).read_bytes() for plot in report.plots or () for image in plot.images}
+    (folder / "report.md").write_text(markdown, encoding="utf-8")
+    (folder / "report.html").write_text(render.render_html(report, images=images, **style), encoding="utf-8")
+    (folder / "report.json").write_text(render.render_json(report), encoding="utf-8")
+    (folder / "metrics.txt").write_text(render.render_openmetrics(report), encoding="utf-8")
+    return markdown
+
+
+def write_outputs(outputs: Outputs, folder: Path) -> None:
+    """Writes the outputs as a dotenv file: CML_<NAME>=<text>, what GitLab's artifacts:reports:dotenv reads."""
+    folder.mkdir(exist_ok=True)
+    lines = [f"CML_{name.upper()}={value}" for name, value in outputs.pairs().items()]
+    (folder / "cml.env").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,198 @@
+"""What a template sees: the report in words, rows in the order they are shown, every number written. Nothing is escaped.
+
+`words` and `sections` fill it; Markdown, HTML and the terminal share it, so they never disagree.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from cml.report.model import PlotImage, Report
+
+DASH = "—"
+Mark = Literal["better", "worse", ""]
+Tone = Literal["good", "bad", "mixed", "quiet"]
+Comparison = Literal["diff", "same", "first"]
+"""Two revisions; a revision with itself; no revision before it. Only the first has old values and diffs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A metric or param. `keys` are old, new and diff as plain numbers for sorting, empty for what is none."""
+
+    path: str
+    name: str
+    old: str
+    new: str
+    diff: str = ""
+    mark: Mark = ""
+    status: str = "unchanged"
+    keys: tuple[str, str, str] = ("", "", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """A file of metrics or params that could not be read; `side` is "baseline" or "current"."""
+
+    path: str
+    side: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Highlight:
+    """What got better (or worse): the first few, and how many more."""
+
+    mark: Mark
+    rows: tuple[Row, ...]
+    more: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    state: Literal["passed", "failed", "unmatched"]
+    rule: str
+    metric: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One side of the comparison, as people call it and as the first seven of its commit (or "workspace")."""
+
+    name: str
+    sha: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """`trend` is a sparkline; `color` the word for what its line has in a chart."""
+
+    label: str
+    color: str
+    trend: str
+    first: str
+    last: str
+    points: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotView:
+    """`chart` is a Mermaid diagram of the series, where they can share an axis."""
+
+    title: str
+    problem: str | None
+    images: tuple[PlotImage, ...]
+    series: tuple[Series, ...]
+    chart: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRow:
+    kind: str
+    path: str
+    old_path: str | None
+    size: str
+    key: str
+    files: str
+    biggest: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataCount:
+    kind: str
+    count: int
+    size: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """`place` is where it stands in the order of the run."""
+
+    place: int
+    name: str
+    status: str
+    time: str
+    key: str
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentRow:
+    name: str
+    sha: str
+    url: str | None
+    subject: str
+    author: str
+    date: str
+    is_current: bool
+    cells: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What a template sees, each field by its name. A section with `has_...` false is left out.
+
+    `omitted` counts, by field, the rows that a limit took away.
+    """
+
+    report: Report
+    name: str
+    icon: str
+    tone: Tone
+    title: str
+    details: tuple[str, ...]
+    highlights: tuple[Highlight, ...]
+    comparison: Comparison
+    baseline: Side | None
+    reason: str
+    current: Side
+    failure: str
+    log: tuple[str, ...]
+    gates: tuple[Gate, ...]
+    gates_passed: tuple[Gate, ...]
+    has_metrics: bool
+    has_marks: bool
+    metrics: tuple[Row, ...]
+    metrics_more: tuple[Row, ...]
+    metrics_unchanged: tuple[Row, ...]
+    unreadable: tuple[Unreadable, ...]
+    has_params: bool
+    params: tuple[Row, ...]
+    params_more: tuple[Row, ...]
+    params_unchanged: tuple[Row, ...]
+    has_plots: bool
+    plots: tuple[PlotView, ...]
+    charts: tuple[PlotView, ...]
+    has_data: bool
+    data_counts: tuple[DataCount, ...]
+    data: tuple[DataRow, ...]
+    has_pipeline: bool
+    pipeline_counts: tuple[str, ...]
+    pipeline: tuple[Stage, ...]
+    pipeline_idle: tuple[Stage, ...]
+    graph: tuple[str, ...]
+    has_experiments: bool
+    experiment_columns: tuple[str, ...]
+    experiments: tuple[ExperimentRow, ...]
+    experiment_trends: tuple[tuple[str, str], ...]
+    experiments_hint: str
+    warnings: tuple[str, ...]
+    run_url: str | None
+    compare_url: str | None
+    omitted: Mapping[str, int] = field(default_factory=dict)
+
+    def without(self, name: str, count: int) -> View:
+        """The view with `count` rows fewer in a field: the last ones, but the first lines of a log."""
+        rows: tuple[Any, ...] = getattr(self, name)
+        rest = rows[count:] if name == "log" else rows[: len(rows) - count]
+        changes: dict[str, Any] = {name: rest, "omitted": {**self.omitted, name: count}}
+        return replace(self, **changes)
+
+    def context(self) -> dict[str, Any]:
+        """The names a template may use; `omitted` answers 0 for what nothing was taken from."""
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"omitted": Counter(self.omitted)}

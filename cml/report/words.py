@@ -1,0 +1,212 @@
+"""Words a report: verdict, baseline, metrics, params and gates, rows in the order that answers "may I merge?" first.
+
+Pure; what things look like on paper stands in the templates, the other sections in `sections`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from cml.report import sections
+from cml.report.markup import Figure, log_lines
+from cml.report.model import DataChanges, GateResult, MetricRow, ParamRow, Report, UnreadableFile
+from cml.report.units import Pen, count_of, is_number, key
+from cml.report.view import DASH, Comparison, Gate, Highlight, Mark, Row, Side, Tone, Unreadable, View
+
+if TYPE_CHECKING:
+    from cml.report.numbers import NumberFormat
+
+UNFOLDED = 20  # rows of a table before the rest folds away
+HIGHLIGHTS = 3
+AnyRow = TypeVar("AnyRow", MetricRow, ParamRow)
+
+
+def view_of(report: Report, *, number_format: NumberFormat, locale: str) -> View:
+    """Returns the report in words. Raises ValueError for a locale that Babel doesn't know."""
+    pen = Pen(number_format=number_format, locale=locale)
+    comparison = _comparison(report)
+    moved, still = _split(sorted(report.metrics or (), key=_rank), comparison)
+    metrics = tuple(_metric(row, pen=pen, comparison=comparison) for row in moved)
+    moved_params, still_params = _split(report.params or (), comparison)
+    params = tuple(_param(row, pen=pen) for row in moved_params)
+    gates = tuple(map(_gate, report.gates))
+    plots = sections.plots(report.plots or (), pen=pen)
+    stages = sections.stages(report.pipeline, pen=pen)
+    busy = tuple(stage for stage in stages if stage.status not in ("up to date", "frozen"))
+    columns = sections.experiment_columns(report)
+    icon, tone, title, details = _verdict(report, metrics=metrics, gates=gates, comparison=comparison)
+    baseline = report.baseline
+    return View(
+        report=report,
+        name=report.name,
+        icon=icon,
+        tone=tone,
+        title=title,
+        details=details,
+        highlights=_highlights(metrics),
+        comparison=comparison,
+        baseline=Side(name=baseline.name, sha=Figure(baseline.sha[:7])) if baseline else None,
+        reason=baseline.reason if baseline else "",
+        current=Side(name="this run", sha=Figure("workspace" if report.has_workspace_changes else report.sha[:7])),
+        failure=report.failure.message if report.failure else "",
+        log=log_lines(report.failure.log_tail) if report.failure else (),
+        gates=tuple(gate for state in ("failed", "unmatched") for gate in gates if gate.state == state),
+        gates_passed=tuple(gate for gate in gates if gate.state == "passed"),
+        has_metrics=report.metrics is not None or bool(report.gates or report.unreadable),
+        has_marks=any(row.mark for row in metrics),
+        metrics=metrics[:UNFOLDED],
+        metrics_more=metrics[UNFOLDED:],
+        metrics_unchanged=tuple(_metric(row, pen=pen, comparison=comparison) for row in still),
+        unreadable=tuple(map(_unreadable, report.unreadable)),
+        has_params=bool(report.params),
+        params=params[:UNFOLDED],
+        params_more=params[UNFOLDED:],
+        params_unchanged=tuple(_param(row, pen=pen) for row in still_params),
+        has_plots=bool(plots),
+        plots=plots,
+        charts=tuple(plot for plot in plots if plot.chart),
+        has_data=report.data is not None and (comparison == "diff" or report.data != DataChanges()),
+        data_counts=sections.data_counts(report.data, pen=pen),
+        data=sections.data_rows(report.data, pen=pen),
+        has_pipeline=bool(stages),
+        pipeline_counts=sections.pipeline_counts(report.pipeline, pen=pen),
+        pipeline=busy,
+        pipeline_idle=tuple(stage for stage in stages if stage not in busy),
+        graph=sections.graph(report.pipeline),
+        has_experiments=bool(report.experiments or report.experiments_hint),
+        experiment_columns=tuple(heading for _, heading in columns),
+        experiments=sections.experiments(report.experiments, [metric for metric, _ in columns], pen=pen),
+        experiment_trends=sections.trends(report.experiments, columns),
+        experiments_hint=report.experiments_hint or "",
+        warnings=report.warnings,
+        run_url=report.run_url,
+        compare_url=report.compare_url,
+    )
+
+
+def _comparison(report: Report) -> Comparison:
+    if report.baseline is None:
+        return "first"
+    return "same" if report.baseline.sha == report.sha and not report.has_workspace_changes else "diff"
+
+
+def _split(rows: Iterable[AnyRow], comparison: Comparison) -> tuple[list[AnyRow], list[AnyRow]]:
+    """What changed and what did not; where nothing can have changed, all of it is shown as what changed."""
+    moved: list[AnyRow] = []
+    still: list[AnyRow] = []
+    for row in rows:
+        (still if comparison == "diff" and row.status == "unchanged" else moved).append(row)
+    return moved, still
+
+
+def _rank(row: MetricRow) -> int:
+    """Worse, better, changed, new, removed, unchanged; within these the file's own order."""
+    if row.status == "changed":
+        return 2 if row.better is None else 1 if row.better else 0
+    return {"added": 3, "removed": 4, "unchanged": 5}[row.status]
+
+
+def _verdict(
+    report: Report, *, metrics: Sequence[Row], gates: Sequence[Gate], comparison: Comparison
+) -> tuple[str, Tone, str, tuple[str, ...]]:
+    """Icon, tone, what is said in bold, and what is said after it."""
+    better, worse = (sum(row.mark == mark for row in metrics) for mark in ("better", "worse"))
+    summary = _summary(metrics, total=len(report.metrics or ()), comparison=comparison)
+    notes = (count_of(len(report.warnings), "warning"),) if report.warnings else ()
+    failed = [gate for gate in gates if gate.state == "failed"]
+    judged = [gate for gate in gates if gate.state != "unmatched"]
+    if report.failure:
+        return "❌", "bad", f"Failed: {report.failure.step}", (report.failure.message, *notes)
+    if report.verdict == "failed":
+        of = (f"{len(failed)} of {count_of(len(judged), 'gate')} failed",) if failed else ()
+        return "❌", "bad", "Failed", (*of, summary, *notes)
+    if report.verdict == "passed":
+        return "✅", "good", "Passed", (f"{count_of(len(judged), 'gate')} passed", summary, *notes)
+    if better and worse:
+        return "🟡", "mixed", summary, notes
+    if better or worse:
+        return ("🟢", "good", summary, notes) if better else ("🔴", "bad", summary, notes)
+    return "⚪", "quiet", summary, notes
+
+
+def _summary(metrics: Sequence[Row], *, total: int, comparison: Comparison) -> str:
+    """`2 metrics better, 1 worse, 1 new`."""
+    if not total:
+        return "No metrics"
+    if comparison != "diff":
+        return f"{count_of(total, 'metric')}, nothing to compare with"
+    counts = {
+        "better": sum(row.mark == "better" for row in metrics),
+        "worse": sum(row.mark == "worse" for row in metrics),
+        "changed": sum(row.status == "changed" and not row.mark for row in metrics),
+        "new": sum(row.status == "added" for row in metrics),
+        "removed": sum(row.status == "removed" for row in metrics),
+    }
+    (word, first), *rest = [(word, count) for word, count in counts.items() if count] or [("unchanged", total)]
+    return ", ".join([f"{count_of(first, 'metric')} {word}", *(f"{count} {word}" for word, count in rest)])
+
+
+def _highlights(metrics: Sequence[Row]) -> tuple[Highlight, ...]:
+    """The first few that got worse, then those that got better."""
+    marks: tuple[Mark, Mark] = ("worse", "better")
+    found = ((mark, tuple(row for row in metrics if row.mark == mark)) for mark in marks)
+    return tuple(
+        Highlight(mark=mark, rows=rows[:HIGHLIGHTS], more=max(0, len(rows) - HIGHLIGHTS)) for mark, rows in found if rows
+    )
+
+
+def _metric(row: MetricRow, *, pen: Pen, comparison: Comparison) -> Row:
+    mark: Mark = ""
+    diff, diff_key = "", ""
+    if comparison == "diff" and row.status != "unchanged":
+        mark = "" if row.better is None else "better" if row.better else "worse"
+        diff = {"added": "new", "removed": "removed"}.get(row.status, "changed")
+        if row.status == "changed" and is_number(row.old) and is_number(row.new):
+            change = pen.change(row.old, row.new)
+            diff, diff_key = (diff if change == DASH else change), _difference(row.old, row.new)
+    return Row(
+        path=row.path,
+        name=row.name or '""',
+        old=DASH if row.status == "added" else pen.metric(row.old),
+        new=DASH if row.status == "removed" else pen.metric(row.new),
+        diff=diff,
+        mark=mark,
+        status=row.status,
+        keys=(key(row.old), key(row.new), diff_key),
+    )
+
+
+def _difference(old: float, new: float) -> str:
+    try:
+        return key(float(new) - float(old))
+    except OverflowError:
+        return ""
+
+
+def _param(row: ParamRow, *, pen: Pen) -> Row:
+    return Row(
+        path=row.path,
+        name=row.name or '""',
+        old=DASH if row.status == "added" else pen.param(row.old),
+        new=DASH if row.status == "removed" else pen.param(row.new),
+        status=row.status,
+        keys=(key(row.old), key(row.new), ""),
+    )
+
+
+def _gate(result: GateResult) -> Gate:
+    if result.metric is None:
+        return Gate(state="unmatched", rule=result.rule, metric="", value="matches no metric")
+    unit = "%" if result.rule.rstrip().endswith("%") else ""
+    nothing = "nothing to compare with" if result.passed else "no number"
+    return Gate(
+        state="passed" if result.passed else "failed",
+        rule=result.rule,
+        metric=f"{result.path}:{result.metric}" if result.path else result.metric,
+        value=nothing if result.value is None else f"{result.value:.6g}{unit}",
+    )
+
+
+def _unreadable(file: UnreadableFile) -> Unreadable:
+    return Unreadable(path=file.path, side="baseline" if file.side == "old" else "current", reason=file.reason)

@@ -1,0 +1,394 @@
+"""Everything that touches git, by its command line: one question or one act per function, shas and full refs only.
+
+Nothing is written to git configuration. What a command needs (safe.directory, the token) goes by its environment;
+the token is given to the commands that talk to `origin` and to no other process.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cml.errors import BadInput, WorkFailed
+
+REMOTE = "origin"
+OLDEST_GIT = (2, 31)  # the first that reads configuration from GIT_CONFIG_COUNT
+GIT_SECONDS = 600
+SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+class GitFailed(Exception):
+    """A git command that ended with other than 0; the text is its last line on stderr."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who the results commit is by."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """What people see of a commit; `date` is ISO 8601 with its zone."""
+
+    sha: str
+    parents: tuple[str, ...]
+    author: str
+    date: str
+    message: str
+
+    @property
+    def subject(self) -> str:
+        return self.message.partition("\n")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushOutcome:
+    """How a push ended: done, or "stale" (somebody was faster), else the server's reason for its refusal."""
+
+    is_done: bool
+    is_stale: bool = False
+    reason: str = ""
+
+
+class Repository:
+    """A work tree and its `origin`. Raises BadInput on opening where there is none, or git is missing or too old."""
+
+    def __init__(self, directory: Path, *, token: str | None = None, user: str = "x-access-token") -> None:
+        self.top = _toplevel(directory)
+        self._environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+        self._configure(self._environment, {"safe.directory": str(self.top)})
+        _check_version(self._environment)
+        self._authorized = dict(self._environment)
+        if token and (origin := self.origin_url()) and origin.startswith(("http://", "https://")):
+            basic = base64.b64encode(f"{user}:{token}".encode()).decode()
+            key = f"http.{re.sub('//[^/@]*@', '//', origin)}.extraheader"
+            self._configure(self._authorized, {key: ""})
+            self._configure(self._authorized, {key: f"Authorization: basic {basic}"})
+
+    @staticmethod
+    def _configure(environment: dict[str, str], settings: Mapping[str, str]) -> None:
+        for key, value in settings.items():
+            number = int(environment.get("GIT_CONFIG_COUNT", "0"))
+            environment.update(
+                {
+                    f"GIT_CONFIG_KEY_{number}": key,
+                    f"GIT_CONFIG_VALUE_{number}": value,
+                    "GIT_CONFIG_COUNT": str(number + 1),
+                }
+            )
+
+    def child_environment(self) -> dict[str, str]:
+        """Returns what a child needs to use git in this work tree whoever owns it; no token among it."""
+        return {name: value for name, value in self._environment.items() if name.startswith("GIT_CONFIG_")}
+
+    # Questions
+
+    def resolve(self, revision: str) -> str | None:
+        """Returns the sha of the commit that a revision names here, or None."""
+        try:
+            return self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
+        except GitFailed:
+            return None
+
+    def head(self) -> str | None:
+        return self.resolve("HEAD")
+
+    def branch(self) -> str | None:
+        """Returns the name of the branch that is checked out, or None on a detached HEAD."""
+        try:
+            return self._git("symbolic-ref", "--quiet", "--short", "HEAD").strip()
+        except GitFailed:
+            return None
+
+    def commit(self, sha: str) -> Commit:
+        text = self._git("show", "--no-patch", "--no-show-signature", "--format=%P%x00%an%x00%aI%x00%B", sha)
+        parents, author, date, message = text.split("\0", 3)
+        return Commit(sha=sha, parents=tuple(parents.split()), author=author, date=date, message=message.strip())
+
+    def origin_url(self) -> str | None:
+        try:
+            return self._git("config", "--get", f"remote.{REMOTE}.url").strip() or None
+        except GitFailed:
+            return None
+
+    def is_shallow(self) -> bool:
+        return self._git("rev-parse", "--is-shallow-repository").strip() == "true"
+
+    def default_branch(self) -> str | None:
+        """Returns origin's default branch, from here where git knows it, else by asking origin."""
+        try:
+            return self._git("symbolic-ref", "--quiet", f"refs/remotes/{REMOTE}/HEAD").strip().split("/", 3)[3]
+        except GitFailed:
+            pass
+        try:
+            answer = self._git("ls-remote", "--symref", REMOTE, "HEAD", is_remote=True)
+        except GitFailed:
+            return None
+        found = re.match(r"ref: refs/heads/(\S+)\tHEAD", answer)
+        return found[1] if found else None
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        try:
+            self._git("merge-base", "--is-ancestor", old, new)
+        except GitFailed:
+            return False
+        return True
+
+    def changed_files(self) -> set[str]:
+        """Returns the paths, relative to the top, that differ from HEAD or are new and not ignored."""
+        changed = self._git("diff", "--name-only", "--no-renames", "--no-ext-diff", "-z", "HEAD")
+        new = self._git("ls-files", "--others", "--exclude-standard", "-z")
+        return {path for path in (changed + new).split("\0") if path}
+
+    def changed_between(self, old: str, new: str) -> set[str]:
+        """Returns the paths that differ between two commits."""
+        return {path for path in self._git("diff-tree", "-r", "--name-only", "-z", old, new).split("\0") if path}
+
+    def blob(self, sha: str, path: str) -> bytes | None:
+        """Returns a file's bytes at a commit, or None where it has none."""
+        try:
+            return self._run("cat-file", "blob", f"{sha}:{path}")
+        except GitFailed:
+            return None
+
+    def short(self, sha: str) -> str:
+        """Returns the short form of a sha: 7 digits, more where that is ambiguous."""
+        return self._git("rev-parse", "--short=7", sha).strip()
+
+    def tag_commit(self, tag: str) -> str | None:
+        return self.resolve(f"refs/tags/{tag}")
+
+    def tagged_commits(self, sha: str, prefix: str, count: int) -> list[tuple[str, str]]:
+        """Returns up to `count` (tag, sha), the newest first, of the commits in a branch's history that carry a tag
+        made of the prefix and their own short sha.
+        """
+        lines = self._git(
+            "log",
+            "--topo-order",
+            "--simplify-by-decoration",
+            f"--decorate-refs=refs/tags/{prefix}*",
+            "--decorate=full",
+            "--format=%H%x00%D",
+            sha,
+        ).splitlines()
+        found = []
+        for line in lines:
+            commit, _, decorations = line.partition("\0")
+            for decoration in decorations.split(", "):
+                tag = decoration.removeprefix("tag: ").removeprefix("refs/tags/")
+                suffix = tag.removeprefix(prefix)
+                if tag.startswith(prefix) and len(suffix) >= 7 and commit.startswith(suffix):
+                    found.append((tag, commit))
+                    break
+            if len(found) == count:
+                break
+        return found
+
+    def has_identity(self) -> bool:
+        """Whether git knows who would commit here."""
+        try:
+            self._git("var", "GIT_COMMITTER_IDENT")
+        except GitFailed:
+            return False
+        return True
+
+    # Acts
+
+    def fetch(self, *refspecs: str, deepen: int | None = None, tip_only: bool = False) -> bool:
+        """Fetches from origin; returns whether it went well. `tip_only` takes one commit where the clone is shallow
+        (in a complete one that would make it shallow).
+        """
+        depth = [f"--deepen={deepen}"] if deepen else ["--depth=1"] if tip_only and self.is_shallow() else []
+        try:
+            self._git(
+                "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", *depth, REMOTE, *refspecs, is_remote=True
+            )
+        except GitFailed:
+            return False
+        return True
+
+    def exclude(self, pattern: str) -> None:
+        """Keeps a pattern out of commits by git's own info/exclude, one line, once."""
+        path = Path(self.top, self._git("rev-parse", "--git-path", "info/exclude").strip())
+        lines = path.read_text(errors="surrogateescape").splitlines() if path.exists() else []
+        if pattern not in lines:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = "\n".join([*lines, pattern]) + "\n"
+            path.write_text(text, errors="surrogateescape")
+
+    def commit_files(self, paths: Iterable[str], *, parent: str, message: str, identity: Identity | None) -> str:
+        """Returns the sha of a new commit: the parent's tree with the paths as they stand in the work tree. Neither
+        HEAD nor the index moves.
+        """
+        with self._index() as index:
+            self._git("read-tree", parent, env=index)
+            self._git("update-index", "--add", "--remove", "-z", "--stdin", stdin=_nul(paths), env=index)
+            return self._commit_index(index, parent=parent, message=message, identity=identity)
+
+    def transplant(
+        self,
+        commit: str,
+        paths: Iterable[str],
+        *,
+        onto: str,
+        contents: Mapping[str, bytes],
+        message: str,
+        identity: Identity | None,
+    ) -> str:
+        """Returns the sha of a new commit on another parent: its tree, with the paths as `commit` has them, and with
+        `contents` where a path had to be united.
+        """
+        with self._index() as index:
+            self._git("read-tree", onto, env=index)
+            entries = []
+            for path in paths:
+                entry = self._git("ls-tree", "-z", "--full-tree", commit, "--", f":(literal,top){path}")
+                mode, _, rest = entry.partition(" ")
+                blob = rest.split(" ", 1)[1].split("\t")[0] if entry else "0" * len(commit)
+                if path in contents:
+                    blob = self._git("hash-object", "-w", "--stdin", stdin=contents[path]).strip()
+                entries.append(f"{mode if entry else '0'} {blob}\t{path}")
+            self._git("update-index", "-z", "--index-info", stdin=_nul(entries), env=index)
+            return self._commit_index(index, parent=onto, message=message, identity=identity)
+
+    def _commit_index(self, index: dict[str, str], *, parent: str, message: str, identity: Identity | None) -> str:
+        tree = self._git("write-tree", env=index).strip()
+        if tree == self._git("rev-parse", f"{parent}^{{tree}}").strip():
+            return parent
+        who = (
+            {f"GIT_{role}_NAME": identity.name for role in ("AUTHOR", "COMMITTER")}
+            | {f"GIT_{role}_EMAIL": identity.email for role in ("AUTHOR", "COMMITTER")}
+            if identity
+            else {}
+        )
+        return self._git(
+            "commit-tree", "--no-gpg-sign", tree, "-p", parent, "-F", "-", stdin=message.encode(), env=who
+        ).strip()
+
+    def can_push(self, sha: str, branch: str) -> PushOutcome:
+        """Asks origin, without a change, whether a commit may be pushed to a branch."""
+        return self._push([f"{sha}:refs/heads/{branch}"], "--dry-run", "--no-verify")
+
+    def push(self, sha: str, *, branch: str, tag: str | None) -> PushOutcome:
+        """Pushes a commit to a branch, and as a tag, both or none. Never forces."""
+        return self._push(
+            [f"{sha}:refs/heads/{branch}", *([f"{sha}:refs/tags/{tag}"] if tag else [])], "--atomic", "--no-follow-tags"
+        )
+
+    def _push(self, refspecs: list[str], *options: str) -> PushOutcome:
+        command = ["git", "push", "--porcelain", "--no-recurse-submodules", *options, REMOTE, *refspecs]
+        done = subprocess.run(
+            command, cwd=self.top, env=self._authorized, capture_output=True, text=True, timeout=GIT_SECONDS
+        )
+        if done.returncode == 0:
+            return PushOutcome(is_done=True)
+        refused = [line for line in done.stdout.splitlines() if line.startswith("!")]
+        reasons = [line.split("\t")[-1] for line in refused]
+        stale = r"\[rejected\] \((fetch first|non-fast-forward|stale info)\)|failed to update ref|cannot lock ref"
+        if any(re.search(stale, reason) for reason in reasons):
+            return PushOutcome(is_done=False, is_stale=True, reason="the branch moved on")
+        told = [line.removeprefix("remote:").strip() for line in done.stderr.splitlines() if "remote:" in line[:8]]
+        fatal = [line for line in done.stderr.splitlines() if line.startswith(("fatal:", "error:"))]
+        own = [reason for reason in reasons if "atomic" not in reason]
+        return PushOutcome(is_done=False, reason="; ".join([*own[:1], *filter(None, told[-2:])] or fatal[:1]))
+
+    def adopt(self, sha: str, *, head: str, paths: Iterable[str], tag: str | None) -> bool:
+        """Moves HEAD (and the branch it stands for) from `head` to the results commit that was pushed, the index with
+        it, and writes the tag. The user's own changes stay. Returns False where they stand in the way of a merge.
+        """
+        self._git("update-index", "--add", "--remove", "-z", "--stdin", stdin=_nul(paths))
+        if self.commit(sha).parents != (head,):
+            with self._index() as index:
+                self._git("read-tree", head, env=index)
+                self._git("update-index", "--add", "--remove", "-z", "--stdin", stdin=_nul(paths), env=index)
+                ours = self._git("write-tree", env=index).strip()
+            try:
+                self._git("read-tree", "-m", "-u", ours, sha)
+            except GitFailed:
+                return False
+        self._git("update-ref", "-m", "cml run", "HEAD", sha, head)
+        if tag and not self.tag_commit(tag):
+            self._git("update-ref", f"refs/tags/{tag}", sha)
+        return True
+
+    def unite_lines(self, ours: bytes, base: bytes, theirs: bytes) -> bytes:
+        """Returns the lines of both sides (git merge-file --union), for .gitignore."""
+        with tempfile.TemporaryDirectory(prefix="cml-") as folder:
+            names = []
+            for name, data in (("ours", ours), ("base", base), ("theirs", theirs)):
+                Path(folder, name).write_bytes(data)
+                names.append(str(Path(folder, name)))
+            return self._run("merge-file", "-p", "--union", *names)
+
+    # How git is called
+
+    def _index(self) -> _TemporaryIndex:
+        return _TemporaryIndex()
+
+    def _git(
+        self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None, is_remote: bool = False
+    ) -> str:
+        output = self._run(*arguments, stdin=stdin, env=env, is_remote=is_remote)
+        return output.decode("utf-8", "surrogateescape")
+
+    def _run(
+        self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None, is_remote: bool = False
+    ) -> bytes:
+        base = self._authorized if is_remote else self._environment
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=self.top,
+            env={**base, **(env or {})},
+            input=stdin if stdin is not None else b"",
+            capture_output=True,
+            timeout=GIT_SECONDS,
+        )
+        if done.returncode != 0:
+            lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise GitFailed(lines[-1] if lines else f"git {arguments[0]} ended with {done.returncode}")
+        return done.stdout
+
+
+class _TemporaryIndex:
+    """An index of its own for building a tree, away from the user's."""
+
+    def __enter__(self) -> dict[str, str]:
+        self._folder = tempfile.TemporaryDirectory(prefix="cml-")
+        return {"GIT_INDEX_FILE": str(Path(self._folder.name, "index"))}
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+
+def _nul(lines: Iterable[str]) -> bytes:
+    return b"".join(line.encode("utf-8", "surrogateescape") + b"\0" for line in lines)
+
+
+def _toplevel(directory: Path) -> Path:
+    # By hand, since git refuses to tell in a work tree that another user owns before safe.directory names it.
+    for folder in (directory.resolve(), *directory.resolve().parents):
+        if (folder / ".git").exists():
+            return folder
+    raise BadInput(f"{directory.resolve()} is not in a git repository: run this in a clone, or start with `git init`")
+
+
+def _check_version(environment: Mapping[str, str]) -> None:
+    try:
+        text = subprocess.run(["git", "--version"], env=environment, capture_output=True, text=True, timeout=60).stdout
+    except FileNotFoundError:
+        raise BadInput("git is not installed, or not on PATH: install it") from None
+    found = re.search(r"(\d+)\.(\d+)", text)
+    if not found or (int(found[1]), int(found[2])) < OLDEST_GIT:
+        raise BadInput(f"{text.strip()} is too old: CML needs git {'.'.join(map(str, OLDEST_GIT))} or newer")
+
+
+__all__ = ["Commit", "GitFailed", "Identity", "PushOutcome", "Repository", "WorkFailed"]

@@ -1,0 +1,280 @@
+"""The story of one run, top to bottom. Each function is a step; `run` is the table of contents."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cml.baseline import find_baseline
+from cml.errors import BadInput, WorkFailed
+from cml.forges.base import Outputs
+from cml.interrupt import beside
+from cml.pipeline.project import Pipeline, StageFailed
+from cml.report import files
+from cml.report.collect import Subject, collect
+from cml.report.model import Baseline, Failure
+from cml.repository import REMOTE
+from cml.save import Saved, refused, save_commit, save_data
+from cml.session import Session
+from cml.skip import skip_reason
+
+AUTO = ("auto",)
+FOLDER = Path(files.FOLDER)
+
+
+@dataclass(kw_only=True)
+class Work:
+    """What a run has come to. `branch` is where results go, None when nothing is to be pushed; targets that are None
+    were switched off.
+    """
+
+    head: str
+    baseline: Baseline | None
+    branch: str | None
+    targets: tuple[str, ...] | None
+    pulled: tuple[str, ...] | None
+    template: str | None
+    changed_paths: list[str] = field(default_factory=list)
+    saved: Saved | None = None
+    failure: Failure | None = None
+
+
+def run(here: Session) -> int:
+    """Does the main job and returns the exit code. Raises BadInput, with nothing touched."""
+    head = _head(here)
+    if here.forge.context.is_ci and (reason := skip_reason(here.repository.commit(head).message)):
+        return skip(here, head, reason)
+    pipeline = here.open_pipeline()
+    work = prepare(here, pipeline, head)
+    try:
+        set_up(here, pipeline, work)
+        pull(here, pipeline, work)
+        reproduce(here, pipeline, work)
+        save(here, pipeline, work)
+    except WorkFailed as error:
+        work.failure = Failure(step=error.step, message=here.log.masks.mask(str(error)), log_tail=error.log_tail)
+        here.log.error(f"{error.step}: {error}")
+    return tell(here, pipeline, work)
+
+
+def skip(here: Session, head: str, reason: str) -> int:
+    here.log.step("skip", reason)
+    _hand_on(here, Outputs(skipped=True, sha=head))
+    return 0
+
+
+def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
+    """Finds what the run will need before any work is done, and refuses what cannot end well."""
+    settings = here.settings
+    targets = () if settings.is_whole_project else settings.repro_targets
+    pulled = settings.dvc_pull
+    if targets:
+        targets = pipeline.check_targets(targets, variable="repro_targets")
+    if pulled and pulled != AUTO:
+        pulled = pipeline.check_targets(pulled, variable="dvc_pull")
+    if (settings.push or pulled is not None) and (homeless := pipeline.homeless_outputs()):
+        raise BadInput(
+            f"the project has no default DVC remote, so these outputs have nowhere to go: {', '.join(homeless[:10])}. "
+            "Add one (dvc remote add -d NAME URL), or work without: push=false dvc_pull=-"
+        )
+    branch = _push_branch(here)
+    if branch and (uncommitted := _uncommitted(here, pipeline)):
+        raise BadInput(
+            f"push is on, and stages depend on what no commit holds: {', '.join(uncommitted[:10])}. Commit it, or set "
+            "push to false"
+        )
+    template = files.read_template(settings)
+    baseline = find_baseline(here.repository, settings, here.forge.context, head)
+    here.repository.exclude(f"{files.FOLDER}/")
+    here.log.step("baseline", f"{baseline.name}, {baseline.reason}" if baseline else "none: no commit is before this")
+    return Work(head=head, baseline=baseline, branch=branch, targets=targets, pulled=pulled, template=template)
+
+
+def set_up(here: Session, pipeline: Pipeline, work: Work) -> None:
+    """Asks whether the push will be allowed, before anything costs time, then runs the user's own lines."""
+    if work.branch:
+        outcome = here.repository.can_push(work.head, work.branch)
+        if not outcome.is_done and not outcome.is_stale:
+            raise refused(outcome, work.branch)
+    if not here.settings.setup:
+        return
+    with here.log.children() as tail:
+        command = ["sh", "-e", "-c", here.settings.setup]
+        code = beside(lambda: subprocess.run(command, stdin=subprocess.DEVNULL).returncode)
+    if code:
+        raise WorkFailed(f"a line of setup ended with exit code {code}", step="setup", log_tail=tail.text)
+    pipeline.reload()
+    here.log.step("setup", "done")
+
+
+def pull(here: Session, pipeline: Pipeline, work: Work) -> None:
+    targets = work.pulled
+    if targets is None:
+        decision = "left out by `-`"
+    elif not pipeline.has_cached_outputs():
+        decision = "every output lives in git: nothing to pull"
+    elif targets == AUTO:
+        decision = "auto: only what stages that must run need"
+    else:
+        decision = beside(lambda: pipeline.pull(targets, may_overwrite=here.forge.context.is_ci))
+    here.log.step("pull", decision)
+
+
+def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
+    targets, is_auto = work.targets, work.pulled == AUTO
+    if targets is None:
+        return here.log.step("reproduce", "left out by `-`")
+    if is_auto and pipeline.is_up_to_date(targets):
+        return here.log.step("reproduce", "every stage is up to date, and nothing was pulled")
+    with here.log.children() as tail:
+        try:
+            beside(lambda: pipeline.reproduce(targets, pull_missing=is_auto))
+        except StageFailed as error:
+            message = f"the stage {error.stage} failed: {error.reason}"
+            raise WorkFailed(message, step="reproduce", log_tail=tail.text) from error
+    counts = {
+        words: sum(run.status == status for run in pipeline.runs)
+        for status, words in {
+            "ran": "ran",
+            "restored": "restored from the run cache",
+            "up to date": "up to date",
+            "frozen": "frozen",
+        }.items()
+    }
+    told = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+    return here.log.step("reproduce", told or "the project has no stages")
+
+
+def save(here: Session, pipeline: Pipeline, work: Work) -> None:
+    changed = here.repository.changed_files()
+    work.changed_paths = pipeline.own_files(changed, lambda path: here.repository.blob(work.head, path))
+    if not work.changed_paths:
+        return here.log.step("save", "nothing changed, so there is nothing to save")
+    if not work.branch:
+        why = here.forge.context.no_push or "push is off"
+        return here.log.step("save", f"{', '.join(work.changed_paths[:5])} changed and stay here: {why}")
+    beside(lambda: save_data(pipeline, here.log, head=work.head))
+    work.saved = save_commit(
+        here.repository,
+        pipeline,
+        here.log,
+        head=work.head,
+        paths=work.changed_paths,
+        branch=work.branch,
+        tag_prefix=here.settings.tag_prefix,
+        subject=here.settings.commit_message,
+        identity=here.forge.context.identity,
+    )
+
+
+def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
+    """Reports and publishes, whatever the work came to; returns the exit code."""
+    subject = Subject(
+        sha=work.saved.sha if work.saved else work.head,
+        has_workspace_changes=work.saved is None and (bool(work.changed_paths) or _is_edited(here, pipeline)),
+        pipeline=pipeline.section(),
+        failure=work.failure,
+    )
+    files.clear(FOLDER)
+    report = collect(
+        pipeline, here.repository, here.settings, here.log, subject=subject, baseline=work.baseline, folder=FOLDER
+    )
+    files.write_report(report, FOLDER, settings=here.settings, template=work.template, log=here.log)
+    here.log.step("report", f"{FOLDER}/report.md and report.html")
+    published = here.forge.publish(report, folder=FOLDER)
+    for warning in published.warnings:
+        here.log.warn(warning)
+    outputs = Outputs(
+        changed=bool(work.changed_paths),
+        sha=subject.sha,
+        tag=work.saved.tag if work.saved else "",
+        verdict=report.verdict,
+        report=os.path.relpath(FOLDER.resolve() / "report.md", here.repository.top),
+        report_url=published.url,
+    )
+    _hand_on(here, outputs)
+    if report.failure:
+        return 1
+    return 3 if report.verdict == "failed" else 0
+
+
+def report(here: Session) -> int:
+    """`cml report`: what is here against the baseline; no pull, reproduce, push or publishing."""
+    head = _head(here)
+    pipeline = here.open_pipeline()
+    template = files.read_template(here.settings)
+    baseline = find_baseline(here.repository, here.settings, here.forge.context, head)
+    subject = Subject(sha=head, has_workspace_changes=_is_edited(here, pipeline), hash_workspace=True)
+    return _print(here, pipeline, subject, baseline, template)
+
+
+def compare(here: Session, old: str, new: str) -> int:
+    """`cml compare A B`: two revisions; the work tree plays no part."""
+    shas = []
+    for revision in (old, new):
+        sha = None if revision.startswith("-") else here.repository.resolve(revision)
+        if sha is None:
+            raise BadInput(f"{revision!r} is no commit here: expected a branch, a tag or a commit")
+        shas.append(sha)
+    pipeline = here.open_pipeline()
+    template = files.read_template(here.settings)
+    subject = Subject(sha=shas[1], revision=shas[1])
+    return _print(here, pipeline, subject, Baseline(name=old, sha=shas[0], reason=f"against {new}"), template)
+
+
+def _print(
+    here: Session, pipeline: Pipeline, subject: Subject, baseline: Baseline | None, template: str | None
+) -> int:
+    here.repository.exclude(f"{files.FOLDER}/")
+    files.clear(FOLDER)
+    found = collect(
+        pipeline, here.repository, here.settings, here.log, subject=subject, baseline=baseline, folder=FOLDER
+    )
+    here.stdout.write(files.write_report(found, FOLDER, settings=here.settings, template=template, log=here.log))
+    here.stdout.flush()
+    return 3 if found.verdict == "failed" else 0
+
+
+def _head(here: Session) -> str:
+    head = here.forge.context.head or here.repository.head()
+    if head is None:
+        raise BadInput("the repository has no commit yet: make the first one, then run again")
+    return head
+
+
+def _push_branch(here: Session) -> str | None:
+    context, repository = here.forge.context, here.repository
+    if not here.settings.push or context.no_push:
+        return None
+    if repository.origin_url() is None:
+        raise BadInput(f"push is on, and the repository has no remote {REMOTE}: git remote add {REMOTE} URL")
+    branch = context.push_branch or repository.branch()
+    if branch is None:
+        raise BadInput("push is on, and HEAD is on no branch: git switch BRANCH, or set push to false")
+    if context.identity is None and not repository.has_identity():
+        raise BadInput("push is on, and git knows no author: git config user.name NAME, git config user.email MAIL")
+    return branch
+
+
+def _uncommitted(here: Session, pipeline: Pipeline) -> list[str]:
+    sources = pipeline.sources()
+    return sorted(
+        path
+        for path in here.repository.changed_files()
+        if path in sources or sources & {str(parent) for parent in Path(path).parents}
+    )
+
+
+def _is_edited(here: Session, pipeline: Pipeline) -> bool:
+    """Whether the work tree differs from HEAD in what the report shows."""
+    if _uncommitted(here, pipeline):
+        return True
+    return bool(pipeline.own_files(here.repository.changed_files(), lambda path: here.repository.blob("HEAD", path)))
+
+
+def _hand_on(here: Session, outputs: Outputs) -> None:
+    here.repository.exclude(f"{files.FOLDER}/")
+    files.write_outputs(outputs, FOLDER)
+    here.forge.set_outputs(outputs)

@@ -1,0 +1,137 @@
+"""The save order, which makes a run safe against `kill -9`: data before commits, commits before words.
+
+`dvc push`, then every object asked for, then one commit of DVC's own files, then one atomic push of branch and tag.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+
+from cml.errors import WorkFailed
+from cml.log import Log
+from cml.pipeline import locks, objects
+from cml.pipeline.project import Pipeline
+from cml.repository import REMOTE, Identity, PushOutcome, Repository
+from cml.skip import TRAILER
+
+ATTEMPTS = 16
+LONGEST_WAIT_SECONDS = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """The results commit that origin holds, and its tag ("" without a prefix)."""
+
+    sha: str
+    tag: str
+
+
+def save_data(pipeline: Pipeline, log: Log, *, head: str) -> None:
+    """Puts every object that the results name on the DVC remotes, and makes sure. Raises WorkFailed."""
+    sent = objects.push(pipeline)
+    verified = objects.verify(pipeline, head)
+    for path in verified.lost:
+        log.warn(f"{path}: its objects are neither here nor on the DVC remote, and were not before this run")
+    mended = f", {verified.mended} of them mended" if verified.mended else ""
+    log.step("data", f"{sent} files sent; {verified.asked} objects are on the DVC remote{mended}")
+
+
+def save_commit(
+    repository: Repository,
+    pipeline: Pipeline,
+    log: Log,
+    *,
+    head: str,
+    paths: list[str],
+    branch: str,
+    tag_prefix: str,
+    subject: str,
+    identity: Identity | None,
+) -> Saved:
+    """Commits the paths on top of `head`, or of what others pushed meanwhile, and pushes commit and tag together.
+
+    Raises WorkFailed when origin refuses, or when the branch moved on so that the results are not for its tree.
+    """
+    message = f"{subject}\n\n{TRAILER}: {head}\n"
+    ours = repository.commit_files(paths, parent=head, message=message, identity=identity)
+    commit = ours
+    for attempt in range(ATTEMPTS):
+        tag = f"{tag_prefix}{repository.short(commit)}" if tag_prefix else ""
+        if tag and repository.tag_commit(tag) not in (None, commit):
+            raise WorkFailed(f"the tag {tag} exists at another commit, and tags are never moved", step="push")
+        outcome = repository.push(commit, branch=branch, tag=tag or None)
+        if outcome.is_done:
+            is_adopted = repository.adopt(commit, head=head, paths=paths, tag=tag or None)
+            rest = "" if is_adopted else "; your work tree stays behind it: git pull"
+            tagged = f", tag {tag}," if tag else ""
+            log.step("commit", f"{repository.short(commit)}{tagged} pushed to {branch}{rest}")
+            return Saved(sha=commit, tag=tag)
+        if not outcome.is_stale:
+            raise refused(outcome, branch)
+        time.sleep(random.uniform(0, min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt)))
+        commit = _rebase(repository, pipeline, log, ours=ours, head=head, paths=paths, branch=branch, identity=identity)
+    raise WorkFailed(f"{branch} moved on {ATTEMPTS} times while the results were being pushed: run again", step="push")
+
+
+def refused(outcome: PushOutcome, branch: str) -> WorkFailed:
+    """Returns the failure of a push that origin refuses."""
+    return WorkFailed(
+        f"{REMOTE} refuses a push to {branch}: {outcome.reason}. Let this user or token write to the branch, "
+        "or set push to false for a report only",
+        step="push",
+    )
+
+
+def _rebase(
+    repository: Repository,
+    pipeline: Pipeline,
+    log: Log,
+    *,
+    ours: str,
+    head: str,
+    paths: list[str],
+    branch: str,
+    identity: Identity | None,
+) -> str:
+    tracking = f"refs/remotes/{REMOTE}/{branch}"
+    if not repository.fetch(f"+refs/heads/{branch}:{tracking}"):
+        raise WorkFailed(f"{branch} is gone from {REMOTE}, so the results have no place to go", step="push")
+    tip = repository.resolve(tracking)
+    if tip is None or not repository.is_ancestor(head, tip):
+        raise WorkFailed(f"{branch} no longer holds {head[:7]}, the commit that the results are for", step="push")
+    changed = repository.changed_between(head, tip)
+    contents: dict[str, bytes] = {}
+    for path in sorted(changed & set(paths)):
+        base, mine, theirs = (repository.blob(sha, path) for sha in (head, ours, tip))
+        if mine == theirs:
+            continue
+        if path.endswith(".gitignore") and mine is not None and theirs is not None:
+            contents[path] = repository.unite_lines(mine, base or b"", theirs)
+        elif path.endswith("dvc.lock") and mine is not None and theirs is not None:
+            contents[path] = locks.unite(base or b"", mine, theirs, path=path)
+        else:
+            raise WorkFailed(f"{branch} moved on and holds another {path}: run again on its new head", step="push")
+    stages = _stages_between(repository, paths, head, ours) & _stages_between(repository, paths, tip, ours)
+    differing = changed & repository.changed_between(ours, tip)
+    if stale := locks.stale_stages(pipeline, stages, ours=ours, tip=tip, changed=differing):
+        raise WorkFailed(
+            f"{branch} moved on and changed what {', '.join(stale)} depend on, so the results are not for its tree: "
+            "run again on its new head (the data is on the DVC remote, so that run is cheap)",
+            step="push",
+        )
+    log.step("rebase", f"{branch} moved on to {tip[:7]}; the results go on top of it")
+    return repository.transplant(
+        ours, paths, onto=tip, contents=contents, message=repository.commit(ours).message + "\n", identity=identity
+    )
+
+
+def _stages_between(repository: Repository, paths: list[str], old: str, new: str) -> set[tuple[str, str]]:
+    """Returns (dvc.yaml, stage name) of every stage whose lock entry differs between two commits."""
+    return {
+        (path.removesuffix(".lock") + ".yaml", name)
+        for path in paths
+        if path.endswith("dvc.lock")
+        for name in locks.changed_stages(repository.blob(old, path) or b"", repository.blob(new, path) or b"")
+    }

@@ -1,0 +1,81 @@
+"""A command from its first instant to its last: the environment is read and cleaned, and the machine left as found."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from cml import interrupt, storage
+from cml.errors import BadInput
+from cml.forges.base import Forge
+from cml.forges.local import Local, read_context
+from cml.log import Log
+from cml.masks import Masks
+from cml.pipeline.project import Pipeline
+from cml.repository import Repository
+from cml.settings import Settings, read_settings
+from cml.tokens import take_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What every command works with. The current directory is the working directory."""
+
+    settings: Settings
+    repository: Repository
+    forge: Forge
+    log: Log
+    stdout: TextIO
+    grant: storage.Grant
+
+    def open_pipeline(self) -> Pipeline:
+        """Opens the DVC project with the credentials of its remotes in place."""
+        return Pipeline.open(Path.cwd(), top=self.repository.top, log=self.log, configure=self.grant.configure)
+
+
+@contextlib.contextmanager
+def session(options: Mapping[str, str]) -> Iterator[Session]:
+    """Reads everything a command needs, and undoes everything at its end. Raises BadInput."""
+    tokens = take_tokens(os.environ)
+    interrupt.listen()
+    at_the_door = dict(os.environ)
+    context = read_context(os.environ)
+    settings = read_settings(os.environ, options, is_ci=context.is_ci)
+    directory = _enter(settings)
+    repository = Repository(directory, token=tokens.for_place(context.place))
+    with contextlib.ExitStack() as leave:
+        temporary = Path(tempfile.mkdtemp(prefix="cml-"))
+        leave.callback(shutil.rmtree, temporary, ignore_errors=True)
+        storage.sweep(temporary.parent)
+        grant = leave.enter_context(storage.credentials(os.environ, temporary.parent))
+        masks = Masks.from_environment(at_the_door, extra=[*tokens.values(), *grant.secrets])
+        os.environ.update(repository.child_environment())
+        # DVC's own site cache outlives a job and remembers what a remote held then.
+        os.environ["DVC_SITE_CACHE_DIR"] = str(temporary)
+        os.environ["DVC_NO_ANALYTICS"] = "true"
+        stdout = _keep_stdout()
+        forge = Local(context, stdout, number_format=settings.metrics_format, locale=settings.locale)
+        log = Log(masks, annotate=forge.annotate)
+        yield Session(settings=settings, repository=repository, forge=forge, log=log, stdout=stdout, grant=grant)
+
+
+def _keep_stdout() -> TextIO:
+    """Returns the true stdout for the report alone; whatever else is printed goes to stderr, with the log."""
+    stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return stdout
+
+
+def _enter(settings: Settings) -> Path:
+    directory = Path(settings.working_directory)
+    if not directory.is_dir():
+        raise BadInput(f"working_directory is {settings.working_directory!r}, which is no folder here")
+    os.chdir(directory)
+    return directory.resolve()

@@ -1,0 +1,23 @@
+"""Whether a commit asks for no run. Pure."""
+
+from __future__ import annotations
+
+import re
+
+SKIP_WORDS = ("[ci skip]", "[skip ci]", "[no ci]", "[skip actions]", "[actions skip]")
+TRAILER = "CML-Run"
+OWN_COMMIT = re.compile(rf"^{TRAILER}: [0-9a-f]{{40,64}}$", re.MULTILINE)
+
+
+def skip_reason(message: str) -> str | None:
+    """Returns why a run for a commit with this message ends at once, or None.
+
+    Our own results commit is known by its trailer, so that no token and no forge can make a loop of it.
+    """
+    lowered = message.lower()
+    for word in SKIP_WORDS:
+        if word in lowered:
+            return f"{word} in the commit's message"
+    if OWN_COMMIT.search(message.strip().rpartition("\n\n")[2]):
+        return f"the commit holds results of a run already ({TRAILER} trailer)"
+    return None

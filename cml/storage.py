@@ -1,0 +1,448 @@
+"""Credentials of DVC remotes: environment -> private files and DVC configuration, and back out.
+
+`KINDS` is the table: kind, ways to sign in, variables, what is written where. A variable that the storage's own
+library reads keeps its name; the others are DVC_<KIND>_<DVC's option> and go to DVC's configuration, in memory only.
+A file may be given as its path, its text, or its text in base64 (the only form of it that GitLab masks). Sources:
+DVC's config_schema.py and its plugins s3 3.3, azure 3.1, oss 3.0, gs 3.1, gdrive 3.0, ssh 4.3, webdav 3.0, hdfs 3.0,
+webhdfs 3.1. DVC is imported nowhere here but for SSH's host keys.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import importlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from cml.errors import WorkFailed
+
+FOLDER = "cml-credentials-"
+# What no path looks like: JSON, PEM, a JWT, several lines, known hosts.
+TEXT = re.compile(r"\A\s*(\{|-----BEGIN |eyJ[\w-]+\.[\w-]+\.[\w-]+\s*\Z|[^/~.\s]\S*[ \t])|\S\s*\n\s*\S")
+Holds = Literal["value", "file", "text"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """One variable. A file, given as path or text, becomes a path; a text, given as either, the text.
+
+    `options` are the remote's options in DVC's configuration that stand for it. When `is_written` it is written to
+    the first of them, after `prefix`, since no library reads the variable itself.
+    """
+
+    name: str
+    options: tuple[str, ...] = ()
+    holds: Holds = "value"
+    is_secret: bool = True
+    is_written: bool = False
+    prefix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way to sign in: the variables it takes, and the DVC options that go with them."""
+
+    name: str
+    required: tuple[Variable, ...] = ()
+    optional: tuple[Variable, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of storage: its URL schemes, and pip's extra `dvc-cml[...]` that it needs.
+
+    `bucket` names the place where the URL does not, and is written into it; with an option of `spared_by` no variable
+    is needed.
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    ways: tuple[Way, ...]
+    extra: str = ""
+    bucket: Variable | None = None
+    spared_by: tuple[str, ...] = ()
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What the environment holds for one remote.
+
+    `missing` explains a refusal; it is no verdict, since a machine may have an identity of its own (an instance's
+    role, ~/.ssh, kinit).
+    """
+
+    kind: str
+    way: str
+    found: tuple[str, ...]
+    missing: tuple[str, ...]
+    advice: str
+
+
+def _secret(name: str, *options: str, holds: Holds = "value") -> Variable:
+    return Variable(name=name, options=options, holds=holds)
+
+
+def _public(name: str, *options: str, holds: Holds = "value") -> Variable:
+    return Variable(name=name, options=options, holds=holds, is_secret=False)
+
+
+def _written(name: str, *options: str, holds: Holds = "value", is_secret: bool = True, prefix: str = "") -> Variable:
+    return Variable(name=name, options=options, holds=holds, is_secret=is_secret, is_written=True, prefix=prefix)
+
+
+# fmt: off
+AWS_PLACE = (_public("AWS_REGION"), _public("AWS_DEFAULT_REGION"), _public("AWS_ENDPOINT_URL"))
+AWS_FILE = _secret("AWS_SHARED_CREDENTIALS_FILE", "credentialpath", holds="file")
+AZURE_ACCOUNT = _public("AZURE_STORAGE_ACCOUNT", "account_name")
+AZURE_CLIENT = (_public("AZURE_CLIENT_ID", "client_id"), _public("AZURE_TENANT_ID", "tenant_id"))
+SSH_HOSTS = _public("DVC_SSH_KNOWN_HOSTS", holds="file")
+SSH_MORE = (_written("DVC_SSH_USER", "user", is_secret=False), SSH_HOSTS)
+HTTP_PASSWORD = _written("DVC_HTTP_PASSWORD", "password")
+WEBDAV_PASSWORD = _written("DVC_WEBDAV_PASSWORD", "password")
+WEBHDFS_USER = _written("DVC_WEBHDFS_USER", "user", is_secret=False)
+HADOOP = (_public("HADOOP_USER_NAME"), _public("KRB5CCNAME"), _public("JAVA_HOME"))
+ANONYMOUS = Way(name="no credentials")
+
+GOOGLE_DRIVE = Kind(name="Google Drive", schemes=("gdrive",), extra="gdrive", ways=(
+    Way(name="user or service account",
+        required=(_secret("GDRIVE_CREDENTIALS_DATA", "gdrive_service_account_json_file_path",
+                          "gdrive_user_credentials_file", holds="text"),)),
+), advice="the JSON of a service account, or of a user as `dvc push` keeps it on your machine")
+SSH = Kind(name="SSH", schemes=("ssh",), extra="ssh", spared_by=("gss_auth",), ways=(
+    Way(name="private key", required=(_written("DVC_SSH_PRIVATE_KEY", "keyfile", holds="file"),),
+        optional=(_written("DVC_SSH_PASSPHRASE", "passphrase"), *SSH_MORE), settings={"allow_agent": "false"}),
+    Way(name="password", required=(_written("DVC_SSH_PASSWORD", "password"),), optional=SSH_MORE),
+    Way(name="agent", required=(_public("SSH_AUTH_SOCK"),), optional=SSH_MORE),
+), advice="a key in ~/.ssh serves too")
+
+KINDS: tuple[Kind, ...] = (
+    Kind(name="S3", schemes=("s3",), extra="s3", spared_by=("allow_anonymous_login",), ways=(
+        Way(name="access key", required=(_secret("AWS_ACCESS_KEY_ID", "access_key_id"),
+                                         _secret("AWS_SECRET_ACCESS_KEY", "secret_access_key")),
+            optional=(_secret("AWS_SESSION_TOKEN"), *AWS_PLACE)),
+        Way(name="web identity", required=(_public("AWS_ROLE_ARN"),
+                                           _secret("AWS_WEB_IDENTITY_TOKEN_FILE", holds="file")),
+            optional=(_public("AWS_ROLE_SESSION_NAME"), *AWS_PLACE)),
+        Way(name="profile", required=(_public("AWS_PROFILE", "profile"),), optional=(AWS_FILE, *AWS_PLACE)),
+        Way(name="credentials file", required=(AWS_FILE,), optional=AWS_PLACE),
+        Way(name="container's role", required=(_public("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),)),
+        Way(name="pod's role", required=(_public("AWS_CONTAINER_CREDENTIALS_FULL_URI"),),
+            optional=(_secret("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", holds="file"),)),
+    ), advice="a machine with an instance role needs none"),
+    Kind(name="Azure", schemes=("azure",), extra="azure", spared_by=("allow_anonymous_login",),
+         bucket=_public("AZURE_STORAGE_CONTAINER_NAME"), ways=(
+        Way(name="connection string", required=(_secret("AZURE_STORAGE_CONNECTION_STRING", "connection_string"),)),
+        Way(name="account key", required=(AZURE_ACCOUNT, _secret("AZURE_STORAGE_KEY", "account_key"))),
+        Way(name="SAS token", required=(AZURE_ACCOUNT, _secret("AZURE_STORAGE_SAS_TOKEN", "sas_token"))),
+        Way(name="service principal",
+            required=(AZURE_ACCOUNT, *AZURE_CLIENT, _secret("AZURE_CLIENT_SECRET", "client_secret"))),
+        Way(name="workload identity",
+            required=(AZURE_ACCOUNT, *AZURE_CLIENT, _secret("AZURE_FEDERATED_TOKEN_FILE", holds="file"))),
+        Way(name="machine's identity", required=(AZURE_ACCOUNT,), optional=AZURE_CLIENT[:1]),
+    )),
+    Kind(name="Aliyun OSS", schemes=("oss",), extra="oss", bucket=_written("OSS_BUCKET", is_secret=False), ways=(
+        Way(name="access key", required=(_secret("OSS_ACCESS_KEY_ID", "oss_key_id"),
+                                         _secret("OSS_ACCESS_KEY_SECRET", "oss_key_secret"),
+                                         _public("OSS_ENDPOINT", "oss_endpoint"))),
+    )),
+    Kind(name="Google Storage", schemes=("gs",), extra="gs", spared_by=("allow_anonymous_login",), ways=(
+        Way(name="credentials file",
+            required=(_secret("GOOGLE_APPLICATION_CREDENTIALS", "credentialpath", holds="file"),)),
+        Way(name="access token", required=(_written("CLOUDSDK_AUTH_ACCESS_TOKEN", "credentialpath"),)),
+    ), advice="a machine of Google's cloud with a service account needs none"),
+    GOOGLE_DRIVE,
+    SSH,
+    Kind(name="HTTP", schemes=("http", "https"), ways=(
+        Way(name="token", required=(_written("DVC_HTTP_TOKEN", "password", prefix="Bearer "),),
+            settings={"auth": "custom", "custom_auth_header": "Authorization"}),
+        Way(name="user and password", required=(_written("DVC_HTTP_USER", "user", is_secret=False), HTTP_PASSWORD),
+            settings={"auth": "basic"}),
+        Way(name="header", settings={"auth": "custom"},
+            required=(_written("DVC_HTTP_CUSTOM_AUTH_HEADER", "custom_auth_header", is_secret=False), HTTP_PASSWORD)),
+        ANONYMOUS,
+    )),
+    Kind(name="WebDAV", schemes=("webdav", "webdavs"), extra="webdav", ways=(
+        Way(name="token", required=(_written("DVC_WEBDAV_TOKEN", "token", "bearer_token_command"),)),
+        Way(name="user and password",
+            required=(_written("DVC_WEBDAV_USER", "user", is_secret=False), WEBDAV_PASSWORD)),
+        Way(name="header", required=(_written("DVC_WEBDAV_CUSTOM_AUTH_HEADER", "custom_auth_header", is_secret=False),
+                                     WEBDAV_PASSWORD)),
+        ANONYMOUS,
+    )),
+    Kind(name="HDFS", schemes=("hdfs",), extra="hdfs", ways=(
+        Way(name="Hadoop's client", required=(_public("HADOOP_HOME"),), optional=HADOOP),
+        Way(name="libhdfs", required=(_public("ARROW_LIBHDFS_DIR"),), optional=HADOOP),
+    ), advice="native HDFS needs Java, libhdfs and `hadoop` on the machine; a webhdfs:// URL needs none of them"),
+    Kind(name="WebHDFS", schemes=("webhdfs",), extra="webhdfs", spared_by=("kerberos",), ways=(
+        Way(name="delegation token", required=(_written("DVC_WEBHDFS_TOKEN", "token"),)),
+        Way(name="user and password", required=(WEBHDFS_USER, _written("DVC_WEBHDFS_PASSWORD", "password"))),
+        Way(name="user", required=(WEBHDFS_USER,)),
+        ANONYMOUS,
+    )),
+    Kind(name="local", schemes=("", "file", "local"), ways=(ANONYMOUS,)),
+)
+# fmt: on
+
+VARIABLES: dict[str, Variable] = {
+    variable.name: variable
+    for kind in KINDS
+    for group in ((kind.bucket,) if kind.bucket else (), *((*way.required, *way.optional) for way in kind.ways))
+    for variable in group
+}
+
+
+def kind_of(url: str) -> Kind | None:
+    """The kind of a remote's URL; None for `remote://NAME/...`, which takes all from that remote, and unknown ones."""
+    scheme = url.split("://", 1)[0].lower() if "://" in url else ""
+    return next((kind for kind in KINDS if scheme in kind.schemes), None)
+
+
+def find(url: str, environment: Mapping[str, str], options: Mapping[str, object] | None = None) -> Finding:
+    """Says which credentials of the remote at `url` are there; `options` is the remote's DVC configuration."""
+    kind, options = kind_of(url), options or {}
+    if kind is None:
+        return Finding(
+            kind="", way="", found=(), missing=(), advice=f"{url.partition(':')[0]}:// is no storage of its own"
+        )
+    if any(str(options.get(option, "")).lower() == "true" for option in kind.spared_by):
+        return Finding(kind=kind.name, way="DVC's configuration", found=(), missing=(), advice="")
+    way = _choose(kind, environment, options)
+    host, port, _ = _place(url)
+    needed = (*way.required, kind.bucket) if kind.bucket and not host else way.required
+    found = tuple(v.name for v in (*needed, *way.optional) if environment.get(v.name))
+    missing = tuple(v.name for v in needed if not _has(v, environment, options))
+    advice = []
+    if missing:
+        others = ", ".join(other.name for other in kind.ways if other not in (way, ANONYMOUS))
+        advice = [f"set {' and '.join(missing)} ({way.name}{f'; other ways: {others}' if others else ''})", kind.advice]
+    if SSH_HOSTS in way.optional and SSH_HOSTS.name not in found:
+        advice.append(
+            f"{SSH_HOSTS.name} is not set, so the host's key must be in ~/.ssh/known_hosts; "
+            f"`ssh-keyscan {f'-p {port} ' if port else ''}{host or 'HOST'}` prints what the variable holds"
+        )
+    return Finding(
+        kind=kind.name, way=way.name, found=found, missing=missing, advice="; ".join(line for line in advice if line)
+    )
+
+
+def _choose(kind: Kind, environment: Mapping[str, str], options: Mapping[str, object]) -> Way:
+    """The first complete way, unless more is there of an incomplete one: then that is the one meant."""
+
+    def there(way: Way) -> int:
+        return sum(_has(variable, environment, options) for variable in (*way.required, *way.optional))
+
+    complete = [way for way in kind.ways if all(_has(v, environment, options) for v in way.required)]
+    fullest = max(kind.ways, key=lambda way: sum(_has(v, environment, options) for v in way.required))
+    if complete and there(complete[0]) >= there(fullest):
+        return complete[0]
+    return fullest
+
+
+def _has(variable: Variable, environment: Mapping[str, str], options: Mapping[str, object]) -> bool:
+    return bool(environment.get(variable.name)) or any(options.get(option) for option in variable.options)
+
+
+def _place(url: str) -> tuple[str, int | None, str]:
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.port, parts.path.lstrip("/")
+    return "", None, ""
+
+
+@dataclass(kw_only=True)
+class Grant:
+    """Credentials in force. `secrets` are the texts of files and of decoded variables, for `Masks`."""
+
+    environment: Mapping[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    until_exit: ExitStack = field(repr=False)
+
+    def configure(self, remotes: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, dict[str, str]]]:
+        """What DVC's configuration must be merged with (`Repo(config=...)`).
+
+        `remotes` is its section `remote`: name -> options with `url`. With an SSH remote among them, DVC checks host
+        keys from now until exit.
+        """
+        written: dict[str, dict[str, str]] = {}
+        for name, options in remotes.items():
+            url = str(options.get("url", ""))
+            if (kind := kind_of(url)) and (settings := self._settings(kind, url, options)):
+                written[name.lower()] = settings
+        if any(kind_of(str(options.get("url"))) is SSH for options in remotes.values()):
+            self.until_exit.enter_context(_host_keys_checked(self.environment.get(SSH_HOSTS.name, "")))
+        return {"remote": written}
+
+    def _settings(self, kind: Kind, url: str, options: Mapping[str, object]) -> dict[str, str]:
+        way, environment = _choose(kind, self.environment, options), self.environment
+        settings = {
+            variable.options[0]: variable.prefix + environment[variable.name]
+            for variable in (*way.required, *way.optional)
+            if variable.is_written and environment.get(variable.name)
+        }
+        if settings and all(_has(variable, environment, options) for variable in way.required):
+            settings |= way.settings
+        host, _, path = _place(url)
+        if kind.bucket and kind.bucket.is_written and environment.get(kind.bucket.name) and not host:
+            settings["url"] = f"{kind.schemes[0]}://{environment[kind.bucket.name]}/{path}"
+        if kind is GOOGLE_DRIVE and _is_service_account(environment.get("GDRIVE_CREDENTIALS_DATA", "")):
+            settings["gdrive_use_service_account"] = "true"
+        return settings
+
+
+@contextmanager
+def credentials(environment: MutableMapping[str, str], temporary: Path) -> Iterator[Grant]:
+    """Makes the variables of `KINDS` what the storages' libraries read; on exit all is as it was.
+
+    The text of a file goes to a private folder under `temporary` (which must lie outside the workspace) and its
+    variable becomes the path; empty variables are unset. Enter it before DVC or a storage's library is imported.
+    """
+    before = {name: environment.get(name) for name in (*VARIABLES, "GDRIVE_NON_INTERACTIVE")}
+    with ExitStack() as until_exit:
+        until_exit.callback(_restore, environment, before)
+        try:
+            secrets = _settle(environment, until_exit.enter_context(_private_folder(temporary)))
+        except OSError as error:
+            raise WorkFailed(
+                f"credentials can't be written under {temporary}: {error.strerror or error}", step="credentials"
+            ) from None
+        yield Grant(environment=environment, secrets=secrets, until_exit=until_exit)
+
+
+def sweep(temporary: Path) -> int:
+    """Removes what killed runs left under `temporary`, and says how many.
+
+    The folder of a living run is locked; the lock goes with the process, whatever its number in whichever container.
+    """
+    count = 0
+    for folder in temporary.glob(FOLDER + "*"):
+        with suppress(OSError), ExitStack() as stack:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            stack.callback(os.close, handle)
+            if os.fstat(handle).st_uid == os.geteuid():
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+                count += 1
+    return count
+
+
+def decoded(value: str) -> str:
+    """A secret's text: JSON or PEM out of its base64, and a PEM's line breaks out of the escapes of one line."""
+    with suppress(ValueError):
+        text = base64.b64decode("".join(value.split()), validate=True).decode()
+        value = text if text.lstrip().startswith(("{", "-----BEGIN ")) else value
+    is_one_line = value.startswith("-----BEGIN ") and "\n" not in value.strip()
+    return value.replace("\\n", "\n") if is_one_line else value
+
+
+def is_text(value: str) -> bool:
+    """Whether the value of a file's variable looks like the file's text rather than its path."""
+    return bool(TEXT.search(value))
+
+
+def _settle(environment: MutableMapping[str, str], folder: Path) -> tuple[str, ...]:
+    secrets = []
+    environment.setdefault("GDRIVE_NON_INTERACTIVE", "1")  # PyDrive2 would wait for a browser
+    for variable in VARIABLES.values():
+        value = environment.get(variable.name)
+        if value == "":
+            del environment[variable.name]
+        if not value or variable.holds == "value":
+            continue
+        content = _content(value)
+        text = decoded(content or value)
+        if not content and not is_text(text):  # a path that leads nowhere: the storage's library says so
+            continue
+        if variable.is_secret:
+            secrets.append(text)
+        if variable.holds == "text":
+            environment[variable.name] = text
+        elif text != content:
+            environment[variable.name] = str(_write(folder / variable.name, text))
+    return tuple(secrets)
+
+
+def _content(path: str) -> str:
+    with suppress(OSError, ValueError, RuntimeError):  # a text is taken for a path here: too long, no such user
+        if (file := Path(path).expanduser()).is_file():
+            return file.read_text(encoding="utf-8")
+    return ""
+
+
+def _write(path: Path, text: str) -> Path:
+    lines = text.strip().splitlines()
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        whole = "\n".join(lines) + ("\n" if len(lines) > 1 else "")  # ssh wants the last one, AWS's JWT none
+        file.write(whole.encode("utf-8", "surrogateescape"))
+    return path
+
+
+def _is_service_account(text: str) -> bool:
+    with suppress(ValueError, AttributeError):
+        return bool(json.loads(text).get("type") == "service_account")
+    return False
+
+
+def _restore(environment: MutableMapping[str, str], before: Mapping[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            environment.pop(name, None)
+        else:
+            environment[name] = value
+
+
+@contextmanager
+def _private_folder(temporary: Path) -> Iterator[Path]:
+    folder, handle = _locked_folder(temporary)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def _locked_folder(temporary: Path) -> tuple[Path, int]:
+    temporary.mkdir(parents=True, exist_ok=True)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=temporary))  # mode 0700
+        with suppress(FileNotFoundError):  # another run's sweep was quicker
+            handle = os.open(folder, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks: nothing there is swept either
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if folder.is_dir():
+                return folder, handle
+            os.close(handle)
+
+
+@contextmanager
+def _host_keys_checked(known_hosts: str) -> Iterator[None]:
+    """Holds SSH hosts to the file `known_hosts`, else to ~/.ssh/known_hosts.
+
+    dvc-ssh 4.3 connects through sshfs with `known_hosts=None`, which accepts any host key, and has no option for it.
+    """
+    try:
+        plugin: Any = importlib.import_module("dvc_ssh")
+    except ImportError:  # DVC says itself which plugin is missing
+        yield
+        return
+    prepare = plugin.SSHFileSystem._prepare_credentials
+
+    def prepare_checked(self: Any, **config: Any) -> dict[str, Any]:
+        return {**prepare(self, **config), "known_hosts": known_hosts or ()}
+
+    plugin.SSHFileSystem._prepare_credentials = prepare_checked
+    try:
+        yield
+    finally:
+        plugin.SSHFileSystem._prepare_credentials = prepare

@@ -1,0 +1,127 @@
+"""The main job on a real pipeline, on one machine: no account, no server.
+
+Takes its own copy of examples/quickstart with a bare git origin and a DVC remote in a folder, lets `cml run` make a
+short history of tagged experiments on main, then changes parameters on a branch and runs `cml run` once more, as a CI
+job would.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+PLACE = TOP / ".demo"
+PROJECT, ORIGIN, STORAGE, ENV = (PLACE / name for name in ("project", "origin.git", "storage", "env"))
+QUICKSTART = TOP / "examples" / "quickstart"
+CML = Path(sys.executable).with_name("cml")
+
+HISTORY = (
+    ("A first network", {}),
+    ("Train twice as long", {"epochs": 40}),
+    ("A bolder learning rate", {"learning_rate": 0.1}),
+    ("More images, a careful rate", {"train_images": 900, "learning_rate": 0.005}),
+    ("A wider network", {"hidden_units": 32}),
+)
+LAST = ("Learn faster, and longer", {"learning_rate": 0.02, "epochs": 50})
+
+
+def main() -> None:
+    started = time.monotonic()
+    make_environment()
+    make_project()
+    for subject, params in HISTORY:
+        commit(subject, params)
+        say(f"experiment: {subject}")
+        cml_run(is_shown=False)
+    git("switch", "--quiet", "--create", "learn-faster")
+    commit(*LAST)
+    say(f"change on a branch: {LAST[0]}\n\n$ cml run --push true --tag-prefix dvc_\n")
+    cml_run(is_shown=True)
+    tag = git("describe", "--tags", "--exact-match", "HEAD")
+    report = PROJECT.relative_to(TOP) / "cml-report"
+    print(
+        f"""
+The pipeline ran in an environment of its own, and only the stages that the change touched.
+Data and model are on the DVC remote ({STORAGE.relative_to(TOP)}), each of their objects asked for.
+One commit with dvc.lock and metrics is on origin's branch learn-faster, tagged {tag}.
+Read {report / "report.md"} or open {report / "report.html"} in a browser.
+Done in {time.monotonic() - started:.0f} s; run it again, or change {PROJECT.relative_to(TOP)}/params.yaml and run cml there.
+"""
+    )
+
+
+def make_environment() -> None:
+    """The pipeline's own packages, apart from CML's: that is how CI has them."""
+    wanted = (QUICKSTART / "requirements.txt").read_text()
+    ready = ENV / "ready"
+    if ready.exists() and ready.read_text() == wanted:
+        return
+    say("installing the pipeline's own packages (scikit-learn, matplotlib) into .demo/env")
+    uv = str(Path(sys.executable).with_name("uv"))
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--clear", str(ENV)], check=True)
+    install = ["pip", "install", "--quiet", "--compile-bytecode", "--require-hashes"]
+    requirements = str(QUICKSTART / "requirements.txt")
+    subprocess.run([uv, *install, "--python", str(ENV / "bin" / "python"), "-r", requirements], check=True)
+    ready.write_text(wanted)
+
+
+def make_project() -> None:
+    say("making a copy of examples/quickstart with a bare origin and a DVC remote in a folder")
+    for folder in (PROJECT, ORIGIN, STORAGE):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(QUICKSTART, PROJECT)
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(ORIGIN)], check=True)
+    git("init", "--quiet", "--initial-branch=main")
+    git("remote", "add", "origin", str(ORIGIN))
+    dvc = str(CML.with_name("dvc"))
+    subprocess.run([dvc, "remote", "add", "--quiet", "--default", "storage", str(STORAGE)], cwd=PROJECT, check=True)
+    git("add", ".")
+    git("commit", "--quiet", "--message", "A pipeline that learns to read digits")
+    git("push", "--quiet", "--set-upstream", "origin", "main")
+
+
+def commit(subject: str, params: dict[str, float]) -> None:
+    file = PROJECT / "params.yaml"
+    text = file.read_text()
+    for name, value in params.items():
+        text = re.sub(rf"\b{name}:.*", f"{name}: {value}", text)
+    file.write_text(text)
+    git("commit", "--quiet", "--all", "--allow-empty", "--message", subject)
+    git("push", "--quiet", "--set-upstream", "origin", "HEAD")
+
+
+def cml_run(*, is_shown: bool) -> None:
+    command = [str(CML), "run", "--push", "true", "--tag-prefix", "dvc_"]
+    output = None if is_shown else subprocess.PIPE
+    done = subprocess.run(command, cwd=PROJECT, env=environment(), stdout=output, stderr=output, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{done.stdout or ''}{done.stderr or ''}\nerror: cml run ended with {done.returncode}")
+
+
+def git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=PROJECT, env=environment(), capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def environment() -> dict[str, str]:
+    """A laptop's environment: the pipeline's Python first, an author for commits, and no CI around it."""
+    who = {f"GIT_{role}_{what}": text for role in ("AUTHOR", "COMMITTER") for what, text in AUTHOR.items()}
+    kept = {name: value for name, value in os.environ.items() if name not in ("GITHUB_ACTIONS", "GITLAB_CI", "CI")}
+    return {**kept, **who, "PATH": f"{ENV / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+
+
+AUTHOR = {"NAME": "CML demo", "EMAIL": "demo@example.invalid"}
+
+
+def say(text: str) -> None:
+    print(f"demo: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

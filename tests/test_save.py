@@ -1,0 +1,192 @@
+"""Data before commits, commits before words: what a run leaves when others, servers and signals interfere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import DVC_YAML, TRAIN, World
+
+PUSH = ("run", "--push", "true", "--tag-prefix", "dvc_")
+
+
+def sneak(world: World, files: dict[str, str], message: str = "Meanwhile") -> str:
+    """Somebody else pushes to main while our clone does not look."""
+    other = world.clone(f"other-{len(list(world.place.iterdir()))}")
+    world.write(files, cwd=other)
+    world.git("add", "--all", cwd=other)
+    world.git("commit", "--quiet", "--message", message, cwd=other)
+    world.git("push", "--quiet", "origin", "HEAD", cwd=other)
+    return world.tip()
+
+
+def test_results_go_on_top_of_what_others_pushed(world: World) -> None:
+    meanwhile = sneak(world, {"README.md": "words\n"})
+    done = world.cml(*PUSH)
+    assert done.code == 0, done.err
+    tip = world.tip()
+    assert world.git("rev-parse", f"{tip}~1") == meanwhile
+    assert world.tags() == [f"dvc_{tip[:7]}"]
+    assert world.git("rev-parse", "HEAD") == tip
+    assert (world.project / "README.md").read_text() == "words\n"
+    assert world.git("status", "--porcelain") == ""
+    world.witness("main")
+
+
+def test_results_of_an_older_tree_are_not_pushed(world: World) -> None:
+    meanwhile = sneak(world, {"train.py": TRAIN + "# changed\n"})
+    done = world.cml(*PUSH)
+    assert done.code == 1
+    assert "changed what train depend" in done.err
+    assert world.tip() == meanwhile
+    assert world.tags() == []
+    assert world.report()["failure"]["step"] == "push"
+
+
+def test_locks_of_different_stages_are_united(world: World) -> None:
+    extra = "  other:\n    cmd: echo other > other.txt\n    outs: [other.txt]\n"
+    world.commit("Two pipelines", {"dvc.yaml": DVC_YAML + extra})
+    theirs = world.clone("theirs")
+    world.dvc("pull", "raw.csv", cwd=theirs)
+    assert world.cml("run", "--push", "true", "--repro-targets", "other", cwd=theirs).code == 0
+    done = world.cml(*PUSH, "--repro-targets", "train")
+    assert done.code == 0, done.err
+    world.git("checkout", "--quiet", "main", cwd=theirs)
+    world.git("pull", "--quiet", cwd=theirs)
+    world.dvc("pull", cwd=theirs)
+    assert "up to date" in world.dvc("status", cwd=theirs)
+    assert (theirs / ".gitignore").read_text().count("/other.txt") == 1
+    world.witness("main")
+
+
+def test_the_same_stage_on_both_sides_is_refused(world: World) -> None:
+    world.commit("Dice", {"train.py": TRAIN + "import os; pathlib.Path('model.bin').write_text(os.urandom(9).hex())\n"})
+    theirs = world.clone("theirs")
+    world.dvc("pull", "raw.csv", cwd=theirs)
+    assert world.cml(*PUSH, cwd=theirs).code == 0
+    tip = world.tip()
+    done = world.cml(*PUSH, "--dvc-pull", "raw.csv")
+    if "restored" in done.err:
+        pytest.fail("the run cache gave the other's result, so nothing was at stake")
+    assert done.code == 1
+    assert "another" in done.err
+    assert world.tip() == tip
+
+
+def test_the_same_work_done_twice_is_one_commit(world: World) -> None:
+    theirs = world.clone("theirs")
+    assert world.cml(*PUSH, cwd=theirs).code == 0
+    tip = world.tip()
+    done = world.cml(*PUSH)
+    assert done.code == 0, done.err
+    assert world.tip() == tip
+    assert world.tags() == [f"dvc_{tip[:7]}"]
+    assert world.outputs()["sha"] == tip
+
+
+def test_a_lying_remote_is_mended_before_a_commit_names_it(trained_world: World) -> None:
+    world = trained_world
+    directory = next(world.storage.rglob("*.dir"))
+    children = [path for path in (world.storage / "files").rglob("*") if path.is_file() and path != directory]
+    for child in children:
+        child.unlink()
+    world.commit("Slower", {"params.yaml": "train:\n  rate: 0.1\n"})
+    done = world.cml(*PUSH)
+    assert done.code == 0, done.err
+    assert "mended" in done.err
+    world.witness("main")
+
+
+def test_a_remote_that_takes_nothing_keeps_git_unchanged(world: World) -> None:
+    before = world.tip()
+    world.dvc("remote", "modify", "storage", "url", "/proc/nowhere")
+    world.commit("A remote that takes nothing")
+    before = world.tip()
+    done = world.cml(*PUSH, "--dvc-pull", "-", "--repro-targets", "train")
+    assert done.code == 1, done.err
+    assert len([line for line in done.err.splitlines() if line.startswith("error: ")]) == 1
+    assert world.tip() == before
+    assert world.tags() == []
+    assert world.report()["failure"]["step"] == "push"
+
+
+@pytest.mark.parametrize("refused", ["refs/heads/main", "refs/tags/*"])
+def test_branch_and_tag_together_or_not_at_all(world: World, refused: str) -> None:
+    hook = world.origin / "hooks" / "update"
+    hook.write_text(f'#!/bin/sh\ncase "$1" in {refused}) echo "no, said the server" >&2; exit 1;; esac\n')
+    hook.chmod(0o755)
+    before = world.tip()
+    done = world.cml(*PUSH)
+    assert done.code == 1
+    assert "no, said the server" in done.err
+    assert world.tip() == before
+    assert world.tags() == []
+    hook.unlink()
+    done = world.cml(*PUSH)
+    assert done.code == 0, done.err
+    assert world.tags() == [f"dvc_{world.tip()[:7]}"]
+
+
+def test_the_users_own_changes_stay_and_are_not_committed(world: World) -> None:
+    world.write({"notes.txt": "mine\n", "staged.txt": "staged\n"})
+    world.git("add", "staged.txt")
+    done = world.cml(*PUSH)
+    assert done.code == 0, done.err
+    assert world.git("status", "--porcelain").splitlines() == ["A  staged.txt", "?? notes.txt"]
+    assert "notes.txt" not in world.git("ls-tree", "-r", "--name-only", "main")
+
+
+def start(world: World, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["cml", *arguments],
+        cwd=world.project,
+        env=world.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(600):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{path.name} never came")
+
+
+SLOW = TRAIN + "pathlib.Path('started').touch()\nimport time; time.sleep(int(os.environ.get('SLEEP', '60')))\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_cancel_ends_in_time_and_leaves_no_process(world: World, number: signal.Signals) -> None:
+    world.commit("Slow", {"train.py": SLOW})
+    run = start(world, *PUSH)
+    wait_for(world.project / "started")
+    os.kill(run.pid, number)
+    since = time.monotonic()
+    output, _ = run.communicate(timeout=30)
+    assert time.monotonic() - since < 7.5
+    assert run.returncode == 1
+    assert f"cancelled by {number.name}" in output
+    with pytest.raises(ProcessLookupError):
+        os.killpg(run.pid, 0)
+
+
+def test_a_run_after_kill_converges(world: World) -> None:
+    world.commit("Slow", {"train.py": SLOW})
+    run = start(world, *PUSH)
+    wait_for(world.project / "started")
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    (world.project / ".dvc" / "tmp" / "rwlock").write_text("")
+    done = world.cml(*PUSH, SLEEP="0")
+    assert done.code == 0, done.err
+    assert world.git("rev-list", "--count", "main", cwd=world.origin) == "3"
+    assert world.tags() == [f"dvc_{world.tip()[:7]}"]
+    world.witness("main")

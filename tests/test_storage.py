@@ -1,0 +1,364 @@
+"""Credentials in, private files and DVC configuration out, and nothing left behind."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from dvc.config import Config
+
+from cml.errors import Cancelled, WorkFailed
+from cml.masks import Masks
+from cml.storage import FOLDER, KINDS, VARIABLES, credentials, find, kind_of, sweep
+
+PEM_BODY = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU\nAAAAEbm9uZQAAAAAAAAAB"
+PEM = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{PEM_BODY}\n-----END OPENSSH PRIVATE KEY-----"
+ACCOUNT = json.dumps({"type": "service_account", "private_key": PEM, "client_email": "robot@ours"})
+USER = json.dumps({"access_token": "ya29.token", "refresh_token": "1//refresh"})
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJyZXBvIn0.c2lnbmF0dXJl"
+KNOWN_HOSTS = "[data.example]:2222 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
+
+URLS = {
+    "S3": "s3://bucket/path",
+    "Azure": "azure://container/path",
+    "Aliyun OSS": "oss://bucket/path",
+    "Google Storage": "gs://bucket/path",
+    "Google Drive": "gdrive://folder/path",
+    "SSH": "ssh://data.example:2222/path",
+    "HTTP": "https://data.example/path",
+    "WebDAV": "webdavs://data.example/path",
+    "HDFS": "hdfs://data.example:8020/path",
+    "WebHDFS": "webhdfs://data.example:9870/path",
+    "local": "/mnt/share",
+}
+
+
+def configured(environment: dict[str, str], url: str, temporary: Path, **options: object) -> dict[str, str]:
+    """What DVC is told about a remote at `url`, after DVC's own schema has accepted it."""
+    with credentials(environment, temporary) as grant:
+        remotes = {"storage": {"url": url, **options}}
+        written = grant.configure(remotes)["remote"].get("storage", {})
+        Config.validate({"core": {}, "remote": {"storage": {**remotes["storage"], **written}}})
+        return written
+
+
+# -- what is there and what is missing --
+
+
+def test_every_storage_of_the_table_has_a_url_and_every_url_its_kind() -> None:
+    assert {name: kind.name for name, url in URLS.items() if (kind := kind_of(url))} == {name: name for name in URLS}
+    assert {kind.name for kind in KINDS} == set(URLS)
+    assert kind_of("remote://other/path") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"),
+    [
+        ("S3", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
+        ("Azure", ("AZURE_STORAGE_CONNECTION_STRING",)),
+        ("Aliyun OSS", ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_ENDPOINT")),
+        ("Google Storage", ("GOOGLE_APPLICATION_CREDENTIALS",)),
+        ("Google Drive", ("GDRIVE_CREDENTIALS_DATA",)),
+        ("SSH", ("DVC_SSH_PRIVATE_KEY",)),
+        ("HTTP", ()),
+        ("WebDAV", ()),
+        ("HDFS", ("HADOOP_HOME",)),
+        ("WebHDFS", ()),
+        ("local", ()),
+    ],
+)
+def test_an_empty_environment_misses_the_variables_of_the_usual_way(kind: str, missing: tuple[str, ...]) -> None:
+    finding = find(URLS[kind], dict.fromkeys(VARIABLES, ""))
+    assert (finding.kind, finding.found, finding.missing) == (kind, (), missing)
+    assert all(name in finding.advice for name in missing)
+    assert "\n" not in finding.advice
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_each_way_is_found_by_its_own_variables(kind: object) -> None:
+    for way in (known := next(k for k in KINDS if k is kind)).ways:
+        finding = find(URLS[known.name], {variable.name: "x" for variable in way.required})
+        assert finding.missing == ()
+        assert finding.found == tuple(variable.name for variable in way.required)
+        assert finding.way in {way.name, "profile"}
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "missing"),
+    [
+        ("s3://b", ["AWS_ACCESS_KEY_ID", "AWS_REGION"], ("AWS_SECRET_ACCESS_KEY",)),
+        ("s3://b", ["AWS_ROLE_ARN"], ("AWS_WEB_IDENTITY_TOKEN_FILE",)),
+        ("azure://c", ["AZURE_STORAGE_ACCOUNT", "AZURE_CLIENT_ID", "AZURE_TENANT_ID"], ("AZURE_CLIENT_SECRET",)),
+        ("azure://", ["AZURE_STORAGE_CONNECTION_STRING"], ("AZURE_STORAGE_CONTAINER_NAME",)),
+        ("oss:///p", ["OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_ENDPOINT"], ("OSS_BUCKET",)),
+        ("https://h", ["DVC_HTTP_PASSWORD"], ("DVC_HTTP_USER",)),
+        ("webdav://h", ["DVC_WEBDAV_USER"], ("DVC_WEBDAV_PASSWORD",)),
+    ],
+)
+def test_half_a_way_misses_its_other_half(url: str, environment: list[str], missing: tuple[str, ...]) -> None:
+    assert find(url, dict.fromkeys(environment, "x")).missing == missing
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("s3://b", {"access_key_id": "a", "secret_access_key": "b"}),
+        ("s3://b", {"profile": "ours"}),
+        ("s3://b", {"allow_anonymous_login": True}),
+        ("gs://b", {"credentialpath": "/key.json"}),
+        ("gdrive://f", {"gdrive_user_credentials_file": "/user.json"}),
+        ("webhdfs://h", {"kerberos": "true"}),
+    ],
+)
+def test_what_dvc_is_configured_with_is_not_missing(url: str, options: dict[str, object]) -> None:
+    assert find(url, {}, options).missing == ()
+
+
+def test_an_ssh_remote_without_known_hosts_gets_the_keyscan_hint() -> None:
+    environment = {"DVC_SSH_PRIVATE_KEY": PEM}
+    assert "ssh-keyscan -p 2222 data.example" in find(URLS["SSH"], environment).advice
+    assert find(URLS["SSH"], {**environment, "DVC_SSH_KNOWN_HOSTS": KNOWN_HOSTS}).advice == ""
+
+
+@pytest.mark.parametrize("url", ["", "s3://", "ssh://host:port/", "https://[", "nowhere://x", "remote://other/p"])
+def test_odd_urls_are_findings_and_no_tracebacks(url: str) -> None:
+    assert find(url, {}).found == ()
+
+
+# -- files --
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("GOOGLE_APPLICATION_CREDENTIALS", ACCOUNT),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", JWT),
+        ("DVC_SSH_PRIVATE_KEY", PEM),
+        ("DVC_SSH_KNOWN_HOSTS", KNOWN_HOSTS),
+    ],
+)
+def test_a_files_text_becomes_a_private_file_and_its_variable_the_path(name: str, text: str, tmp_path: Path) -> None:
+    environment = {name: text}
+    with credentials(environment, tmp_path / "temporary"):
+        path = Path(environment[name])
+        assert path.read_text().strip() == text
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert environment == {name: text}
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_a_path_stays_a_path(tmp_path: Path) -> None:
+    key = tmp_path / "my key.json"
+    key.write_text(ACCOUNT)
+    environment = {"GOOGLE_APPLICATION_CREDENTIALS": str(key), "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/absent token"}
+    with credentials(environment, tmp_path / "temporary") as grant:
+        assert environment["GOOGLE_APPLICATION_CREDENTIALS"] == str(key)
+        assert environment["AWS_WEB_IDENTITY_TOKEN_FILE"] == "/var/run/absent token"
+        assert grant.secrets == (ACCOUNT,)
+    assert key.read_text() == ACCOUNT
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        base64.b64encode(PEM.encode()).decode(),
+        base64.encodebytes(PEM.encode()).decode(),
+        PEM.replace("\n", "\\n"),
+        PEM.replace("\n", "\r\n") + "\r\n\r\n",
+    ],
+    ids=["base64", "base64 in lines", "one line", "Windows"],
+)
+def test_a_key_pasted_in_any_usual_form_is_written_as_ssh_wants_it(given: str, tmp_path: Path) -> None:
+    environment = {"DVC_SSH_PRIVATE_KEY": given}
+    with credentials(environment, tmp_path):
+        assert Path(environment["DVC_SSH_PRIVATE_KEY"]).read_bytes() == (PEM + "\n").encode()
+
+
+def test_google_drives_variable_holds_the_text_even_when_given_a_path_or_base64(tmp_path: Path) -> None:
+    (tmp_path / "user.json").write_text(USER)
+    for given in (str(tmp_path / "user.json"), base64.b64encode(USER.encode()).decode(), USER):
+        environment = {"GDRIVE_CREDENTIALS_DATA": given}
+        with credentials(environment, tmp_path / "temporary") as grant:
+            assert environment["GDRIVE_CREDENTIALS_DATA"] == USER
+            assert environment["GDRIVE_NON_INTERACTIVE"] == "1"
+            assert grant.configure({"storage": {"url": URLS["Google Drive"]}}) == {"remote": {}}
+        assert environment == {"GDRIVE_CREDENTIALS_DATA": given}
+
+
+def test_empty_variables_are_unset_so_that_no_library_trips_over_them(tmp_path: Path) -> None:
+    environment = {"AWS_PROFILE": "", "AWS_SESSION_TOKEN": "", "PATH": ""}
+    with credentials(environment, tmp_path):
+        assert environment == {"PATH": "", "GDRIVE_NON_INTERACTIVE": "1"}
+    assert environment == {"AWS_PROFILE": "", "AWS_SESSION_TOKEN": "", "PATH": ""}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, Cancelled])
+def test_all_is_undone_whatever_happens(error: type[BaseException], tmp_path: Path) -> None:
+    environment = {"GOOGLE_APPLICATION_CREDENTIALS": ACCOUNT}
+    with pytest.raises(error), credentials(environment, tmp_path):
+        folder = Path(environment["GOOGLE_APPLICATION_CREDENTIALS"]).parent
+        (folder / "more").mkdir()
+        environment["GOOGLE_APPLICATION_CREDENTIALS"] = "changed by a stage"
+        raise error("TERM")
+    assert environment == {"GOOGLE_APPLICATION_CREDENTIALS": ACCOUNT}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_folder_that_cannot_be_written_is_one_line_about_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    environment = {"GOOGLE_APPLICATION_CREDENTIALS": ACCOUNT}
+    with (
+        pytest.raises(WorkFailed, match=r"credentials can't be written under .*/file/x"),
+        credentials(environment, tmp_path / "file" / "x"),
+    ):
+        pass
+    assert environment == {"GOOGLE_APPLICATION_CREDENTIALS": ACCOUNT}
+
+
+def test_files_and_decoded_variables_are_handed_to_the_masks(tmp_path: Path) -> None:
+    environment = {"GOOGLE_APPLICATION_CREDENTIALS": base64.b64encode(ACCOUNT.encode()).decode()}
+    with credentials(environment, tmp_path) as grant:
+        masks = Masks.from_environment(environment, grant.secrets)
+        assert masks.mask("b3BlbnNzaC1rZXktdjEAAAAABG5vbmU and robot@ours") == "*** and ***"
+        assert repr(grant) == "Grant()"
+
+
+# -- DVC's configuration --
+
+
+@pytest.mark.parametrize(
+    ("kind", "environment", "written"),
+    [
+        (
+            "SSH",
+            {"DVC_SSH_PASSWORD": "pw", "DVC_SSH_USER": "me"},
+            {"password": "pw", "user": "me"},
+        ),
+        (
+            "HTTP",
+            {"DVC_HTTP_USER": "me", "DVC_HTTP_PASSWORD": "pw"},
+            {"user": "me", "password": "pw", "auth": "basic"},
+        ),
+        (
+            "HTTP",
+            {"DVC_HTTP_TOKEN": "t"},
+            {"password": "Bearer t", "auth": "custom", "custom_auth_header": "Authorization"},
+        ),
+        (
+            "HTTP",
+            {"DVC_HTTP_CUSTOM_AUTH_HEADER": "X-Key", "DVC_HTTP_PASSWORD": "k"},
+            {"password": "k", "auth": "custom", "custom_auth_header": "X-Key"},
+        ),
+        ("WebDAV", {"DVC_WEBDAV_TOKEN": "t"}, {"token": "t"}),
+        ("WebDAV", {"DVC_WEBDAV_USER": "me", "DVC_WEBDAV_PASSWORD": "pw"}, {"user": "me", "password": "pw"}),
+        (
+            "WebDAV",
+            {"DVC_WEBDAV_CUSTOM_AUTH_HEADER": "X-Key", "DVC_WEBDAV_PASSWORD": "k"},
+            {"custom_auth_header": "X-Key", "password": "k"},
+        ),
+        ("WebHDFS", {"DVC_WEBHDFS_TOKEN": "t"}, {"token": "t"}),
+        ("WebHDFS", {"DVC_WEBHDFS_USER": "me"}, {"user": "me"}),
+        ("WebHDFS", {"DVC_WEBHDFS_USER": "me", "DVC_WEBHDFS_PASSWORD": "pw"}, {"user": "me", "password": "pw"}),
+        ("Google Storage", {"CLOUDSDK_AUTH_ACCESS_TOKEN": "ya29.t"}, {"credentialpath": "ya29.t"}),
+        ("Google Drive", {"GDRIVE_CREDENTIALS_DATA": ACCOUNT}, {"gdrive_use_service_account": "true"}),
+        ("S3", {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, {}),
+        ("HDFS", {"HADOOP_USER_NAME": "me"}, {}),
+        ("local", {"DVC_SSH_PASSWORD": "pw", "DVC_HTTP_TOKEN": "t"}, {}),
+    ],
+)
+def test_a_remote_gets_the_options_of_its_own_kind(
+    kind: str, environment: dict[str, str], written: dict[str, str], tmp_path: Path
+) -> None:
+    assert configured(environment, URLS[kind], tmp_path) == written
+
+
+def test_a_private_key_is_configured_by_its_path_and_the_agent_left_out(tmp_path: Path) -> None:
+    environment = {"DVC_SSH_PRIVATE_KEY": PEM, "DVC_SSH_PASSPHRASE": "pp", "SSH_AUTH_SOCK": "/run/agent"}
+    written = configured(environment, URLS["SSH"], tmp_path)
+    assert Path(written.pop("keyfile")).name == "DVC_SSH_PRIVATE_KEY"
+    assert written == {"passphrase": "pp", "allow_agent": "false"}
+
+
+def test_a_password_completes_what_the_project_configures(tmp_path: Path) -> None:
+    written = configured({"DVC_HTTP_PASSWORD": "pw"}, URLS["HTTP"], tmp_path, auth="basic", user="me")
+    assert written == {"password": "pw", "auth": "basic"}
+
+
+def test_oss_bucket_completes_a_url_that_names_none(tmp_path: Path) -> None:
+    environment = {"OSS_BUCKET": "ours", "OSS_ACCESS_KEY_ID": "a", "OSS_ACCESS_KEY_SECRET": "b", "OSS_ENDPOINT": "e"}
+    assert configured(environment, "oss:///path", tmp_path) == {"url": "oss://ours/path"}
+    assert configured(environment, "oss://theirs/path", tmp_path) == {}
+
+
+def test_ssh_host_keys_are_checked_until_the_credentials_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SSHFileSystem:
+        def _prepare_credentials(self, **config: object) -> dict[str, object]:
+            return {"host": config["host"]}
+
+    plugin = types.ModuleType("dvc_ssh")
+    plugin.SSHFileSystem = SSHFileSystem  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "dvc_ssh", plugin)
+    environment = {"DVC_SSH_KNOWN_HOSTS": KNOWN_HOSTS}
+    with credentials(environment, tmp_path) as grant:
+        grant.configure({"storage": {"url": URLS["SSH"]}, "other": {"url": URLS["SSH"]}})
+        prepared = SSHFileSystem()._prepare_credentials(host="h")
+        assert prepared == {"host": "h", "known_hosts": environment["DVC_SSH_KNOWN_HOSTS"]}
+    assert SSHFileSystem()._prepare_credentials(host="h") == {"host": "h"}
+    with credentials({}, tmp_path) as grant:
+        grant.configure({"storage": {"url": URLS["SSH"]}})
+        assert SSHFileSystem()._prepare_credentials(host="h")["known_hosts"] == ()
+
+
+# -- leftovers --
+
+
+def test_leftovers_of_a_killed_run_are_swept_and_those_of_a_living_one_are_not(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from cml.storage import credentials\n"
+        "with credentials({'DVC_SSH_PRIVATE_KEY': sys.argv[2]}, pathlib.Path(sys.argv[1])):\n"
+        "    print('ready', flush=True); sys.stdin.read()"
+    )
+    root = str(Path(__file__).parent.parent)
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path), PEM],
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        assert sweep(tmp_path) == 0
+        (folder,) = tmp_path.iterdir()
+        assert folder.name.startswith(f"{FOLDER}{process.pid}-")
+        process.kill()
+        process.wait()
+        assert (folder / "DVC_SSH_PRIVATE_KEY").exists()
+    environment = {"DVC_SSH_PRIVATE_KEY": PEM}
+    with credentials(environment, tmp_path):
+        assert sweep(tmp_path) == 1
+        assert list(tmp_path.iterdir()) == [Path(environment["DVC_SSH_PRIVATE_KEY"]).parent]
+
+
+def test_a_folder_with_a_living_process_number_but_no_run_is_swept(tmp_path: Path) -> None:
+    (tmp_path / f"{FOLDER}{os.getpid()}-abc").mkdir()
+    assert sweep(tmp_path) == 1
+
+
+def test_only_our_own_folders_are_swept(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"{FOLDER}1-link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / f"{FOLDER}1-file").write_text("")
+    assert sweep(tmp_path) == 0
+    assert sweep(tmp_path / "absent") == 0
+    assert (tmp_path / "elsewhere").is_dir()
