@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from cml import __version__
@@ -65,9 +64,12 @@ def _say(text: str) -> None:
 
     text = Masks.from_environment(os.environ).mask(text)
     if os.environ.get("GITHUB_ACTIONS") == "true":
+        import contextlib
+
         from actions_toolkit import core
 
-        core.error(text)
+        with contextlib.redirect_stdout(sys.stderr):
+            core.error(text)
     else:
         sys.stderr.write(f"error: {text}\n")
 
@@ -100,12 +102,14 @@ def _add(
     parser.set_defaults(command=command)
     for variable in VARIABLES:
         if variable.is_option:
+            is_switch = variable.kind == "boolean"
             parser.add_argument(
                 f"--{variable.name.replace('_', '-')}",
                 dest=variable.name,
                 metavar="VALUE",
                 help=variable.help.replace("%", "%%"),
-                **({"nargs": "?", "const": "true"} if variable.kind == "boolean" else {}),
+                nargs="?" if is_switch else None,
+                const="true" if is_switch else None,
             )
     return parser
 

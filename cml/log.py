@@ -44,7 +44,7 @@ class Log:
         seconds, self._since = now - self._since, now
         self.line(f"{name:<10} {decision} ({seconds:.1f} s)")
 
-    def warn(self, text: str) -> None:
+    def warning(self, text: str) -> None:
         """Keeps a warning for the report and shows it, once."""
         text = self.masks.mask(text)
         if text in self.warnings:

@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cml import __version__
 from cml.baseline import find_baseline
 from cml.errors import BadInput, WorkFailed
 from cml.forges.base import Outputs
@@ -86,10 +87,20 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
             "push to false"
         )
     template = files.read_template(settings)
+    _introduce(here, branch)
     baseline = find_baseline(here.repository, settings, here.forge.context, head)
     here.repository.exclude(f"{files.FOLDER}/")
     here.log.step("baseline", f"{baseline.name}, {baseline.reason}" if baseline else "none: no commit is before this")
     return Work(head=head, baseline=baseline, branch=branch, targets=targets, pulled=pulled, template=template)
+
+
+def _introduce(here: Session, branch: str | None) -> None:
+    context = here.forge.context
+    place = {"local": "a laptop", "github": "GitHub", "gitlab": "GitLab"}[context.place]
+    results = f"results go to {branch}" if branch else f"results stay here, {context.no_push or 'push is off'}"
+    here.log.line(f"start      cml {__version__} on {place}; {results}")
+    if context.is_ci:
+        here.log.warning(f"reports are not shown in {place} yet: read the log and {files.FOLDER}/")
 
 
 def set_up(here: Session, pipeline: Pipeline, work: Work) -> None:
@@ -185,7 +196,7 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
     here.log.step("report", f"{FOLDER}/report.md and report.html")
     published = here.forge.publish(report, folder=FOLDER)
     for warning in published.warnings:
-        here.log.warn(warning)
+        here.log.warning(warning)
     outputs = Outputs(
         changed=bool(work.changed_paths),
         sha=subject.sha,
@@ -224,9 +235,7 @@ def compare(here: Session, old: str, new: str) -> int:
     return _print(here, pipeline, subject, Baseline(name=old, sha=shas[0], reason=f"against {new}"), template)
 
 
-def _print(
-    here: Session, pipeline: Pipeline, subject: Subject, baseline: Baseline | None, template: str | None
-) -> int:
+def _print(here: Session, pipeline: Pipeline, subject: Subject, baseline: Baseline | None, template: str | None) -> int:
     here.repository.exclude(f"{files.FOLDER}/")
     files.clear(FOLDER)
     found = collect(

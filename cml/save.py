@@ -33,7 +33,7 @@ def save_data(pipeline: Pipeline, log: Log, *, head: str) -> None:
     sent = objects.push(pipeline)
     verified = objects.verify(pipeline, head)
     for path in verified.lost:
-        log.warn(f"{path}: its objects are neither here nor on the DVC remote, and were not before this run")
+        log.warning(f"{path}: its objects are neither here nor on the DVC remote, and were not before this run")
     mended = f", {verified.mended} of them mended" if verified.mended else ""
     log.step("data", f"{sent} files sent; {verified.asked} objects are on the DVC remote{mended}")
 

@@ -66,7 +66,7 @@ def read_settings(environment: Mapping[str, str], options: Mapping[str, str], *,
         variable = BY_NAME[name]
         value = options.get(name) or environment.get(f"INPUT_{name.upper()}") or environment.get(name) or ""
         value = value.strip()
-        if CONTROL.search(value) or (variable.kind != "lines" and variable.kind != "list" and "\n" in value):
+        if CONTROL.search(value) or (variable.kind not in ("lines", "list") and "\n" in value):
             raise BadInput(f"{name} holds a line break or a control character: write it as one plain line")
         return value or variable.default
 

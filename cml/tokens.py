@@ -35,7 +35,9 @@ class Tokens:
             if value := self.by_name.get(name):
                 return value
         if place != "local":
-            raise BadInput(f"repo_token is empty, and so is {' and '.join(order[2:])}: pass the job's token as repo_token")
+            raise BadInput(
+                f"repo_token is empty, and so is {' and '.join(order[2:])}: pass the job's token as repo_token"
+            )
         return None
 
 
@@ -54,6 +56,6 @@ def take_tokens(environment: MutableMapping[str, str]) -> Tokens:
     reader, writer = os.pipe()
     os.write(writer, json.dumps(found).encode())
     os.close(writer)
-    os.set_inheritable(reader, True)
+    os.set_inheritable(reader, True)  # noqa: FBT003 - its only form
     environment[PIPE] = str(reader)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted

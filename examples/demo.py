@@ -7,6 +7,7 @@ job would.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -21,14 +22,13 @@ PROJECT, ORIGIN, STORAGE, ENV = (PLACE / name for name in ("project", "origin.gi
 QUICKSTART = TOP / "examples" / "quickstart"
 CML = Path(sys.executable).with_name("cml")
 
-HISTORY = (
-    ("A first network", {}),
-    ("Train twice as long", {"epochs": 40}),
+HISTORY: tuple[tuple[str, dict[str, float]], ...] = (
+    ("A first network", {"epochs": 40}),
     ("A bolder learning rate", {"learning_rate": 0.1}),
     ("More images, a careful rate", {"train_images": 900, "learning_rate": 0.005}),
     ("A wider network", {"hidden_units": 32}),
 )
-LAST = ("Learn faster, and longer", {"learning_rate": 0.02, "epochs": 50})
+LAST: tuple[str, dict[str, float]] = ("Learn faster, and longer", {"learning_rate": 0.02, "epochs": 50})
 
 
 def main() -> None:
@@ -37,8 +37,10 @@ def main() -> None:
     make_project()
     for subject, params in HISTORY:
         commit(subject, params)
-        say(f"experiment: {subject}")
+        print(f"demo: experiment: {subject} ... ", end="", flush=True)
         cml_run(is_shown=False)
+        metrics = json.loads((PROJECT / "metrics.json").read_text())
+        print(f"accuracy {metrics['accuracy']}, tagged {git('describe', '--tags', '--exact-match')}", flush=True)
     git("switch", "--quiet", "--create", "learn-faster")
     commit(*LAST)
     say(f"change on a branch: {LAST[0]}\n\n$ cml run --push true --tag-prefix dvc_\n")
@@ -51,7 +53,7 @@ The pipeline ran in an environment of its own, and only the stages that the chan
 Data and model are on the DVC remote ({STORAGE.relative_to(TOP)}), each of their objects asked for.
 One commit with dvc.lock and metrics is on origin's branch learn-faster, tagged {tag}.
 Read {report / "report.md"} or open {report / "report.html"} in a browser.
-Done in {time.monotonic() - started:.0f} s; run it again, or change {PROJECT.relative_to(TOP)}/params.yaml and run cml there.
+Done in {time.monotonic() - started:.0f} s. Next: change {PROJECT.relative_to(TOP)}/params.yaml, and run cml there.
 """
     )
 
@@ -105,7 +107,9 @@ def cml_run(*, is_shown: bool) -> None:
 
 
 def git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=PROJECT, env=environment(), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["git", *arguments], cwd=PROJECT, env=environment(), capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 

@@ -108,8 +108,8 @@ class World:
     def dvc(self, *arguments: str, cwd: Path | None = None) -> str:
         return self.do("dvc", *arguments, cwd=cwd)
 
-    def cml(self, *arguments: str, cwd: Path | None = None, **env: str) -> Result:
-        """Runs `cml` as a user would."""
+    def cml(self, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Result:
+        """Runs `cml` as a user would, `env` on top of the clean environment."""
         return self.attempt("cml", *arguments, cwd=cwd, env=env)
 
     def write(self, files: Mapping[str, str], cwd: Path | None = None) -> None:

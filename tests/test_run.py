@@ -118,11 +118,11 @@ def test_dashes_leave_steps_and_sections_out(trained_world: World) -> None:
 
 
 def test_variables_come_from_option_then_input_then_environment(world: World) -> None:
-    done = world.cml("report", report_name="from environment", INPUT_REPORT_NAME="")
+    done = world.cml("report", env={"report_name": "from environment", "INPUT_REPORT_NAME": ""})
     assert done.out.startswith("## from environment\n")
-    done = world.cml("report", report_name="from environment", INPUT_REPORT_NAME="from input")
+    done = world.cml("report", env={"report_name": "from environment", "INPUT_REPORT_NAME": "from input"})
     assert done.out.startswith("## from input\n")
-    done = world.cml("report", "--report-name", "from option", INPUT_REPORT_NAME="from input")
+    done = world.cml("report", "--report-name", "from option", env={"INPUT_REPORT_NAME": "from input"})
     assert done.out.startswith("## from option\n")
 
 

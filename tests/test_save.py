@@ -185,7 +185,7 @@ def test_a_run_after_kill_converges(world: World) -> None:
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
     (world.project / ".dvc" / "tmp" / "rwlock").write_text("")
-    done = world.cml(*PUSH, SLEEP="0")
+    done = world.cml(*PUSH, env={"SLEEP": "0"})
     assert done.code == 0, done.err
     assert world.git("rev-list", "--count", "main", cwd=world.origin) == "3"
     assert world.tags() == [f"dvc_{world.tip()[:7]}"]

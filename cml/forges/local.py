@@ -61,5 +61,3 @@ def read_context(environment: Mapping[str, str]) -> Context:
 
 def _branch(ref: str) -> str | None:
     return ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else None
-
-

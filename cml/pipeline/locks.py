@@ -107,5 +107,3 @@ def _read(pipeline: Pipeline, revision: str) -> tuple[Mapping[tuple[str, str], _
                 makes=frozenset(pipeline.from_top(out.fs_path) for out in stage.outs if out.is_in_repo),
             )
     return stages, outs
-
-

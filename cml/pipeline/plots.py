@@ -1,3 +1,5 @@
 """stub"""
+
+
 def read_plots(pipeline, sides, targets):
     return []

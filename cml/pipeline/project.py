@@ -53,7 +53,9 @@ class Pipeline:
         from dvc.exceptions import DvcException, NotDvcRepoError
 
         if not dvc.__version__.startswith(f"{SUPPORTED}."):
-            raise BadInput(f"DVC {dvc.__version__} is installed, CML needs {SUPPORTED}: pip install 'dvc~={SUPPORTED}.0'")
+            raise BadInput(
+                f"DVC {dvc.__version__} is installed, CML needs {SUPPORTED}: pip install 'dvc~={SUPPORTED}.0'"
+            )
         if (directory / "Dvcfile").exists():
             raise BadInput("Dvcfile is of DVC 0.x, which DVC 3 cannot read: move its stage to dvc.yaml (dvc stage add)")
         from dvc.config import Config
@@ -95,7 +97,7 @@ class Pipeline:
             stage = target.removesuffix(".dvc")
             if target != stage and not Path(target).exists() and self._problem(stage, variable) is None:
                 name = stage
-                self._log.warn(f"{variable}: {target} is no file; taken for the stage {stage}")
+                self._log.warning(f"{variable}: {target} is no file; taken for the stage {stage}")
             if problem := self._problem(name, variable):
                 raise BadInput(f"{variable} names {target!r}, which is no stage or file of the project: {problem}")
             checked.append(name)
@@ -175,7 +177,7 @@ class Pipeline:
                 step="pull",
             )
         for out in missing:
-            self._log.warn(f"{out} of {out.stage.addressing} is not on the DVC remote: the stage runs again")
+            self._log.warning(f"{out} of {out.stage.addressing} is not on the DVC remote: the stage runs again")
         return f"{fetched} files fetched" if fetched else "everything is here already"
 
     def _outs(self, targets: list[str] | None) -> list[Output]:
@@ -185,9 +187,9 @@ class Pipeline:
         """Returns the outputs whose content in the work tree no cache holds."""
         unsaved = set()
         for out in self._outs(targets):
-            if out.use_cache and out.exists and out.changed_checksum():
-                if not out.cache.exists(str(out.get_hash().value)):
-                    unsaved.add(str(out))
+            is_changed = out.use_cache and out.exists and out.changed_checksum()
+            if is_changed and not out.cache.exists(str(out.get_hash().value)):
+                unsaved.add(str(out))
         return unsaved
 
     # Reproduce
@@ -305,7 +307,10 @@ def _drop_stale_lock(path: Path) -> None:
 
     try:
         held = json.loads(path.read_text() or "?")
-        holders = [*held.get("write", {}).values(), *(reader for each in held.get("read", {}).values() for reader in each)]
+        holders = [
+            *held.get("write", {}).values(),
+            *(reader for each in held.get("read", {}).values() for reader in each),
+        ]
         pids = {int(holder["pid"]) for holder in holders}
     except FileNotFoundError:
         return

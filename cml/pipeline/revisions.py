@@ -76,11 +76,7 @@ def snapshot(
             view = repo.index.targets_view(None) if with_data else None
             data = None
             if view:
-                data = (
-                    build_data_index(view, root, repo.fs, compute_hash=True)
-                    if hash_workspace
-                    else view.data["repo"]
-                )
+                data = build_data_index(view, root, repo.fs, compute_hash=True) if hash_workspace else view.data["repo"]
             return Snapshot(
                 metrics={path: flat(result["data"], path) for path, result in measured.items() if "data" in result},
                 params={path: flat(result["data"], path) for path, result in chosen.items() if "data" in result},

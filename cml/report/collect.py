@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cml.log import Log
+from cml.pipeline.messages import one_line
 from cml.pipeline.project import Pipeline
 from cml.pipeline.revisions import Snapshot, data_changes, snapshot
 from cml.report import gates
@@ -20,12 +22,16 @@ from cml.report.model import (
     PipelineSection,
     Plot,
     Report,
+    Status,
     UnreadableFile,
     Value,
     status_of,
 )
 from cml.repository import Repository
 from cml.settings import Settings
+
+NO_TAGS = "set tag_prefix (for example dvc_) to tag results and list the latest experiments here"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,34 +58,37 @@ def collect(
     baseline: Baseline | None,
     folder: Path,
 ) -> Report:
-    """Returns the report of a subject against a baseline; draws its plots into `folder`."""
+    """Returns the report of a subject against a baseline; draws its plots into `folder`.
+
+    A part that cannot be read is a warning: a report that lacks one is better than none after a night of training.
+    """
     is_same = baseline is not None and baseline.sha == subject.sha and not subject.has_workspace_changes
-    new = snapshot(
-        pipeline,
-        subject.revision,
-        metrics=settings.metrics_diff_targets,
-        params=settings.params_diff_targets,
-        with_data=True,
-        hash_workspace=subject.hash_workspace,
-    )
-    if baseline is None:
-        old = Snapshot()
-    elif is_same:
-        old = new
-    else:
-        old = snapshot(
-            pipeline,
-            baseline.sha,
-            metrics=settings.metrics_diff_targets,
-            params=settings.params_diff_targets,
-            with_data=True,
+    against = None if is_same or baseline is None else baseline.sha
+    # A gate judges metrics also where their section is left out.
+    metrics = () if settings.metrics_gate and settings.metrics_diff_targets is None else settings.metrics_diff_targets
+    part = _Parts(log)
+
+    def read(revision: str | None, *, hash_workspace: bool = False) -> Snapshot:
+        params = settings.params_diff_targets
+        return snapshot(
+            pipeline, revision, metrics=metrics, params=params, with_data=True, hash_workspace=hash_workspace
         )
+
+    new = part("the results", Snapshot(), lambda: read(subject.revision, hash_workspace=subject.hash_workspace))
+    old = part("the baseline", Snapshot(), lambda: read(against)) if against else new if is_same else Snapshot()
     unreadable = _unreadable(old, new, log)
     rows = gates.with_directions(_metric_rows(old, new), settings.metrics_gate)
     judgement = gates.judge(settings.metrics_gate, rows)
     for warning in judgement.warnings:
-        log.warn(warning)
-    experiments, hint = _experiments(pipeline, repository, settings, subject, new)
+        log.warning(warning)
+    none: tuple[Experiment, ...] = ()
+    experiments = part("the experiments", none, lambda: _experiments(pipeline, repository, settings, subject, new))
+    data = part("data", DataChanges(), lambda: data_changes(old, new)) if against else DataChanges()
+    no_plots: tuple[Plot, ...] | None = ()
+    plots = part("plots", no_plots, lambda: _plots(pipeline, settings, subject, against, folder))
+    for plot in plots or ():
+        if plot.problem:
+            log.warning(f"the plot {plot.title} cannot be drawn: {plot.problem}")
     return Report(
         name=settings.report_name,
         verdict="failed" if subject.failure else judgement.verdict,
@@ -90,14 +99,29 @@ def collect(
         params=None if settings.params_diff_targets is None else _param_rows(old, new),
         unreadable=unreadable,
         gates=judgement.results,
-        plots=None if settings.plots is None else _plots(pipeline, settings, subject, baseline, log, folder),
-        data=DataChanges() if baseline is None or is_same else data_changes(old, new),
+        plots=plots,
+        data=data,
         pipeline=subject.pipeline,
         experiments=experiments,
-        experiments_hint=hint,
+        experiments_hint=None if settings.tag_prefix or not settings.experiments else NO_TAGS,
         failure=subject.failure,
         warnings=tuple(log.warnings),
     )
+
+
+class _Parts:
+    """Reads the parts of a report, each on its own."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def __call__(self, name: str, otherwise: T, work: Callable[[], T]) -> T:
+        """Returns what `work` returns; where it fails, warns by the part's name and returns `otherwise`."""
+        try:
+            return work()
+        except Exception as error:
+            self._log.warning(f"{name} cannot be read, and the report goes without: {one_line(error)}")
+            return otherwise
 
 
 def _pairs(
@@ -136,7 +160,7 @@ def _param_rows(old: Snapshot, new: Snapshot) -> tuple[ParamRow, ...]:
     )
 
 
-def _status(old: dict[str, dict[str, Value]], new: dict[str, dict[str, Value]], path: str, name: str):
+def _status(old: dict[str, dict[str, Value]], new: dict[str, dict[str, Value]], path: str, name: str) -> Status:
     before, after = old.get(path, {}), new.get(path, {})
     return status_of(before.get(name), after.get(name), has_old=name in before, has_new=name in after)
 
@@ -144,7 +168,7 @@ def _status(old: dict[str, dict[str, Value]], new: dict[str, dict[str, Value]], 
 def _unreadable(old: Snapshot, new: Snapshot, log: Log) -> tuple[UnreadableFile, ...]:
     found = [UnreadableFile(path=path, side="new", reason=reason) for path, reason in sorted(new.unreadable.items())]
     for file in found:
-        log.warn(f"{file.path} cannot be read: {file.reason}")
+        log.warning(f"{file.path} cannot be read: {file.reason}")
     if old is not new:
         found += [UnreadableFile(path=path, side="old", reason=why) for path, why in sorted(old.unreadable.items())]
     return tuple(found)
@@ -152,22 +176,21 @@ def _unreadable(old: Snapshot, new: Snapshot, log: Log) -> tuple[UnreadableFile,
 
 def _experiments(
     pipeline: Pipeline, repository: Repository, settings: Settings, subject: Subject, new: Snapshot
-) -> tuple[tuple[Experiment, ...], str | None]:
-    if not settings.experiments:
-        return (), None
-    if not settings.tag_prefix:
-        return (), "set tag_prefix (for example dvc_) to tag results and list the latest experiments here"
+) -> tuple[Experiment, ...]:
+    if not settings.experiments or not settings.tag_prefix:
+        return ()
     tagged = repository.tagged_commits(subject.sha, settings.tag_prefix, settings.experiments)
-    current = next((tag for tag, sha in tagged if sha == subject.sha), "")
     experiments = []
-    if not current or subject.has_workspace_changes:
-        name = "workspace" if subject.has_workspace_changes else repository.short(subject.sha)
+    if subject.has_workspace_changes:
+        experiments.append(_experiment(repository, "workspace", subject.sha, new, is_current=True))
+    elif all(sha != subject.sha for _, sha in tagged):
+        name = repository.short(subject.sha)
         experiments.append(_experiment(repository, name, subject.sha, new, is_current=True))
     for tag, sha in tagged:
         is_current = not experiments and sha == subject.sha
         values = new if is_current else snapshot(pipeline, sha, metrics=settings.metrics_diff_targets)
         experiments.append(_experiment(repository, tag, sha, values, is_current=is_current))
-    return tuple(experiments[: settings.experiments]), None
+    return tuple(experiments[: settings.experiments])
 
 
 def _experiment(repository: Repository, name: str, sha: str, values: Snapshot, *, is_current: bool) -> Experiment:
@@ -185,22 +208,12 @@ def _experiment(repository: Repository, name: str, sha: str, values: Snapshot, *
 
 
 def _plots(
-    pipeline: Pipeline,
-    settings: Settings,
-    subject: Subject,
-    baseline: Baseline | None,
-    log: Log,
-    folder: Path,
-) -> tuple[Plot, ...]:
+    pipeline: Pipeline, settings: Settings, subject: Subject, against: str | None, folder: Path
+) -> tuple[Plot, ...] | None:
     from cml.pipeline.plots import read_plots
     from cml.report.plots import draw
 
-    is_same = baseline is not None and baseline.sha == subject.sha and not subject.has_workspace_changes
-    sides = {"current": subject.revision}
-    if baseline and not is_same:
-        sides = {"baseline": baseline.sha, **sides}
-    plots = draw(read_plots(pipeline, sides, settings.plots or ()), folder)
-    for plot in plots:
-        if plot.problem:
-            log.warn(f"the plot {plot.title} could not be drawn: {plot.problem}")
-    return plots
+    if settings.plots is None:
+        return None
+    sides = {"baseline": against, "current": subject.revision} if against else {"current": subject.revision}
+    return draw(read_plots(pipeline, sides, settings.plots), folder)

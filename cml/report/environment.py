@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cml.report import markup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from markupsafe import Markup
@@ -73,7 +73,9 @@ def _environment(kind: Kind, short: int) -> ImmutableSandboxedEnvironment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_finalize_with(markup.html, markup.html) if kind == "html" else _finalize_with(markup.text, markup.figure),
+        finalize=_finalize_with(markup.html, markup.html)
+        if kind == "html"
+        else _finalize_with(markup.text, markup.figure),
     )
     for name in ("lipsum", "cycler", "joiner"):
         environment.globals.pop(name)
@@ -86,7 +88,10 @@ def _environment(kind: Kind, short: int) -> ImmutableSandboxedEnvironment:
 
 
 def _finalize_with(text: Callable[[str], str], figure: Callable[[str], str]) -> Callable[[object], Markup]:
-    """What Jinja prints, escaped: all but what a filter, a macro or the template itself made."""
+    """Returns what escapes all that Jinja prints, but for what a filter, a macro or the template itself made.
+
+    Here, and in `_markup`, a string becomes Markup: after it was escaped.
+    """
     from markupsafe import Markup
 
     def finalize(value: object) -> Markup:
@@ -96,9 +101,9 @@ def _finalize_with(text: Callable[[str], str], figure: Callable[[str], str]) -> 
             case None:
                 return Markup()
             case markup.Figure():
-                return Markup(figure(value))
+                return Markup(figure(value))  # noqa: S704
             case _:
-                return Markup(text(str(value)))
+                return Markup(text(str(value)))  # noqa: S704
 
     return finalize
 
@@ -106,7 +111,7 @@ def _finalize_with(text: Callable[[str], str], figure: Callable[[str], str]) -> 
 def _markup(escape: Callable[..., str]) -> Callable[..., Markup]:
     from markupsafe import Markup
 
-    return lambda *arguments: Markup(escape(*arguments))
+    return lambda *arguments: Markup(escape(*arguments))  # noqa: S704
 
 
 def _short(value: str, width: int) -> str:

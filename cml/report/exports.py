@@ -8,16 +8,22 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING
 
 from cml.report.model import Experiment, Report
 from cml.report.units import is_number
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 VERSION = 1
 
 
 def render_json(report: Report) -> str:
-    """Returns the whole report as JSON. NaN and the infinities are the strings "NaN", "Infinity" and "-Infinity"; an
-    experiment's metrics are a list of {"path", "name", "value"}.
+    """Returns the whole report as JSON.
+
+    NaN and the infinities are the strings "NaN", "Infinity" and "-Infinity"; an experiment's metrics are a list of
+    {"path", "name", "value"}.
     """
     data = {"version": VERSION, **_object(report)}
     return json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
@@ -35,30 +41,28 @@ def render_openmetrics(report: Report) -> str:
     return "\n".join([*lines, "# EOF"]) + "\n"
 
 
-def _object(value: object) -> dict[str, object]:
-    assert is_dataclass(value)
-    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+def _object(value: DataclassInstance) -> dict[str, object]:
+    found = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Experiment):
+        metrics = value.metrics.items()
+        found["metrics"] = [
+            {"path": _plain(path), "name": _plain(name), "value": _plain(x)} for (path, name), x in metrics
+        ]
+    return found
 
 
 def _plain(value: object) -> object:
     match value:
-        case Experiment():
-            metrics = [{"path": path, "name": name, "value": each} for (path, name), each in value.metrics.items()]
-            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)} | {
-                "metrics": [_plain(metric) for metric in metrics]
-            }
         case str():
             return value.encode("utf-8", "backslashreplace").decode()  # halves of surrogate pairs are no JSON
         case float() if not math.isfinite(value):
             return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        case tuple() | list():
+        case tuple():
             return [_plain(each) for each in value]
         case dict():
             return {str(name): _plain(each) for name, each in value.items()}
-        case _ if is_dataclass(value):
-            return _object(value)
         case _:
-            return value
+            return _object(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _label(text: str) -> str:

@@ -43,16 +43,17 @@ def write_report(report: Report, folder: Path, *, settings: Settings, template: 
     """
     from cml.report import render
 
-    style = {"number_format": settings.metrics_format, "locale": settings.locale}
+    number_format, locale = settings.metrics_format, settings.locale
     folder.mkdir(exist_ok=True)
     try:
-        markdown = render.render_markdown(report, user_template=template, **style)
+        markdown = render.render_markdown(report, number_format=number_format, locale=locale, user_template=template)
     except render.TemplateProblem as error:
-        log.warn(f"template {settings.template}: {error}; CML's own serves")
-        markdown = render.render_markdown(report, **style)
+        log.warning(f"template {settings.template}: {error}; CML's own serves")
+        markdown = render.render_markdown(report, number_format=number_format, locale=locale)
     images = {image.file: (folder / image.file).read_bytes() for plot in report.plots or () for image in plot.images}
     (folder / "report.md").write_text(markdown, encoding="utf-8")
-    (folder / "report.html").write_text(render.render_html(report, images=images, **style), encoding="utf-8")
+    page = render.render_html(report, number_format=number_format, locale=locale, images=images)
+    (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "report.json").write_text(render.render_json(report), encoding="utf-8")
     (folder / "metrics.txt").write_text(render.render_openmetrics(report), encoding="utf-8")
     return markdown

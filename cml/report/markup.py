@@ -47,9 +47,11 @@ _COMMANDS = re.compile(r"^(\s*:)(?=:)|(#)(?=#(?:\[|vso\[))", re.MULTILINE)
 class Figure(str):
     """A number that we wrote ourselves: it is escaped like any text, but nobody takes it for a reference."""
 
+    __slots__ = ()
+
 
 def visible(text: str) -> str:
-    """Shows what is hidden: a newline as `␊`, a bidi override as `⟨U+202E⟩`; a pile of accents is cut to three."""
+    r"""Shows what is hidden: a newline as `\n`, a bidi override as `\u202e`; a pile of accents is cut to three."""
     return _PILED_MARKS.sub(r"\1", _HIDDEN.sub(_show, text))
 
 
@@ -136,9 +138,10 @@ def _show(match: re.Match[str]) -> str:
     before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
     if char in _JOINERS and before > "\x7f" and after > "\x7f" and not _HIDDEN.match(before + after):
         return char
-    if place < 0x20:
-        return chr(0x2400 + place)
-    return f"\\x{place - 0xDC00:02x}" if 0xDC80 <= place <= 0xDCFF else f"⟨U+{place:04X}⟩"
+    if 0xDC80 <= place <= 0xDCFF:  # a byte of a name that is no UTF-8
+        place -= 0xDC00
+    short = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}.get(char, f"\\x{place:02x}")
+    return short if place < 0x100 else f"\\u{place:04x}" if place < 0x10000 else f"\\U{place:08x}"
 
 
 def _break_sha(match: re.Match[str]) -> str:

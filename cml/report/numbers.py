@@ -358,7 +358,7 @@ def _fixed(x: Real, *, least: int, most: int) -> str:
     else:
         places, rounded, half = most, _decimal(x), ROUND_HALF_UP if x > 0 else ROUND_HALF_DOWN
     rounded = rounded.quantize(Decimal(1).scaleb(-places), rounding=half)
-    whole, _, decimals = f"{rounded if rounded else abs(rounded):f}".partition(".")
+    whole, _, decimals = f"{rounded or abs(rounded):f}".partition(".")
     return f"{whole}.{decimals[:least]}{decimals[least:].rstrip('0')}"
 
 

@@ -1,7 +1,6 @@
-"""Puts a report on paper. What it says is worded in `words`, how it looks stands in the templates; here whole rows are
-cut where a place is too small for all of them.
+"""Puts a report on paper, and cuts whole rows where a place is too small for all of them.
 
-Pure, but for reading our own templates.
+What it says is worded in `words`, how it looks stands in the templates. Pure, but for reading our own templates.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a template sees: the report in words, rows in the order they are shown, every number written. Nothing is escaped.
+"""What a template sees: the report in words, rows in the order they are shown, every number written.
 
-`words` and `sections` fill it; Markdown, HTML and the terminal share it, so they never disagree.
+Nothing is escaped yet. `words` and `sections` fill it; Markdown, HTML and the terminal share it and never disagree.
 """
 
 from __future__ import annotations

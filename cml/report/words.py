@@ -5,6 +5,7 @@ Pure; what things look like on paper stands in the templates, the other sections
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -148,12 +149,20 @@ def _summary(metrics: Sequence[Row], *, total: int, comparison: Comparison) -> s
 
 
 def _highlights(metrics: Sequence[Row]) -> tuple[Highlight, ...]:
-    """The first few that got worse, then those that got better."""
+    """The few that got worse by most of their old value, then those that got better."""
     marks: tuple[Mark, Mark] = ("worse", "better")
-    found = ((mark, tuple(row for row in metrics if row.mark == mark)) for mark in marks)
+    found = ((mark, sorted((row for row in metrics if row.mark == mark), key=_share, reverse=True)) for mark in marks)
     return tuple(
-        Highlight(mark=mark, rows=rows[:HIGHLIGHTS], more=max(0, len(rows) - HIGHLIGHTS)) for mark, rows in found if rows
+        Highlight(mark=mark, rows=tuple(rows[:HIGHLIGHTS]), more=max(0, len(rows) - HIGHLIGHTS))
+        for mark, rows in found
+        if rows
     )
+
+
+def _share(row: Row) -> float:
+    """How big a change is beside the old value."""
+    old, _, change = (abs(float(each or "nan")) for each in row.keys)
+    return change / old if old and math.isfinite(change / old) else math.inf
 
 
 def _metric(row: MetricRow, *, pen: Pen, comparison: Comparison) -> Row:

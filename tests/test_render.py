@@ -1,0 +1,752 @@
+"""What people read: golden reports, and that no name, no limit and no template can break them.
+
+`UPDATE_GOLDEN=1 pytest tests/test_render.py` writes tests/golden anew; read the difference before you commit it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from dataclasses import fields, replace
+from hashlib import sha256
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from cml.report import markup, units
+from cml.report.model import (
+    Baseline,
+    DataChanges,
+    DataEntry,
+    Experiment,
+    Failure,
+    GateResult,
+    MetricRow,
+    ParamRow,
+    PipelineSection,
+    Plot,
+    PlotImage,
+    Report,
+    StageRun,
+    UnreadableFile,
+    Value,
+    status_of,
+)
+from cml.report.numbers import DEFAULT, NumberFormat
+from cml.report.render import (
+    LEAST_IMPORTANT_FIRST,
+    TemplateProblem,
+    check_template,
+    render_html,
+    render_json,
+    render_markdown,
+    render_openmetrics,
+    render_terminal,
+)
+from cml.report.view import View
+from cml.report.words import view_of
+
+GOLDEN = Path(__file__).parent / "golden"
+FORMAT = NumberFormat.parse(DEFAULT)
+PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+NEW, OLD = "b8c5161f" + "0" * 32, "723ae21a" + "0" * 32
+LOG = "\n".join(
+    [
+        "\x1b[32mepoch 1\x1b[0m",
+        " 10%|#         |\r100%|##########|",
+        "::error::not a command of ours",
+        "```",
+        "</details><img src=x>",
+        "MemoryError: out of memory",
+    ]
+)
+
+
+def markdown(report: Report, *, limit: int | None = None, template: str | None = None, locale: str = "en") -> str:
+    return render_markdown(report, number_format=FORMAT, locale=locale, user_template=template, limit=limit)
+
+
+def html(report: Report, images: dict[str, bytes] | None = None) -> str:
+    return render_html(report, number_format=FORMAT, locale="en", images=images or {})
+
+
+def terminal(report: Report) -> str:
+    return render_terminal(report, number_format=FORMAT, locale="en")
+
+
+def metric(name: str, old: Value, new: Value, *, better: bool | None = None, path: str = "metrics.json") -> MetricRow:
+    status = status_of(old, new, has_old=old != "absent", has_new=new != "absent")
+    old, new = (None if side == "absent" else side for side in (old, new))
+    return MetricRow(path=path, name=name, old=old, new=new, status=status, better=better)
+
+
+def param(name: str, old: Value, new: Value, path: str = "params.yaml") -> ParamRow:
+    return ParamRow(path=path, name=name, old=old, new=new, status=status_of(old, new, has_old=True, has_new=True))
+
+
+def experiment(place: int, name: str, accuracy: float) -> Experiment:
+    return Experiment(
+        name=name,
+        sha=f"{place:x}" * 40,
+        subject=f"Try number {place}",
+        author="Ada Lovelace",
+        date=f"2024-05-{20 - place:02d}T12:30:00+02:00",
+        url=f"https://forge.example/runs/{place}?a=1&b=2",
+        is_current=place == 1,
+        metrics={("metrics.json", "accuracy"): accuracy, ("metrics.json", "loss"): 1 - accuracy},
+    )
+
+
+def empty() -> Report:
+    return Report(
+        name="DVC Report",
+        verdict="none",
+        sha=NEW,
+        baseline=Baseline(name="origin/main", sha=OLD, reason="the pull request's target"),
+    )
+
+
+def typical() -> Report:
+    return replace(
+        empty(),
+        verdict="passed",
+        metrics=(
+            metric("accuracy", 0.9167, 0.9321, better=True),
+            metric("loss", 0.3112, 0.3325, better=False),
+            metric("rows", 150, 152),
+            metric("recall", 0.92, 0.92),
+        ),
+        gates=(GateResult(rule="accuracy >= 0.9", path="metrics.json", metric="accuracy", value=0.9321, passed=True),),
+        params=(param("train.lr", 0.001, 0.0005), param("seed", 1, 1)),
+        data=DataChanges(modified=(DataEntry(path="model.pkl", old_size=10_200_000, new_size=10_900_000),)),
+        pipeline=PipelineSection(
+            stages=(
+                StageRun(name="prepare", status="up to date"),
+                StageRun(name="featurize", status="restored", seconds=0.4),
+                StageRun(name="train", status="ran", seconds=184.6),
+            ),
+            edges=(("prepare", "featurize"), ("featurize", "train")),
+        ),
+        experiments=(experiment(1, "dvc_b8c5161", 0.9321), experiment(2, "dvc_99af012", 0.9), experiment(3, "x", 0.88)),
+        run_url="https://forge.example/runs/1",
+        compare_url="https://forge.example/compare/a...b",
+    )
+
+
+def everything() -> Report:
+    """Every kind of row there is."""
+    curve = tuple(2 * math.exp(-step / 6) for step in range(30))
+    odd = (
+        metric("best", "setosa", "virginica"),
+        metric("new_one", "absent", 0.5),
+        metric("old_one", 1, "absent"),
+        metric("odd.nan", math.nan, 1.5),
+        metric("odd.null", None, 2),
+        metric("odd.flag", False, True),
+        metric("odd.huge", 1.0, math.inf),
+        metric("", "", " text "),
+    )
+    gates = (
+        GateResult(rule="loss change <= 5%", path="metrics.json", metric="loss", value=6.84447, passed=False),
+        GateResult(rule="none_such > 1", path=None, metric=None, value=None, passed=True),
+        GateResult(rule="best > 1", path="metrics.json", metric="best", value=None, passed=False),
+    )
+    plots = (
+        Plot(
+            title="loss",
+            images=(PlotImage(file="plots/loss.png", label="", width=600, height=300),),
+            points=(("baseline", curve), ("current", tuple(each * 0.9 for each in curve))),
+        ),
+        Plot(title="shorter", points=(("baseline", (1.0, 2.0, math.nan)), ("current", (1.0, 3.0)))),
+        Plot(
+            title="confusion",
+            images=(
+                PlotImage(file="plots/a.png", label="baseline", width=300, height=300),
+                PlotImage(file="plots/b.png", label="current", width=300, height=300),
+            ),
+        ),
+        Plot(title="roc", problem="roc.csv has no column 'fpr'"),
+    )
+    data = DataChanges(
+        added=(DataEntry(path="data/extra", new_size=1_234_567, files=120, biggest=("data/extra/1.png",)),),
+        modified=(DataEntry(path="model.pkl", old_size=10_200_000, new_size=10_900_000), DataEntry(path="unknown")),
+        deleted=(DataEntry(path="old.csv", old_size=999),),
+        renamed=(DataEntry(path="raw/b.csv", old_path="raw/a.csv", old_size=5, new_size=5),),
+    )
+    base = typical()
+    assert base.pipeline
+    stages = (StageRun(name="check", status="frozen"), StageRun(name="export@onnx", status="not run"))
+    return replace(
+        base,
+        verdict="failed",
+        has_workspace_changes=True,
+        metrics=(*(base.metrics or ()), *odd),
+        gates=(*base.gates, *gates),
+        unreadable=(
+            UnreadableFile(path="broken.yaml", side="new", reason="line 3: mapping values are not allowed here"),
+            UnreadableFile(path="broken.json", side="old", reason="it is not JSON"),
+        ),
+        plots=plots,
+        data=data,
+        pipeline=replace(base.pipeline, stages=(*base.pipeline.stages, *stages)),
+        warnings=("the comment could not be written: 403, give the job `pull-requests: write`",),
+    )
+
+
+def failure() -> Report:
+    return replace(
+        typical(),
+        verdict="failed",
+        gates=(),
+        metrics=(metric("accuracy", 0.9167, 0.9167), metric("loss", 0.3112, 0.3112)),
+        params=(),
+        data=DataChanges(),
+        experiments=(),
+        pipeline=PipelineSection(
+            stages=(
+                StageRun(name="prepare", status="ran", seconds=1.24),
+                StageRun(name="train", status="failed", seconds=61),
+                StageRun(name="evaluate", status="not run"),
+            ),
+        ),
+        failure=Failure(step="reproduce", message="stage 'train' exited with 137", log_tail=LOG),
+    )
+
+
+def first() -> Report:
+    metrics = (metric("accuracy", "absent", 0.9321), metric("loss", "absent", 0.3325))
+    hint = "set tag_prefix (for example dvc_) to tag results and list the latest experiments here"
+    params = (ParamRow(path="params.yaml", name="lr", old=None, new=0.1, status="added"),)
+    return replace(empty(), baseline=None, metrics=metrics, params=params, experiments_hint=hint)
+
+
+def identical() -> Report:
+    same = Baseline(name="HEAD", sha=NEW, reason="set by the user")
+    metrics = (metric("accuracy", 0.9321, 0.9321), metric("loss", 0.3325, 0.3325))
+    return replace(empty(), baseline=same, metrics=metrics, params=(param("lr", 0.1, 0.1),))
+
+
+HOSTILE = "|a|`](http://evil.example) <img src=x> @octocat #12 \u202egnp\u200b.exe\x00\n::error::x ##[group] ![i](x)"
+
+
+def hostile(name: str = HOSTILE, *, rows: int = 2) -> Report:
+    """A report in which every text that a repository holds is `name`."""
+    stages = (StageRun(name=f"{name}0", status="ran", seconds=1), StageRun(name=f"{name}1", status="failed"))
+    one = Plot(title=name, images=(PlotImage(file=name, label=name, width=1, height=1),), points=((name, (1.0, 2.0, 3.0)),))
+    entry = DataEntry(path=name, old_path=name, old_size=1, new_size=2, files=2, biggest=(name, name))
+    return Report(
+        name=name,
+        verdict="failed",
+        sha=NEW,
+        baseline=Baseline(name=name, sha=OLD, reason=name),
+        metrics=(
+            *(metric(name, 1, 2, better=True, path=f"{name}{row}") for row in range(rows)),
+            MetricRow(path=name, name=name, old=name, new=f"{name}x", status="changed"),
+            MetricRow(path=name, name=name, old=name, new=name, status="unchanged"),
+        ),
+        params=(param(name, name, f"{name}x", path=name), param(name, name, name, path=name)),
+        unreadable=(UnreadableFile(path=name, side="new", reason=name),),
+        gates=(
+            GateResult(rule=f"{name} > 1", path=name, metric=name, value=0.5, passed=False),
+            GateResult(rule=f"{name} > 0", path=name, metric=name, value=0.5, passed=True),
+        ),
+        plots=(one, Plot(title=name, problem=name)),
+        data=DataChanges(added=(entry,), modified=(entry,), deleted=(entry,), renamed=(entry,)),
+        pipeline=PipelineSection(stages=stages, edges=((f"{name}0", f"{name}1"),)),
+        experiments=(
+            replace(experiment(1, name, 0.5), author=name, subject=name, date=name, metrics={(name, name): 1.0}),
+            replace(experiment(2, name, 0.5), author=name, url=None, metrics={(name, name): name}),
+        ),
+        failure=Failure(step="reproduce", message=name, log_tail=f"{name}\n{name}"),
+        warnings=(name,),
+        run_url="https://forge.example/runs/1",
+    )
+
+
+def big(rows: int = 60) -> Report:
+    base = everything()
+    many = tuple(metric(f"class_{row}.f1", 0.5, 0.5 + (row % 3 - 1) / 100, better=row % 3 == 2) for row in range(rows))
+    still = tuple(metric(f"class_{row}.size", row, row) for row in range(rows))
+    params = tuple(param(f"p{row}", row, row + row % 2) for row in range(rows))
+    added = tuple(DataEntry(path=f"data/images/{row:05d}.png", new_size=row) for row in range(rows * 3))
+    return replace(
+        base,
+        metrics=(*(base.metrics or ()), *many, *still),
+        params=params,
+        data=DataChanges(added=added),
+        warnings=tuple(f"warning number {row}" for row in range(rows)),
+        failure=Failure(step="push", message="refused", log_tail="\n".join(f"line {row}" for row in range(rows))),
+    )
+
+
+CASES: dict[str, Callable[[], Report]] = {
+    "typical": typical,
+    "everything": everything,
+    "failure": failure,
+    "no_baseline": first,
+    "identical": identical,
+    "empty": empty,
+    "hostile": hostile,
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("render", "suffix"), [(markdown, "md"), (terminal, "txt")])
+def test_reports_read_as_their_golden_files(case: str, render: Callable[[Report], str], suffix: str) -> None:
+    path = GOLDEN / f"report_{case}.{suffix}"
+    text = render(CASES[case]())
+    assert render(CASES[case]()) == text
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_markdown_is_tidy(case: str) -> None:
+    text = markdown(CASES[case]())
+    assert not re.search(r"[ \t]$", text, re.MULTILINE)
+    assert "\n\n\n" not in text
+    assert text.endswith("\n")
+    text = re.sub(r"^(```+).*?^\1$", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert not re.search(r"^[^|\n].*\n\|", text, re.MULTILINE), "a table needs an empty line before it"
+    assert not re.search(r"^\|.*\n[^|\n]", text, re.MULTILINE), "a table needs an empty line after it"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ((metric("a", 1, 2, better=True), metric("b", 1, 2, better=False)), "🟡 **1 metric better, 1 worse**"),
+        ((metric("a", 1, 2, better=True), metric("b", 2, 3, better=True)), "🟢 **2 metrics better**"),
+        ((metric("a", 1, 2, better=False), metric("b", "x", "y")), "🔴 **1 metric worse, 1 changed**"),
+        ((metric("a", 1, 1), metric("b", 1, 1)), "⚪ **2 metrics unchanged**"),
+        ((metric("a", "absent", 1), metric("b", 1, "absent")), "⚪ **1 metric new, 1 removed**"),
+        ((), "⚪ **No metrics**"),
+    ],
+)
+def test_without_gates_the_verdict_says_what_changed(rows: tuple[MetricRow, ...], said: str) -> None:
+    assert markdown(replace(empty(), metrics=rows)).split("\n")[2] == said
+
+
+def test_the_headline_names_the_biggest_changes() -> None:
+    rows = tuple(metric(f"m{row}", 100, 100 + row, better=True) for row in range(1, 6))
+    assert "- 🟢\u00a0better: m5 **+5**, m4 **+4**, m3 **+3**, 2 more\n" in markdown(replace(empty(), metrics=rows))
+
+
+def test_a_section_that_was_left_out_is_not_there() -> None:
+    text = markdown(replace(typical(), metrics=None, gates=(), params=None, plots=None, data=None, pipeline=None))
+    assert "### Experiments" in text
+    assert not {"### Metrics", "### Params", "### Plots", "### Data", "### Pipeline"} & set(text.split("\n"))
+
+
+def test_the_locale_writes_numbers() -> None:
+    text = markdown(typical(), locale="de")
+    assert "| metrics.json | accuracy | 0,9167 | 0,9321 | +0,0154 |" in text
+    assert "9,7 MiB → 10 MiB" in text
+    assert "| featurize | restored from cache | 0,4 s |" in text
+
+
+# --- names stay text
+
+FRAGMENTS = [
+    *"|`*_[]()<>!#@~&$%^{}\"'\\/-+=.:;, \t\n\r\x00\x1b\x0b\x85",
+    "a", "0", "__", "```", "~~~", "](x)", "![i](x)", "[l](http://evil.example)", "<b>", "</details>", "<!--", "-->",
+    "<script>", "&lt;", "&#64;", "https://evil.example/x", "www.evil.example", "me@evil.example", "@octocat", "#123",
+    "GH-1", "!12", "%3", "~bug", "$x$", "$`x`$", ":tada:", "{+x+}", "[[_TOC_]]", "[^1]", "deadbee1", "0" * 40, "é",
+    "::error::", "##[group]", "##vso[x]", "| --- |", "|---|", "\n\n", "\n| a |", "---", "===", "1. ", "- ", "> ", "# ",
+    "\u202e", "\u2066", "\u200b", "\u200d", "\u00ad", "\ufeff", "\u2028", "\udcff", "\U000e0041", "e\u0301\u0301\u0301\u0301",
+    "日本", "👩‍👩‍👧", "%%{init: {}}%%", "end", "\"]; click s0", "{{ 7*7 }}", "{% x %}", "]]>", "\\|", "`|`",
+]  # fmt: skip
+NAMES = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.characters()), min_size=1, max_size=12).map("".join)
+READER = MarkdownIt("gfm-like", {"html": True, "linkify": False})
+HIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e0fff]")
+REFERENCES = re.compile(r"(?<!\w)@\w|#\d|https?://|\bwww\.|\bGH-\d|[\w.]@[\w-]+\.\w|(?<!\w)[!%~$]\w|:\w+:")
+
+
+def structure(text: str) -> list[tuple[str, str]]:
+    """What a reader makes of Markdown, all but the words."""
+
+    def flat(tokens: list[Token]) -> list[Token]:
+        return [each for token in tokens for each in (token, *flat(token.children or []))]
+
+    found: list[tuple[str, str]] = []
+    for token in flat(READER.parse(text)):
+        if token.type in ("text", "text_special", "code_inline") or token.content in ("<code>", "</code>"):
+            continue
+        is_ours = token.type in ("html_inline", "html_block")
+        tags = re.sub(r"(<summary>).*(</summary>)", r"\1\2", token.content) if is_ours else token.info
+        found.append((token.type, tags + str(token.attrs.get("href", ""))))
+    return found
+
+
+def words(text: str) -> str:
+    """What a forge searches for references: the words outside of code."""
+    inlines = [token for token in READER.parse(text) if token.type == "inline"]
+    children = [child for token in inlines for child in token.children or []]
+    return "\n".join(child.content for child in children if child.type in ("text", "text_special"))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(NAMES)
+def test_a_name_never_changes_the_markdown(name: str) -> None:
+    text = markdown(hostile(name))
+    assert structure(text) == structure(markdown(hostile("plain")))
+    assert not REFERENCES.search(words(text))
+    assert not re.search(r"^\s*::|##\[|##vso\[", text, re.MULTILINE)
+    assert not HIDDEN.search(text)
+    text.encode("utf-8")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(NAMES)
+def test_a_name_never_changes_html_terminal_or_exports(name: str) -> None:
+    report = hostile(name)
+    assert tags(html(report)) == tags(html(hostile("plain" * 3 if len(name) > 12 else "plain")))
+    lines = terminal(report).split("\n")
+    assert len(lines) == len(terminal(hostile("plain")).split("\n"))
+    assert not [line for line in lines if re.search(r"^\s*::|##\[", line)]
+    assert len(render_openmetrics(report).encode().decode().split("\n")) == len(
+        render_openmetrics(hostile("plain")).split("\n")
+    )
+    json.loads(render_json(report).encode())
+
+
+def test_ten_thousand_hostile_names_are_ten_thousand_rows() -> None:
+    chance = random.Random(7)
+    names = ["".join(chance.choices(FRAGMENTS, k=chance.randint(1, 8))) for _ in range(10_000)]
+    rows = tuple(MetricRow(path=n, name=n, old=n, new=n[::-1], status="changed") for n in names)
+    text = markdown(replace(empty(), metrics=rows))
+    found = [kind for kind, _ in structure(text)]
+    assert found.count("td_open") == 5 * 10_000
+    assert not {"link_open", "image", "html_inline", "em_open", "strong_open", "s_open"} & set(found[found.index("th_open") :])
+    assert not REFERENCES.search(words(text))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("val_loss", "val_loss"),
+        ("a__b", "a__b"),
+        ("__init__", "&#95;&#95;init&#95;&#95;"),
+        ("train@0", "train@0"),
+        ("@team/x", "@&#8203;team/x"),
+        ("metrics.json", "metrics.json"),
+        ("dvc_b8c5161", "dvc_b8c5161"),
+        ("b8c5161", "b8c516&#8203;1"),
+        ("f1-score", "f1-score"),
+        ("-0.5", "-0.5"),
+        ("- x", "&#45; x"),
+        ("1. x", "1&#46; x"),
+        ("p<0.05 & q", "p&lt;0.05 &amp; q"),
+        ("a|b", "a&#124;b"),
+        ("two\nlines", "two&#92;nlines"),
+        ("\udcff.csv", "&#92;xff.csv"),
+        ("می‌خواهم", "می‌خواهم"),
+    ],
+)
+def test_text_is_escaped_no_more_than_needed(value: str, text: str) -> None:
+    assert markup.text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://forge.example/a?b=1&c=2", "https://forge.example/a?b=1&c=2"),
+        ("https://forge.example/a)b (c", "https://forge.example/a%29b%20%28c"),
+        ('https://forge.example/"><x', "https://forge.example/%22%3E%3Cx"),
+        ("javascript:alert(1)", None),
+        ("data:text/html,x", None),
+        ("https://[bad", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_only_web_addresses_become_links(url: str | None, kept: str | None) -> None:
+    assert markup.web_address(url) == kept
+
+
+# --- limits
+
+
+def size(text: str) -> int:
+    return len(text.encode("utf-8"))
+
+
+def assert_whole(text: str) -> None:
+    assert text.count("<details") == text.count("</details>")
+    open_fence = ""
+    for line in text.split("\n"):
+        ticks = re.match("`{3,}", line)
+        if ticks and not open_fence:
+            open_fence = ticks[0]
+        elif open_fence and line == open_fence:
+            open_fence = ""
+    assert not open_fence
+    kinds = [kind for kind, _ in structure(text)]
+    assert kinds.count("table_open") == len(re.findall(r"^\| :---", text, re.MULTILINE))
+
+
+def test_a_report_is_cut_only_when_it_must_be() -> None:
+    whole = markdown(big())
+    for limit in range(size(whole) - 2, size(whole) + 3):
+        text = markdown(big(), limit=limit)
+        assert size(text) <= limit
+        assert (text == whole) is (limit >= size(whole))
+
+
+@pytest.mark.parametrize("limit", [1500, 1501, 1999, 2500, 4000, 6000, 9000, 14_000, 20_000])
+@pytest.mark.parametrize("report", [big(), hostile("@#<|" * 60), hostile("\U000e0041" * 60)], ids=["big", "at", "tags"])
+def test_whole_rows_go_and_the_markdown_stays_whole(report: Report, limit: int) -> None:
+    whole = markdown(report)
+    text = markdown(report, limit=limit)
+    assert size(text) <= limit
+    assert_whole(text)
+    assert text.startswith("## ")
+    assert "Baseline: " in text
+    if size(whole) > limit:
+        assert re.search(r"\d+ rows are left out here\. The full report is `report\.html`", text)
+
+
+def test_the_least_important_rows_go_first() -> None:
+    report = big()
+    whole = markdown(report)
+    text = markdown(report, limit=size(whole) - 3000)
+    cut = next(int(found[1]) for found in re.finditer(r"^\*(\d+) more in the full report\.\*$", text, re.MULTILINE))
+    assert 0 < cut < 180
+    assert text.count("data/images/") == 180 - cut
+    assert text.split("### Data")[0].split("### Plots")[0] == whole.split("### Data")[0].split("### Plots")[0]
+    tenth = markdown(report, limit=size(whole) // 10)
+    assert size(tenth) > size(whole) // 20, "what fits is shown"
+
+
+def test_every_list_of_rows_can_be_cut() -> None:
+    names = {each.name for each in fields(View)}
+    rows = {name for name in names if isinstance(getattr(view_of(everything(), number_format=FORMAT, locale="en"), name), tuple)}
+    fixed = {"details", "highlights", "data_counts", "pipeline_counts", "experiment_columns", "experiment_trends"}
+    assert rows - fixed == set(LEAST_IMPORTANT_FIRST)
+
+
+# --- HTML
+
+
+class Tags(HTMLParser):
+    """The tags of a page in order, with their attributes' names; it must close what it opens."""
+
+    VOID = frozenset({"meta", "img", "br", "input", "link", "base"})
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[tuple[str, ...]] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, *(name for name, _ in attrs if name != "title")))
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, *(name for name, _ in attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def parse(page: str) -> Tags:
+    parser = Tags()
+    parser.feed(page)
+    parser.close()
+    assert not parser.open
+    return parser
+
+
+def tags(page: str) -> list[tuple[str, ...]]:
+    """The tags but for the span that holds a long name's whole text."""
+    return [tag for tag in parse(page).found if tag != ("span",)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_page_is_well_formed_and_loads_nothing(case: str) -> None:
+    page = html(CASES[case](), {"plots/loss.png": PNG, "plots/a.png": PNG})
+    found = parse(page)
+    assert {tag[0] for tag in found.found} <= {
+        *("html", "head", "meta", "title", "style", "script", "body", "header", "main", "footer", "nav", "section"),
+        *("h1", "h2", "p", "div", "span", "b", "code", "pre", "small", "br", "ul", "li", "a", "details", "summary"),
+        *("table", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "img", "svg", "polyline"),
+    }
+    loading = [(tag, name, value) for tag, name, value in found.attributes if name in ("src", "href", "srcset", "data")]
+    for tag, name, value in loading:
+        assert (tag, name) in (("a", "href"), ("img", "src"))
+        assert value.startswith("data:image/png;base64," if tag == "img" else ("#", "https://forge.example/"))
+    assert "url(" not in page
+    assert "@import" not in page
+    assert not [name for _, name, _ in found.attributes if name.startswith("on") or name == "style"]
+
+
+def test_the_policy_allows_our_style_and_script_alone() -> None:
+    page = html(everything())
+    policy = next(value for tag, name, value in parse(page).attributes if tag == "meta" and "default-src" in value)
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    for tag in ("style", "script"):
+        text = page.split(f"<{tag}>")[1].split(f"</{tag}>")[0]
+        assert f"{tag}-src 'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" in policy
+
+
+def test_pictures_are_inlined_and_a_missing_one_is_named() -> None:
+    page = html(everything(), {"plots/a.png": PNG})
+    assert page.count("data:image/png;base64,") == 1
+    assert 'alt="confusion, baseline" width="300" height="300"' in page
+    assert '<p class="soft">plots/b.png</p>' in page
+
+
+def test_a_long_name_is_cut_in_the_middle_and_whole_in_its_title() -> None:
+    name = "a" * 100 + "<&>" + "b" * 100
+    report = replace(empty(), metrics=(metric(name, 1, 2),))
+    assert f'title="{"a" * 100}&lt;&amp;&gt;{"b" * 100}"' in html(report)
+    assert f"| {'a' * 30}…{'b' * 29} |" in markdown(report)
+
+
+# --- for programs
+
+
+def test_json_is_valid_and_whole() -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    data = json.loads(render_json(everything()), parse_constant=refuse)
+    assert data["version"] == 1
+    assert set(data) == {"version", *(each.name for each in fields(Report))}
+    values = {row["name"]: (row["old"], row["new"], row["status"]) for row in data["metrics"]}
+    assert values["odd.nan"] == ("NaN", 1.5, "changed")
+    assert values["odd.huge"] == (1.0, "Infinity", "changed")
+    assert values["odd.flag"] == (False, True, "changed")
+    assert data["experiments"][0]["metrics"][0] == {"path": "metrics.json", "name": "accuracy", "value": 0.9321}
+    assert data["pipeline"]["edges"] == [["prepare", "featurize"], ["featurize", "train"]]
+
+
+def test_openmetrics_holds_this_runs_numbers() -> None:
+    odd = (metric('q"\\\n', 1, 2), metric("tiny", 1, 1e-09), metric("accuracy", 1, 0.5))
+    lines = render_openmetrics(replace(everything(), metrics=((everything().metrics or ()) + odd))).split("\n")
+    sample = re.compile(r'cml_metric\{path="(?:[^"\\\n]|\\[\\"n])*",name="(?:[^"\\\n]|\\[\\"n])*"\} (-?[0-9.e+-]+|NaN|[+-]Inf)')
+    assert lines[0] == "# TYPE cml_metric gauge"
+    assert lines[-2:] == ["# EOF", ""]
+    assert all(sample.fullmatch(line) for line in lines[2:-2])
+    assert 'cml_metric{path="metrics.json",name="accuracy"} 0.9321' in lines
+    assert 'cml_metric{path="metrics.json",name="odd.huge"} +Inf' in lines
+    assert 'cml_metric{path="metrics.json",name="q\\"\\\\\\n"} 2' in lines
+    names = re.findall('name="([^"]*)"', "\n".join(lines))
+    assert not {"best", "old_one", "odd.flag"} & set(names)
+    assert len(names) == len(set(names))
+
+
+# --- templates of users
+
+
+def test_a_template_overrides_a_block_and_keeps_the_rest() -> None:
+    template = '{% extends "report.md.j2" %}\n{% block params %}\nLearning rate: {{ params[0].new }} {{ name }}\n{% endblock %}'
+    text = markdown(replace(typical(), name="a|b"), template=template)
+    assert "Learning rate: 0.0005 a&#124;b\n" in text
+    assert "### Params" not in text
+    assert "### Metrics" in text
+    extended = '{% extends "report.md.j2" %}{% block footer %}{{ super() }}Bye{% endblock %}'
+    assert markdown(typical(), template=extended).endswith("</sub>\nBye\n")
+
+
+def test_a_template_with_nothing_of_ours_is_escaped_too() -> None:
+    template = "{% for row in metrics %}- {{ row.name }} {{ row.name|upper }} {{ [row.name]|join }}\n{% endfor %}"
+    text = markdown(replace(empty(), metrics=(metric("<a>*@b", 1, 2),)), template=template)
+    assert text == "- &lt;a&gt;&#42;@&#8203;b &lt;A&gt;&#42;@&#8203;B &lt;a&gt;&#42;@&#8203;b\n"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("one\n{% for %}", "line 2: "),
+        ("one\ntwo {{ metrix }}", "line 2: 'metrix' is undefined"),
+        ('{% extends "report.md.j2" %}\n{% block params %}\n{{ nothing.here }}\n{% endblock %}', "line 3: 'nothing' is"),
+        ('{% extends "other.md.j2" %}', "line 1: there is no template 'other.md.j2'"),
+        ('{% include "../../pyproject.toml" %}', "line 1: there is no template"),
+        ("\n\n{{ 1 / 0 }}", "line 3: division by zero"),
+        ("{% macro a() %}{{ a() }}{% endmacro %}\n{{ a() }}", "the template calls itself without end"),
+        ("{{ name|nothing }}", "line 1: No filter named 'nothing'"),
+    ],
+)
+def test_a_broken_template_is_found_before_work_with_its_line(template: str, message: str) -> None:
+    with pytest.raises(TemplateProblem) as problem:
+        check_template(template)
+    assert message in str(problem.value)
+    assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ report.__init__.__globals__ }}",
+        "{{ self._TemplateReference__context.environment }}",
+        "{{ range.__class__ }}",
+        "{{ ('%s' ~ '') .format.__globals__ }}",
+        "{{ '{0.__class__.__init__}'.format(report) }}",
+        "{{ ''|attr('format')('{0.__class__}') }}{{ '{0.__class__}'|format(1) }}{{ report|attr('__class__') }}",
+        "{{ warnings.append }}{{ namespace.__init__.__globals__ }}",
+        "{{ range(10 ** 8)|list }}",
+        "{{ dict.__base__ }}",
+    ],
+)
+def test_templates_stay_in_their_sandbox(escape: str) -> None:
+    with pytest.raises(TemplateProblem):
+        check_template(escape)
+
+
+def test_a_template_sees_no_file_and_no_environment() -> None:
+    names = set(view_of(everything(), number_format=FORMAT, locale="en").context())
+    assert not names & {"os", "environ", "settings", "request", "config"}
+    assert all(not callable(value) for value in view_of(everything(), number_format=FORMAT, locale="en").context().values())
+
+
+# --- quantities
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"), (1023, "1,023 B"), (1024, "1.0 KiB"), (10_189, "10 KiB"), (1_048_000, "1.0 MiB"),
+        (123_456_789, "118 MiB"), (-2048, "-2.0 KiB"), (5 * 1024**6, "5,120 PiB"),
+    ],
+)  # fmt: skip
+def test_sizes_are_read_at_once(count: int, text: str) -> None:
+    assert units.size(count, locale="en") == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0 s"), (1.24, "1.2 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"),
+        (3599.7, "1 h 00 min"), (7500, "2 h 05 min"), (math.nan, ""), (-1, ""),
+    ],
+)  # fmt: skip
+def test_times_are_read_at_once(seconds: float, text: str) -> None:
+    assert units.duration(seconds, locale="en") == text
+
+
+def test_sparklines_show_the_course() -> None:
+    assert units.sparkline((1, 2, 3, math.nan), low=1, high=3) == "▁▅█·"
+    assert units.sparkline((2, 2), low=2, high=2) == "▅▅"
+    assert len(units.sparkline(tuple(range(1000)), low=0, high=999)) == 20
+
+
+def test_a_log_reads_as_a_terminal_left_it() -> None:
+    assert markup.log_lines("\x1b[1mbold\x1b[0m\r\n50%\r100%\n\n") == ("bold", "100%")
+    assert markup.log_lines(" \n") == ()
+    assert markup.fence(("a", "````"), "text") == "`````text\na\n````\n`````"

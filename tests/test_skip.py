@@ -1,0 +1,52 @@
+"""Which commits ask for no run, and where they may."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import World
+
+from cml.skip import skip_reason
+
+SHA = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize("word", ["[ci skip]", "[skip ci]", "[no ci]", "[skip actions]", "[actions skip]", "[CI Skip]"])
+def test_a_skip_word_anywhere_in_the_message_skips(word: str) -> None:
+    assert skip_reason(f"Words {word}") is not None
+    assert skip_reason(f"Words\n\nand more\n{word}") is not None
+
+
+def test_our_own_trailer_skips_and_a_quoted_one_does_not() -> None:
+    assert skip_reason(f"Update DVC results\n\nCML-Run: {SHA}\n") is not None
+    assert skip_reason(f"Words\n\nSigned-off-by: Ada <a@example.invalid>\nCML-Run: {SHA}") is not None
+    assert skip_reason(f"About trailers\n\nCML-Run: {SHA}\n\nis how a run is known") is None
+
+
+@pytest.mark.parametrize("message", ["", "skip ci", "[ci-skip]", "CML-Run: later", "[skip] ci"])
+def test_other_messages_do_not_skip(message: str) -> None:
+    assert skip_reason(message) is None
+
+
+@pytest.mark.parametrize("place", [{"GITHUB_ACTIONS": "true"}, {"GITLAB_CI": "true"}])
+def test_in_ci_a_run_is_skipped_with_its_outputs(world: World, place: dict[str, str]) -> None:
+    sha = world.commit("Only words [skip ci]")
+    done = world.cml("run", env={"repo_token": "token-of-the-job", **place})
+    assert done.code == 0, done.err
+    assert "[skip ci]" in done.err
+    assert world.outputs()["skipped"] == "true"
+    assert world.outputs()["sha"] == sha
+    assert not (world.project / "model.bin").exists()
+
+
+def test_on_a_laptop_nothing_is_skipped(world: World) -> None:
+    world.commit("Only words [skip ci]")
+    done = world.cml("run")
+    assert done.code == 0, done.err
+    assert world.outputs()["skipped"] == "false"
+    assert (world.project / "model.bin").exists()
+
+
+def test_in_ci_our_own_results_commit_is_not_run_again(trained_world: World) -> None:
+    done = trained_world.cml("run", env={"GITLAB_CI": "true", "CI_JOB_TOKEN": "token-of-the-job"})
+    assert done.code == 0, done.err
+    assert trained_world.outputs()["skipped"] == "true"

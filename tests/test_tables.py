@@ -1,0 +1,41 @@
+"""What is written from the variable table is as it would be written now."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tables import TOP, with_table
+
+from cml.cli import _parser
+from cml.settings import Settings, read_settings
+from cml.variables import VARIABLES
+
+
+def test_readme_has_the_table() -> None:
+    text = (TOP / "README.md").read_text()
+    assert text == with_table(text), "run `python tests/tables.py`"
+
+
+def test_every_variable_has_one_setting() -> None:
+    settings = {field.name for field in dataclasses.fields(Settings)} - {"is_default_baseline"}
+    assert settings == {variable.name for variable in VARIABLES} - {"repo_token"}
+
+
+def test_the_seeds_defaults() -> None:
+    settings = read_settings({}, {}, is_ci=True)
+    assert settings.baseline == "origin/master"
+    assert settings.repro_targets == ("Dvcfile",)
+    assert settings.is_whole_project
+    assert settings.metrics_diff_targets == ()
+    assert settings.tag_prefix == ""
+    assert settings.dvc_pull == ()
+    assert settings.metrics_format.value(0.98869997) == "0.9887"
+    assert settings.push
+    assert not read_settings({}, {}, is_ci=False).push
+    assert (settings.comment, settings.report_name, settings.experiments) == ("update", "DVC Report", 5)
+
+
+def test_every_variable_but_the_token_is_an_option() -> None:
+    options = {f"--{variable.name.replace('_', '-')}=x" for variable in VARIABLES if variable.name != "repo_token"}
+    parsed = vars(_parser().parse_args(["run", *sorted(options)]))
+    assert {name for name, value in parsed.items() if value == "x"} == {v.name for v in VARIABLES} - {"repo_token"}
