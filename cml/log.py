@@ -6,32 +6,45 @@ Everything goes to stderr and through the masks. Warnings are kept for the repor
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from cml.masks import Masks
 
 TAIL_LINES = 40
+# What GitHub's runner would obey: `::` at a line's start, `##[` anywhere. An invisible space takes the meaning away.
+COMMAND = re.compile(r"^\s*:(?=:)|##(?=\[)", re.MULTILINE)
+INVISIBLE = "\u200b"
 PARTIAL_LINE_SECONDS = 0.2
 
 
 class Log:
     """The story of one run. `annotate` shows a ("warning" | "error", text) where the place has a way of its own."""
 
-    def __init__(self, masks: Masks, *, annotate: Callable[[str, str], bool] | None = None) -> None:
+    def __init__(
+        self,
+        masks: Masks,
+        *,
+        annotate: Callable[[str, str], bool] | None = None,
+        guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self.masks = masks
         self.warnings: list[str] = []
         self._annotate = annotate
+        self._guard = guard
+        self._held: list[str] | None = None
         self._since = time.monotonic()
 
     def line(self, text: str) -> None:
-        """Writes one line (or several, as they are)."""
-        sys.stderr.write(self.masks.mask(text) + "\n")
+        """Writes one line (or several, as they are). What the repository names is never a command of the runner's."""
+        safe = COMMAND.sub("\\g<0>" + INVISIBLE, self.masks.mask(text))
+        sys.stderr.write(safe + "\n")
         sys.stderr.flush()
 
     def note(self, text: str) -> None:
@@ -50,19 +63,35 @@ class Log:
         if text in self.warnings:
             return
         self.warnings.append(text)
-        if not (self._annotate and self._annotate("warning", text)):
-            self.line(f"warning: {text}")
+        if self._held is not None:
+            self._held.append(text)
+        self._show("warning", text)
 
     def error(self, text: str) -> None:
-        text = self.masks.mask(text)
-        if not (self._annotate and self._annotate("error", text)):
-            self.line(f"error: {text}")
+        self._show("error", self.masks.mask(text))
+
+    def _show(self, kind: str, text: str) -> None:
+        if self._held is not None or not (self._annotate and self._annotate(kind, text)):
+            self.line(f"{kind}: {text}")
 
     @contextmanager
     def children(self) -> Iterator[Tail]:
         """While inside, what this process and its children write to stdout and stderr is shown live and masked; the
         last lines are kept in the Tail, masked too, for the report of a failure.
         """
+        with self._guard():
+            self._held = []
+            try:
+                with self._piped() as tail:
+                    yield tail
+            finally:
+                held, self._held = self._held, None
+        if self._annotate:
+            for text in held or ():
+                self._annotate("warning", text)
+
+    @contextmanager
+    def _piped(self) -> Iterator[Tail]:
         sys.stdout.flush()
         sys.stderr.flush()
         shown = os.dup(2)

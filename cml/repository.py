@@ -203,6 +203,14 @@ class Repository:
 
     # Acts
 
+    def stand_on(self, sha: str) -> bool:
+        """Checks a commit out in place, detached; returns False where changes of the work tree stand in the way."""
+        try:
+            self._git("-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", sha)
+        except GitFailed:
+            return False
+        return True
+
     def fetch(self, *refspecs: str, deepen: int | None = None, tip_only: bool = False) -> bool:
         """Fetches from origin; returns whether it went well. `tip_only` takes one commit where the clone is shallow
         (in a complete one that would make it shallow).

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cml import __version__
 from cml.baseline import find_baseline
 from cml.errors import BadInput, WorkFailed
-from cml.forges.base import Outputs
+from cml.forges.base import Outputs, Twin
 from cml.interrupt import beside
 from cml.pipeline.project import Pipeline, StageFailed
 from cml.report import files
@@ -28,7 +30,7 @@ FOLDER = Path(files.FOLDER)
 @dataclass(kw_only=True)
 class Work:
     """What a run has come to. `branch` is where results go, None when nothing is to be pushed; targets that are None
-    were switched off.
+    were switched off. `is_looking_on` means that nothing was run: the report shows what git holds of `head`.
     """
 
     head: str
@@ -40,15 +42,26 @@ class Work:
     changed_paths: list[str] = field(default_factory=list)
     saved: Saved | None = None
     failure: Failure | None = None
+    is_looking_on: bool = False
+
+
+class ForeignStorage(Exception):
+    """On a fork's pull request the storage cannot be read."""
 
 
 def run(here: Session) -> int:
     """Does the main job and returns the exit code. Raises BadInput, with nothing touched."""
     head = _head(here)
-    if here.forge.context.is_ci and (reason := skip_reason(here.repository.commit(head).message)):
+    context = here.forge.context
+    if context.is_ci and (reason := skip_reason(here.repository.commit(head).message)):
         return skip(here, head, reason)
-    pipeline = here.open_pipeline()
-    work = prepare(here, pipeline, head)
+    if not context.reproduces:
+        return tell(here, here.open_pipeline(), look_on(here, head))
+    with standing_on(here, head):
+        pipeline = here.open_pipeline()
+        work = prepare(here, pipeline, head)
+    if twin := here.forge.begin(here.settings.key):
+        return follow(here, twin, head)
     try:
         set_up(here, pipeline, work)
         pull(here, pipeline, work)
@@ -57,6 +70,11 @@ def run(here: Session) -> int:
     except WorkFailed as error:
         work.failure = Failure(step=error.step, message=here.log.masks.mask(str(error)), log_tail=error.log_tail)
         here.log.error(f"{error.step}: {error}")
+    except ForeignStorage as error:
+        here.log.warning(
+            f"a fork's run gets no secrets, so nothing is reproduced; the report shows what git holds: {error}"
+        )
+        work.is_looking_on = True
     return tell(here, pipeline, work)
 
 
@@ -64,6 +82,49 @@ def skip(here: Session, head: str, reason: str) -> int:
     here.log.step("skip", reason)
     _hand_on(here, Outputs(skipped=True, sha=head))
     return 0
+
+
+def follow(here: Session, twin: Twin, head: str) -> int:
+    """Takes the result of a run that has done the same work, or leaves the work to the one that is at it."""
+    if twin.outputs is None:
+        here.log.step("twin", f"another run is at the same work: {twin.url}")
+        _hand_on(here, Outputs(skipped=True, sha=head, report_url=twin.url))
+        return 0
+    here.log.step("twin", f"another run has done the same work, and its result stands: {twin.url}")
+    published = here.forge.adopt(twin)
+    for warning in published.warnings:
+        here.log.warning(warning)
+    _hand_on(here, twin.outputs)
+    return twin.exit_code
+
+
+@contextlib.contextmanager
+def standing_on(here: Session, head: str) -> Iterator[None]:
+    """Stands on the head commit of a pull request instead of its merge commit; back again on bad input."""
+    repository = here.repository
+    before = repository.branch() or repository.head()
+    if repository.head() == head or before is None:
+        yield
+        return
+    if not repository.stand_on(head):
+        raise BadInput(f"the work tree has changes that stand in the way of {head[:7]}, the commit this run is for")
+    try:
+        yield
+    except BadInput:
+        repository.stand_on(before)
+        raise
+
+
+def look_on(here: Session, head: str) -> Work:
+    """For events whose code must not be run: a report of what git holds."""
+    template = files.read_template(here.settings)
+    here.log.line(f"start      cml {__version__} for {here.forge.context.event}; nothing is run or pushed for it")
+    baseline = find_baseline(here.repository, here.settings, here.forge.context, head)
+    here.repository.exclude(f"{files.FOLDER}/")
+    here.log.step("baseline", f"{baseline.name}, {baseline.reason}" if baseline else "none: no commit is before this")
+    return Work(
+        head=head, baseline=baseline, branch=None, targets=None, pulled=None, template=template, is_looking_on=True
+    )
 
 
 def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
@@ -99,8 +160,8 @@ def _introduce(here: Session, branch: str | None) -> None:
     place = {"local": "a laptop", "github": "GitHub", "gitlab": "GitLab"}[context.place]
     results = f"results go to {branch}" if branch else f"results stay here, {context.no_push or 'push is off'}"
     here.log.line(f"start      cml {__version__} on {place}; {results}")
-    if context.is_ci:
-        here.log.warning(f"reports are not shown in {place} yet: read the log and {files.FOLDER}/")
+    if context.is_ci and not context.slug:
+        here.log.warning(f"{place} is not connected, so the report is in this log and in {files.FOLDER}/ alone")
 
 
 def set_up(here: Session, pipeline: Pipeline, work: Work) -> None:
@@ -129,7 +190,13 @@ def pull(here: Session, pipeline: Pipeline, work: Work) -> None:
     elif targets == AUTO:
         decision = "auto: only what stages that must run need"
     else:
-        decision = beside(lambda: pipeline.pull(targets, may_overwrite=here.forge.context.is_ci))
+        context = here.forge.context
+        try:
+            decision = beside(lambda: pipeline.pull(targets, may_overwrite=context.is_ci))
+        except WorkFailed as error:
+            if context.pull and context.pull.is_fork:
+                raise ForeignStorage(str(error)) from error
+            raise
     here.log.step("pull", decision)
 
 
@@ -162,6 +229,9 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
     changed = here.repository.changed_files()
     work.changed_paths = pipeline.own_files(changed, lambda path: here.repository.blob(work.head, path))
     if not work.changed_paths:
+        if work.branch and any(stage.status in ("ran", "restored") for stage in pipeline.runs):
+            # Made anew and found the same: the DVC remote may lack what HEAD names, and now we have it.
+            beside(lambda: save_data(pipeline, here.log, head=work.head))
         return here.log.step("save", "nothing changed, so there is nothing to save")
     if not work.branch:
         why = here.forge.context.no_push or "push is off"
@@ -182,10 +252,12 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
 
 def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
     """Reports and publishes, whatever the work came to; returns the exit code."""
+    is_edited = work.saved is None and (bool(work.changed_paths) or _is_edited(here, pipeline))
     subject = Subject(
         sha=work.saved.sha if work.saved else work.head,
-        has_workspace_changes=work.saved is None and (bool(work.changed_paths) or _is_edited(here, pipeline)),
-        pipeline=pipeline.section(),
+        revision=work.head if work.is_looking_on else None,
+        has_workspace_changes=is_edited and not work.is_looking_on,
+        pipeline=None if work.is_looking_on else pipeline.section(),
         failure=work.failure,
     )
     files.clear(FOLDER)
@@ -194,21 +266,27 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
     )
     files.write_report(report, FOLDER, settings=here.settings, template=work.template, log=here.log)
     here.log.step("report", f"{FOLDER}/report.md and report.html")
-    published = here.forge.publish(report, folder=FOLDER)
-    for warning in published.warnings:
-        here.log.warning(warning)
+    code = 1 if report.failure else 3 if report.verdict == "failed" else 0
     outputs = Outputs(
         changed=bool(work.changed_paths),
         sha=subject.sha,
         tag=work.saved.tag if work.saved else "",
         verdict=report.verdict,
         report=os.path.relpath(FOLDER.resolve() / "report.md", here.repository.top),
-        report_url=published.url,
     )
-    _hand_on(here, outputs)
-    if report.failure:
-        return 1
-    return 3 if report.verdict == "failed" else 0
+    published = here.forge.publish(
+        report,
+        markdown=lambda limit: files.markdown(
+            report, settings=here.settings, template=work.template, log=here.log, limit=limit
+        ),
+        folder=FOLDER,
+        outputs=outputs,
+        exit_code=code,
+    )
+    for warning in published.warnings:
+        here.log.warning(warning)
+    _hand_on(here, replace(outputs, report_url=published.url))
+    return code
 
 
 def report(here: Session) -> int:
@@ -247,9 +325,16 @@ def _print(here: Session, pipeline: Pipeline, subject: Subject, baseline: Baseli
 
 
 def _head(here: Session) -> str:
-    head = here.forge.context.head or here.repository.head()
+    context, repository = here.forge.context, here.repository
+    head = context.head or repository.head()
     if head is None:
         raise BadInput("the repository has no commit yet: make the first one, then run again")
+    if repository.resolve(head) is None:
+        # A pull request's workspace holds its merge commit alone.
+        for ref in ([context.pull.fetch_ref] if context.pull else []) + [head]:
+            repository.fetch(ref, tip_only=True)
+    if repository.resolve(head) is None:
+        raise BadInput(f"{head[:7]}, the commit this run is for, is neither here nor on {REMOTE}: was it pushed over?")
     return head
 
 

@@ -13,8 +13,11 @@ from typing import TextIO
 
 from cml import interrupt, storage
 from cml.errors import BadInput
-from cml.forges.base import Forge
-from cml.forges.local import Local, read_context
+from cml.forges.base import Context, Forge
+from cml.forges.github import GitHub, Job
+from cml.forges.github_event import read_context as read_github_context
+from cml.forges.local import Local
+from cml.forges.local import read_context as read_local_context
 from cml.log import Log
 from cml.masks import Masks
 from cml.pipeline.project import Pipeline
@@ -45,10 +48,11 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
     tokens = take_tokens(os.environ)
     interrupt.listen()
     at_the_door = dict(os.environ)
-    context = read_context(os.environ)
+    context = _read_context(os.environ)
     settings = read_settings(os.environ, options, is_ci=context.is_ci)
+    token = tokens.for_place(context.place)
     directory = _enter(settings)
-    repository = Repository(directory, token=tokens.for_place(context.place))
+    repository = Repository(directory, token=token)
     with contextlib.ExitStack() as leave:
         temporary = Path(tempfile.mkdtemp(prefix="cml-"))
         leave.callback(shutil.rmtree, temporary, ignore_errors=True)
@@ -60,9 +64,28 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
         os.environ["DVC_SITE_CACHE_DIR"] = str(temporary)
         os.environ["DVC_NO_ANALYTICS"] = "true"
         stdout = _keep_stdout()
-        forge = Local(context, stdout, number_format=settings.metrics_format, locale=settings.locale)
-        log = Log(masks, annotate=forge.annotate)
+        forge = _forge(context, settings, token=token, stdout=stdout)
+        leave.callback(forge.close)
+        log = Log(masks, annotate=forge.annotate, guard=forge.children)
         yield Session(settings=settings, repository=repository, forge=forge, log=log, stdout=stdout, grant=grant)
+
+
+def _read_context(environment: Mapping[str, str]) -> Context:
+    if environment.get("GITHUB_ACTIONS") != "true":
+        return read_local_context(environment)
+    path = environment.get("GITHUB_EVENT_PATH", "")
+    try:
+        text = Path(path).read_text(encoding="utf-8") if path else "{}"
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise BadInput(f"GITHUB_EVENT_PATH names {path!r}, which cannot be read: {error}") from None
+    return read_github_context(environment, text)
+
+
+def _forge(context: Context, settings: Settings, *, token: str | None, stdout: TextIO) -> Forge:
+    if context.place == "github" and context.slug and token:
+        job = Job.read(os.environ)
+        return GitHub(context, job, token, report_name=settings.report_name, comment=settings.comment)
+    return Local(context, stdout, number_format=settings.metrics_format, locale=settings.locale)
 
 
 def _keep_stdout() -> TextIO:

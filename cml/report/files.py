@@ -37,26 +37,33 @@ def read_template(settings: Settings) -> str | None:
     return text
 
 
-def write_report(report: Report, folder: Path, *, settings: Settings, template: str | None, log: Log) -> str:
-    """Writes every file of the report, and returns the Markdown. A user's template that fails is a warning, and ours
-    serves.
-    """
+def markdown(report: Report, *, settings: Settings, template: str | None, log: Log, limit: int | None = None) -> str:
+    """Returns the Markdown within `limit` characters. A user's template that fails is a warning, and ours serves."""
     from cml.report import render
 
     number_format, locale = settings.metrics_format, settings.locale
-    folder.mkdir(exist_ok=True)
     try:
-        markdown = render.render_markdown(report, number_format=number_format, locale=locale, user_template=template)
+        return render.render_markdown(
+            report, number_format=number_format, locale=locale, user_template=template, limit=limit
+        )
     except render.TemplateProblem as error:
         log.warning(f"template {settings.template}: {error}; CML's own serves")
-        markdown = render.render_markdown(report, number_format=number_format, locale=locale)
+        return render.render_markdown(report, number_format=number_format, locale=locale, limit=limit)
+
+
+def write_report(report: Report, folder: Path, *, settings: Settings, template: str | None, log: Log) -> str:
+    """Writes every file of the report, and returns the Markdown."""
+    from cml.report import render
+
+    folder.mkdir(exist_ok=True)
+    text = markdown(report, settings=settings, template=template, log=log)
     images = {image.file: (folder / image.file).read_bytes() for plot in report.plots or () for image in plot.images}
-    (folder / "report.md").write_text(markdown, encoding="utf-8")
-    page = render.render_html(report, number_format=number_format, locale=locale, images=images)
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    page = render.render_html(report, number_format=settings.metrics_format, locale=settings.locale, images=images)
     (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "report.json").write_text(render.render_json(report), encoding="utf-8")
     (folder / "metrics.txt").write_text(render.render_openmetrics(report), encoding="utf-8")
-    return markdown
+    return text
 
 
 def write_outputs(outputs: Outputs, folder: Path) -> None:

@@ -38,7 +38,7 @@ _REFERENCES = re.compile(
 )
 _MENTIONS = re.compile(r"(?<!\w)@(?=\w)")
 _SHAS = re.compile(r"(?<!\w)(?=[a-f]*\d)[0-9a-f]{7,40}(?!\w)")
-_MARKDOWN = re.compile(r'[\\`*\[\]<>|~#"&]|(?<![^\W_])_+|_+(?![^\W_])')
+_MARKDOWN = re.compile(r'[\\`*\[\]<>|~#"&]|(?<!\w)_+|_+(?!\w)')
 _DOLLAR = re.compile(r"\$")
 _BLOCK_START = re.compile(r"(\d{0,9})([-+=.)])(?=[\s=-]|$)")
 _COMMANDS = re.compile(r"^(\s*:)(?=:)|(#)(?=#(?:\[|vso\[))", re.MULTILINE)

@@ -38,7 +38,9 @@ LEGIBLE_CLASSES = 12  # of a confusion matrix, for its counts to have room
 SECONDS_A_PLOT, SECONDS_IN_ALL = 20, 120
 MEMORY = 4 << 30
 MAX_BYTES, MAX_PIXELS = 10_000_000, 50_000_000
+LONGEST_SIDE = 5_000  # of a drawing, before scaling
 LONGEST_LINE = 300
+UNDRAWABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # one of these aborts vl-convert
 
 CONFIG: dict[str, dict[str, Any]] = {
     "title": {"fontSize": 15, "color": "#1f2328", "anchor": "start", "offset": 10, "limit": 560}
@@ -241,7 +243,7 @@ class _Chart:
         background = spec.get("background") or theirs.get("background")
         spec["background"] = "white" if background in (None, "transparent") else background
         spec["padding"] = 16
-        return json.dumps(spec, default=str, ensure_ascii=False).encode("utf-8", "replace").decode()
+        return json.dumps(spec, default=str, ensure_ascii=False)
 
     def _cleaned(self, rows: Sequence[Row]) -> list[Row]:
         """The rows with only the fields that the specification mentions, and numbers that are numbers."""
@@ -289,13 +291,15 @@ class _Chart:
         return max((len({str(row.get(name)) for row in self.rows}) for name in axes), default=0)
 
     def _size(self, spec: Node) -> None:
-        """Sets the size where it is DVC's 300 x 300; one that a template chose stays."""
+        """Sets the size where it is DVC's 300 x 300. One that a template chose stays; ValueError for a huge one."""
         encoding = spec.get("encoding") or {}
         is_single = PANELS.isdisjoint(spec) and not any(encoding.get(channel) for channel in PANELS)
         unit = spec["spec"] if isinstance(spec.get("spec"), dict) else spec
         for side, pixels in (("width", WIDTH if is_single else PANEL), ("height", HEIGHT if is_single else PANEL)):
             if unit.get(side) in (None, 300, "container", {}):
                 unit[side] = pixels
+            elif isinstance(unit[side], int | float) and unit[side] > LONGEST_SIDE:
+                raise ValueError(f"its {side} of {unit[side]} pixels is too big")
         if is_single:
             spec.setdefault("autosize", {"type": "fit", "contains": "padding"})
 
@@ -371,7 +375,9 @@ def _in_order(rows: list[Row], x: str) -> list[Row]:
 
 
 def _value(value: Any, *, as_number: bool) -> Any:
-    return _number(value) if as_number or (isinstance(value, float) and not math.isfinite(value)) else value
+    if as_number or (isinstance(value, float) and not math.isfinite(value)):
+        return _number(value)
+    return UNDRAWABLE.sub("", value) if isinstance(value, str) else value
 
 
 def _even(count: int, room: int) -> list[int]:
@@ -419,7 +425,7 @@ def _draw_all(orders: Sequence[Order]) -> list[bytes | str]:
 
 def _ask_child(orders: Sequence[Order], *, seconds: float) -> list[bytes | str]:
     """Returns at least one answer. A child that dies over an order leaves those behind it to the next child."""
-    start = "import sys; sys.path[:] = sys.argv[1:]; from cml.report.plots import serve; serve()"
+    start = f"import sys; sys.path[:] = sys.argv[1:]; from cml.report.plots import serve; serve({SECONDS_A_PLOT})"
     kept = {name: os.environ[name] for name in ("HOME", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
     problem = "it is more than vl-convert can draw"
     try:
@@ -442,8 +448,8 @@ def _ask_child(orders: Sequence[Order], *, seconds: float) -> list[bytes | str]:
     return answers if len(answers) == len(orders) else [*answers, problem]
 
 
-def serve() -> None:
-    """The child: an order a line on stdin, an answer a line on stdout. One that takes too long or too much ends it."""
+def serve(seconds: int) -> None:
+    """The child: an order a line on stdin, an answer a line on stdout. One that takes more `seconds` ends it."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -452,12 +458,12 @@ def serve() -> None:
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # what JavaScript prints is no answer
         for line in sys.stdin:
-            signal.alarm(SECONDS_A_PLOT)
+            signal.alarm(seconds)
             try:
                 answer = {"png": base64.b64encode(_png(json.loads(line))).decode()}
             except BaseException as error:
-                # vl-convert's own words, then JavaScript's, then a stack.
-                answer = {"problem": _one_line(str(error).strip().split("\n")[0].rpartition("failed: ")[2])}
+                reason = str(error).partition("failed:")[2] or str(error)  # then JavaScript's words, then a stack
+                answer = {"problem": _one_line(reason.strip().split("\n")[0].split(" {")[0])}
             answers.write(json.dumps(answer) + "\n")
             answers.flush()
 
@@ -469,7 +475,10 @@ def _png(order: Order) -> bytes:
     if "spec" in order:
         # By way of SVG: the direct way fetches images from anywhere, whatever `allowed_base_urls` says.
         svg = vl_convert.vegalite_to_svg(order["spec"], vl_version="5.21", allowed_base_urls=[])
-    drawing = ET.fromstring(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "", svg))
+    drawing = ET.fromstring(svg)  # noqa: S314 - a bomb of entities ends no more than this child
+    sizes = re.findall(r"[\d.]+", " ".join(drawing.get(name, "") for name in ("width", "height", "viewBox")))
+    if any(float(size) > LONGEST_SIDE for size in sizes):
+        raise ValueError(f"it is too big a drawing: {' x '.join(sizes[:2])}")
     for element in list(drawing.iter()):
         if "image" in str(element.tag).lower():
             _refuse_link(element)

@@ -70,7 +70,7 @@ def size(count: int, *, locale: str) -> str:
     number, unit = float(abs(count)), 0
     while number >= 1023.5 and unit < len(_UNITS) - 1:
         number, unit = number / 1024, unit + 1
-    decimals = 1 if unit and number < 9.95 else 0
+    decimals = 1 if unit and number < 99.95 else 0
     return f"{'-' if count < 0 else ''}{decimal(number, decimals=decimals, locale=locale)} {_UNITS[unit]}"
 
 

@@ -1,0 +1,425 @@
+"""GitHub: the check run on the commit people look at, the sticky comment, the job summary, annotations and outputs.
+
+Every message is looked up by its hidden marker and then written, as one step that can be tried again as a whole: a
+request that answers 5xx may have worked. Publishing never raises; its troubles are warnings that say what to add.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
+
+from cml.forges.base import Context, Outputs, Published, Twin
+from cml.report.model import Report
+
+if TYPE_CHECKING:
+    from github.CheckRun import CheckRun
+    from github.IssueComment import IssueComment
+    from github.Repository import Repository as Api
+
+LIMIT = 58_000  # characters of a comment or a check's summary; both are refused above 65,536
+SUMMARY_LIMIT = 1_000_000  # bytes of a job summary are 1 MiB
+WAIT_SECONDS = 120.0  # for the API, in a whole run
+REQUEST_SECONDS = 20
+TWIN_IS_DEAD_AFTER_SECONDS = 6 * 3600
+TRANSIENT = (429, 500, 502, 503, 504)
+EMBEDDED = "<!-- cml-outputs: "
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What the runner says of the job: where its API is, and which files hand on outputs and the summary."""
+
+    api_url: str
+    run_id: str
+    attempt: int
+    output_file: str | None
+    summary_file: str | None
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Job:
+        attempt = environment.get("GITHUB_RUN_ATTEMPT", "1")
+        return cls(
+            api_url=environment.get("GITHUB_API_URL", "").rstrip("/"),
+            run_id=environment.get("GITHUB_RUN_ID", ""),
+            attempt=int(attempt) if attempt.isdecimal() else 1,
+            output_file=environment.get("GITHUB_OUTPUT") or None,
+            summary_file=environment.get("GITHUB_STEP_SUMMARY") or None,
+        )
+
+
+class Refused(Exception):
+    """The API said no for good: its status and its words."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status} {message}")
+        self.status = status
+
+
+class GitHub:
+    """A job on GitHub Actions, or on a GitHub Enterprise Server: hosts come from the environment alone."""
+
+    def __init__(self, context: Context, job: Job, token: str, *, report_name: str, comment: str) -> None:
+        self.context = context
+        self._job = job
+        self._token = token
+        self._name = report_name
+        self._comment_mode = comment
+        self._check: CheckRun | None = None
+        self._key = ""
+        self._uses_status = False
+        self._warnings: list[str] = []
+        self._deadline: float | None = None
+        self._api_object: Api | None = None
+
+    # The log
+
+    def annotate(self, kind: str, text: str) -> bool:
+        from actions_toolkit import core
+
+        with contextlib.redirect_stdout(sys.stderr):
+            (core.error if kind == "error" else core.warning)(text)
+        return True
+
+    @contextlib.contextmanager
+    def children(self) -> Iterator[None]:
+        """While children talk, the runner obeys no command in what they say."""
+        mark = secrets.token_hex(16)
+        sys.stderr.write(f"::stop-commands::{mark}\n")
+        sys.stderr.flush()
+        try:
+            yield
+        finally:
+            sys.stderr.write(f"::{mark}::\n")
+            sys.stderr.flush()
+
+    # The run begins
+
+    def begin(self, key: str) -> Twin | None:
+        """Marks the head commit as being worked on; returns the twin that has done, or is doing, the same work."""
+        if self.context.head is None:
+            return None
+        self._key = key
+        head = self.context.head
+        twin = self._try("check run", lambda: self._find_twin(head))
+        if twin:
+            return twin
+        self._check = self._try("check run", lambda: self._create_check(head, status="in_progress"))
+        if self._check is None:
+            return None
+        first = self._try("check run", lambda: self._first_of_race(head))
+        if first:
+            check, self._check = self._check, None
+            self._try("check run", lambda: check.edit(status="completed", conclusion="skipped"))
+        return first
+
+    def _find_twin(self, head: str) -> Twin | None:
+        running = None
+        for check in self._checks(head):
+            if check.external_id == self._external_id or not check.external_id.startswith(f"{self._key}:"):
+                continue
+            if check.status == "completed":
+                if done := _embedded(check):
+                    return done
+            elif self._is_alive(check):
+                running = Twin(url=check.html_url or "")
+            else:
+                check.edit(status="completed", conclusion="cancelled")
+        return running
+
+    def _first_of_race(self, head: str) -> Twin | None:
+        own = self._check
+        for check in self._checks(head):
+            is_twin = check.external_id.startswith(f"{self._key}:") and check.external_id != self._external_id
+            if own and is_twin and check.status != "completed" and check.id < own.id and self._is_alive(check):
+                return Twin(url=check.html_url or "")
+        return None
+
+    def _checks(self, sha: str) -> list[CheckRun]:
+        checks = self._api.get_commit(sha).get_check_runs(check_name=self._name, filter="all")
+        return [check for check in checks if check.external_id]
+
+    def _is_alive(self, check: CheckRun) -> bool:
+        _, run_id, attempt = check.external_id.rsplit(":", 2)
+        if run_id == self._job.run_id and attempt.isdecimal() and int(attempt) < self._job.attempt:
+            return False
+        try:
+            return bool(self._api.get_workflow_run(int(run_id)).status != "completed")
+        except Exception:  # where runs cannot be read, age decides
+            age = datetime.now(timezone.utc) - check.started_at.replace(tzinfo=timezone.utc)
+            return age.total_seconds() < TWIN_IS_DEAD_AFTER_SECONDS
+
+    @property
+    def _external_id(self) -> str:
+        return f"{self._key}:{self._job.run_id}:{self._job.attempt}"
+
+    def close(self) -> None:
+        """Ends a check run that was begun and never published: the run was cancelled, or broke."""
+        if check := self._check:
+            self._check = None
+            self._deadline = time.monotonic() + 3  # a cancelled job is killed soon
+            self._try("check run", lambda: check.edit(status="completed", conclusion="cancelled"))
+
+    # The run ends
+
+    def publish(
+        self, report: Report, *, markdown: Callable[[int], str], folder: Path, outputs: Outputs, exit_code: int
+    ) -> Published:
+        """Shows the report in every place that takes it, the most read one first."""
+        text = markdown(LIMIT)
+        self._warnings.clear()
+        url = self._publish_check(report, text, outputs, exit_code) or self.context.run_url or ""
+        url = self._publish_comment(text, report) or url
+        self._write_summary(markdown(SUMMARY_LIMIT))
+        return Published(url=url, warnings=tuple(self._warnings))
+
+    def adopt(self, twin: Twin) -> Published:
+        """Shows what a twin found where it is not shown yet: on a pull request that was opened after its run."""
+        self._warnings.clear()
+        url = self._publish_comment(twin.markdown, None) if twin.markdown else None
+        self._write_summary(twin.markdown)
+        return Published(url=url or twin.url, warnings=tuple(self._warnings))
+
+    def _publish_check(self, report: Report, text: str, outputs: Outputs, exit_code: int) -> str | None:
+        conclusion = "failure" if report.verdict == "failed" else "success"
+        embedded = f"{EMBEDDED}{json.dumps({'outputs': outputs.pairs(), 'exit_code': exit_code})} -->"
+        shown = {"title": _title(report), "summary": text, "text": embedded}
+        check, self._check = self._check, None
+        url = None
+        if check:
+            self._try("check run", lambda: check.edit(status="completed", conclusion=conclusion, output=_output(shown)))
+            url = check.html_url
+        if check is None or outputs.sha != check.head_sha:
+            sha = outputs.sha
+            own = self._try("check run", lambda: self._complete_on(sha, conclusion, shown))
+            url = own.html_url if own else url
+        if self._uses_status:
+            state = "failure" if conclusion == "failure" else "success"
+            shas = dict.fromkeys([outputs.sha, self.context.head or outputs.sha])
+            self._try("commit status", lambda: self._set_statuses(list(shas), state, shown["title"]))
+        return url
+
+    def _complete_on(self, sha: str, conclusion: str, shown: Mapping[str, str]) -> CheckRun | None:
+        for check in self._checks(sha):
+            if check.external_id == self._external_id:
+                check.edit(status="completed", conclusion=conclusion, output=_output(shown))
+                return check
+        return self._create_check(sha, status="completed", conclusion=conclusion, output=_output(shown))
+
+    def _create_check(self, sha: str, **fields: str | dict[str, str]) -> CheckRun | None:
+        if self._uses_status:
+            return None
+        for check in self._checks(sha):
+            if check.external_id == self._external_id:
+                return check
+        from github import GithubException
+
+        try:
+            return self._api.create_check_run(
+                name=self._name,
+                head_sha=sha,
+                external_id=self._external_id,
+                details_url=self.context.run_url or "",
+                **fields,  # type: ignore[arg-type]
+            )
+        except GithubException as error:
+            if error.status == 403 and "app" in _message(error).lower():
+                # Only an app's token may make check runs; a personal one is left with commit statuses.
+                self._uses_status = True
+                if fields["status"] == "in_progress":
+                    self._set_statuses([sha], "pending", "under way")
+                return None
+            raise
+
+    def _set_statuses(self, shas: list[str], state: str, description: str) -> None:
+        for sha in shas:
+            self._api.get_commit(sha).create_status(
+                state=state, target_url=self.context.run_url or "", description=description[:140], context=self._name
+            )
+
+    def _publish_comment(self, text: str, report: Report | None) -> str | None:
+        if self._comment_mode == "off" or self.context.event in ("merge_group", "workflow_run"):
+            return None
+        number = self._try("comment", self._pull_number)
+        if number is None:
+            return None
+        run = f" {self._job.run_id}.{self._job.attempt}" if self._comment_mode == "new" else ""
+        marker = f"<!-- cml-report: {quote(self._name, safe=' ')}{run} -->"
+        body = f"{marker}\n{text}"
+        comment = self._try("comment", lambda: self._write_comment(number, marker, body))
+        return comment.html_url if comment else None
+
+    def _pull_number(self) -> int | None:
+        if self.context.pull:
+            return self.context.pull.number
+        if not self.context.push_branch:
+            return None
+        owner = self.context.slug.partition("/")[0]
+        pulls = self._api.get_pulls(state="open", head=f"{owner}:{self.context.push_branch}")
+        return next((pull.number for pull in pulls), None)
+
+    def _write_comment(self, number: int, marker: str, body: str) -> IssueComment:
+        issue = self._api.get_issue(number)
+        for comment in issue.get_comments():
+            if comment.body.startswith(marker) and self._is_ours(comment):
+                if comment.body != body:
+                    comment.edit(body)
+                return comment
+        return issue.create_comment(body)
+
+    def _is_ours(self, comment: IssueComment) -> bool:
+        """Whether the token wrote a comment. An installation's token cannot ask who it is, and is a bot."""
+        from github import GithubException
+
+        try:
+            login = self._client.get_user().login
+        except GithubException as error:
+            if error.status not in (401, 403, 404):
+                raise
+            return bool(comment.user.type == "Bot")
+        return bool(comment.user.login == login)
+
+    def _write_summary(self, text: str) -> None:
+        if not self._job.summary_file:
+            return
+        try:
+            with Path(self._job.summary_file).open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            self._warnings.append(f"the job summary cannot be written: {error}")
+
+    def set_outputs(self, outputs: Outputs) -> None:
+        if not self._job.output_file:
+            return
+        from actions_toolkit import core
+
+        for name, value in outputs.pairs().items():
+            core.set_output(name, value)
+
+    # The API
+
+    @property
+    def _api(self) -> Api:
+        if self._api_object is None:
+            from github import Auth, Github
+
+            self._client = Github(
+                base_url=self._job.api_url,
+                auth=Auth.Token(self._token),
+                timeout=REQUEST_SECONDS,
+                retry=None,  # a POST that answered 5xx may have worked: we look before we write again
+                per_page=100,
+                lazy=True,
+            )
+            self._api_object = self._client.get_repo(self.context.slug)
+        return self._api_object
+
+    def _try(self, what: str, work: Callable[[], T]) -> T | None:
+        """Returns what `work` returns, tried again while the API is in trouble and time is left; else warns, None."""
+        from github import GithubException
+
+        if self._deadline is None:
+            self._deadline = time.monotonic() + WAIT_SECONDS
+        pause = 1.0
+        while True:
+            wait = pause
+            try:
+                return work()
+            except GithubException as error:
+                message = _message(error)
+                is_limit = error.status == 403 and "rate limit" in message.lower()
+                if error.status not in TRANSIENT and not is_limit:
+                    self._warnings.append(_hint(what, Refused(error.status, message)))
+                    return None
+                wait = _retry_after(error) or pause
+                problem = f"{error.status} {message}"
+            except Exception as error:
+                problem = " ".join(str(error).split()) or type(error).__name__
+            if time.monotonic() + wait > self._deadline:
+                self._warnings.append(f"GitHub did not take the {what} in time: {problem[:300]}")
+                return None
+            time.sleep(wait)
+            pause = min(pause * 2, 20.0)
+
+
+def _output(shown: Mapping[str, str]) -> dict[str, str]:
+    return dict(shown)
+
+
+def _title(report: Report) -> str:
+    if report.failure:
+        return f"{report.failure.step} failed"
+    counts = {
+        word: sum(row.better is side for row in report.metrics or ())
+        for word, side in (("better", True), ("worse", False))
+    }
+    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no metric better or worse"
+    gates = {"passed": "gates passed: ", "failed": "a gate failed: ", "none": ""}[report.verdict]
+    return f"{gates}{told}"
+
+
+def _embedded(check: CheckRun) -> Twin | None:
+    text = check.output.text or ""
+    if not text.startswith(EMBEDDED):
+        return None
+    try:
+        data = json.loads(text.removeprefix(EMBEDDED).removesuffix(" -->"))
+        pairs = data["outputs"]
+        outputs = Outputs(
+            changed=pairs["changed"] == "true",
+            sha=str(pairs["sha"]),
+            tag=str(pairs["tag"]),
+            verdict=str(pairs["verdict"]),
+            report=str(pairs["report"]),
+            report_url=str(pairs["report_url"]) or check.html_url or "",
+        )
+        if data["exit_code"] not in (0, 3):
+            return None
+        return Twin(
+            url=check.html_url or "",
+            outputs=outputs,
+            exit_code=int(data["exit_code"]),
+            markdown=check.output.summary or "",
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _message(error: Exception) -> str:
+    data = getattr(error, "data", None)
+    message = data.get("message") if isinstance(data, dict) else None
+    return " ".join(str(message or getattr(error, "message", None) or "").split())[:300]
+
+
+def _retry_after(error: Exception) -> float | None:
+    headers = {name.lower(): value for name, value in (getattr(error, "headers", None) or {}).items()}
+    if (text := str(headers.get("retry-after", ""))).isdecimal():
+        return float(text)
+    if headers.get("x-ratelimit-remaining") == "0" and (text := str(headers.get("x-ratelimit-reset", ""))).isdecimal():
+        return max(0.0, float(text) - time.time())
+    return None
+
+
+PERMISSIONS = {
+    "check run": "checks: write",
+    "commit status": "statuses: write",
+    "comment": "pull-requests: write",
+}
+
+
+def _hint(what: str, refused: Refused) -> str:
+    if refused.status == 401:
+        return f"GitHub knows the token no more ({refused}): is repo_token expired, or of another host?"
+    if refused.status in (403, 404):
+        return f"GitHub refuses the {what} ({refused}): add `{PERMISSIONS[what]}` under `permissions:` of the job"
+    return f"GitHub refuses the {what}: {refused}"
