@@ -20,6 +20,7 @@ from cml.forges.local import Local
 from cml.forges.local import read_context as read_local_context
 from cml.log import Log
 from cml.masks import Masks
+from cml.ownership import given_back
 from cml.pipeline.project import Pipeline
 from cml.repository import Repository
 from cml.settings import Settings, read_settings
@@ -54,6 +55,7 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
     directory = _enter(settings)
     repository = Repository(directory, token=token)
     with contextlib.ExitStack() as leave:
+        leave.enter_context(given_back(repository.top))
         temporary = Path(tempfile.mkdtemp(prefix="cml-"))
         leave.callback(shutil.rmtree, temporary, ignore_errors=True)
         storage.sweep(temporary.parent)

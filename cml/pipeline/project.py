@@ -115,10 +115,9 @@ class Pipeline:
         return None
 
     def homeless_outputs(self) -> list[str]:
-        """Returns the cached outputs that no DVC remote takes: no `remote:` of their own where no default is set."""
-        if self.repo.config["core"].get("remote"):
-            return []
-        return sorted(str(out) for out in self.repo.index.outs if is_saved(out) and not out.remote)
+        """Returns the cached outputs that no DVC remote takes: theirs, or else the default, is not set."""
+        known, default = self.repo.config["remote"], self.repo.config["core"].get("remote")
+        return sorted(str(out) for out in self.repo.index.outs if is_saved(out) and (out.remote or default) not in known)
 
     def has_cached_outputs(self) -> bool:
         return any(out.use_cache for out in self.repo.index.outs)

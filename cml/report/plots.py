@@ -60,9 +60,8 @@ FONT = "Liberation Sans"  # lies in vl-convert itself, so that every machine dra
 # Rows of these marks may be left out; what counts, sums or stacks its rows must see them all.
 THINNED_MARKS = frozenset({"line", "trail", "point", "circle", "square", "rule"})
 COUNTING = frozenset(
-    ["bin", "density", "flatten", "fold", "impute", "joinaggregate", "quantile", "regression", "stack"]
-)
-COUNTING_TOO = frozenset(["timeUnit", "window", "sample", "lookup"])
+    ["bin", "density", "flatten", "fold", "impute", "joinaggregate", "lookup", "quantile"]
+) | frozenset(["regression", "sample", "stack", "timeUnit", "window"])
 PANELS = frozenset(["facet", "row", "column", "hconcat", "vconcat", "concat", "repeat"])
 GROUPING = ("color", "stroke", "fill", "strokeDash", "shape", "detail", "row", "column", "facet")
 
@@ -212,7 +211,7 @@ class _Chart:
         if isinstance(mark, str | dict):
             self.marks.add(mark if isinstance(mark, str) else str(mark.get("type")))
         keeps_extremes = isinstance(aggregate, dict) or aggregate in (None, "min", "max")
-        self.counts_rows |= not keeps_extremes or not (COUNTING | COUNTING_TOO).isdisjoint(node)
+        self.counts_rows |= not keeps_extremes or not COUNTING.isdisjoint(node)
         for channel, encoding in node.items():
             if isinstance(encoding, dict) and isinstance(encoding.get("field"), str):
                 field = re.sub(r"\\(.)", r"\1", encoding["field"])  # Vega's a\.b is the field "a.b"
@@ -330,11 +329,11 @@ class _Chart:
         if len(self.rows) <= SERIES_ROWS or self.counts_rows or not self.marks <= THINNED_MARKS:
             return self.rows
         room = max(4, min(SERIES_ROWS, DRAWN_ROWS // len(self.series)))
-        if self.marks.isdisjoint({"line", "trail"}):
-            axes = sorted(self.fields["x"] | self.fields["y"])
-            return [row for rows in self.series for row in _spread(rows, axes, room)]
-        axes = sorted(self.fields["y"])
-        return [row for rows in self.lines for row in _outline(rows, axes, room)]
+        measures = sorted(self.fields["y"])
+        if measures and not self.marks.isdisjoint({"line", "trail"}):
+            return [row for rows in self.lines for row in _outline(rows, measures, room)]
+        axes = sorted(self.fields["x"] | self.fields["y"])
+        return [row for rows in self.series for row in _spread(rows, axes, room)]
 
     def points(self) -> Points:
         """Returns up to 40 values of y of each side, where the chart is one line a side over one pair of fields."""
@@ -426,7 +425,7 @@ def _draw_all(orders: Sequence[Order]) -> list[bytes | str]:
 def _ask_child(orders: Sequence[Order], *, seconds: float) -> list[bytes | str]:
     """Returns at least one answer. A child that dies over an order leaves those behind it to the next child."""
     start = f"import sys; sys.path[:] = sys.argv[1:]; from cml.report.plots import serve; serve({SECONDS_A_PLOT})"
-    kept = {name: os.environ[name] for name in ("HOME", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
     problem = "it is more than vl-convert can draw"
     try:
         child = subprocess.run(
@@ -441,6 +440,8 @@ def _ask_child(orders: Sequence[Order], *, seconds: float) -> list[bytes | str]:
         output = child.stdout
         if child.returncode == -signal.SIGALRM:
             problem = f"it takes longer than {SECONDS_A_PLOT} s to draw"
+    except OSError as error:
+        output, problem = b"", f"the process that draws did not start: {error}"
     except subprocess.TimeoutExpired as error:
         output, problem = error.stdout or b"", f"it was not done after {SECONDS_IN_ALL} s for all plots"
     lines = [json.loads(line) for line in output.split(b"\n")[:-1]]
@@ -449,7 +450,7 @@ def _ask_child(orders: Sequence[Order], *, seconds: float) -> list[bytes | str]:
 
 
 def serve(seconds: int) -> None:
-    """The child: an order a line on stdin, an answer a line on stdout. One that takes more `seconds` ends it."""
+    """The child: an order a line on stdin, an answer a line on stdout. One that takes more than `seconds` ends it."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
