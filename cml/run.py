@@ -138,8 +138,8 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
         pulled = pipeline.check_targets(pulled, variable="dvc_pull")
     if (settings.push or pulled is not None) and (homeless := pipeline.homeless_outputs()):
         raise BadInput(
-            f"the project has no default DVC remote, so these outputs have nowhere to go: {', '.join(homeless[:10])}. "
-            "Add one (dvc remote add -d NAME URL), or work without: push=false dvc_pull=-"
+            f"these outputs have nowhere to go, since no DVC remote is set for them: {', '.join(homeless[:10])}. "
+            "Add a default one (dvc remote add -d NAME URL), or work without: push=false dvc_pull=-"
         )
     branch = _push_branch(here)
     if branch and (uncommitted := _uncommitted(here, pipeline)):

@@ -6,7 +6,7 @@ import re
 
 SKIP_WORDS = ("[ci skip]", "[skip ci]", "[no ci]", "[skip actions]", "[actions skip]")
 TRAILER = "CML-Run"
-OWN_COMMIT = re.compile(rf"^{TRAILER}: [0-9a-f]{{40,64}}$", re.MULTILINE)
+OWN_COMMIT = re.compile(rf"^{TRAILER}: ([0-9a-f]{{40,64}})$", re.MULTILINE)
 
 
 def skip_reason(message: str) -> str | None:
@@ -18,6 +18,12 @@ def skip_reason(message: str) -> str | None:
     for word in SKIP_WORDS:
         if word in lowered:
             return f"{word} in the commit's message"
-    if OWN_COMMIT.search(message.strip().rpartition("\n\n")[2]):
+    if own_head(message):
         return f"the commit holds results of a run already ({TRAILER} trailer)"
     return None
+
+
+def own_head(message: str) -> str | None:
+    """Returns the sha that a results commit holds the results of, or None where the message is of another commit."""
+    found = OWN_COMMIT.search(message.strip().rpartition("\n\n")[2])
+    return found[1] if found else None

@@ -117,7 +117,8 @@ class Pipeline:
     def homeless_outputs(self) -> list[str]:
         """Returns the cached outputs that no DVC remote takes: theirs, or else the default, is not set."""
         known, default = self.repo.config["remote"], self.repo.config["core"].get("remote")
-        return sorted(str(out) for out in self.repo.index.outs if is_saved(out) and (out.remote or default) not in known)
+        saved = (out for out in self.repo.index.outs if is_saved(out))
+        return sorted(str(out) for out in saved if (out.remote or default) not in known)
 
     def has_cached_outputs(self) -> bool:
         return any(out.use_cache for out in self.repo.index.outs)
@@ -231,6 +232,8 @@ class Pipeline:
                 targets=list(targets) or None, all_pipelines=not targets, repro_fn=self._run_stage, **options
             )
         except DvcException as error:
+            if isinstance(error.__cause__, StageFailed):
+                raise error.__cause__ from error
             failed = next((run.name for run in self.runs if run.status == "failed"), "the pipeline")
             raise StageFailed(failed, one_line(error.__cause__ or error)) from error
 
@@ -238,7 +241,7 @@ class Pipeline:
         from dvc.repo.reproduce import _reproduce_stage
 
         if not stage.cmd:
-            return _reproduce_stage(stage, **options)
+            return self._run_source(stage, **options)
         for out in stage.outs:
             # DVC fails a stage for a metrics file that is no text, when its work is done: a warning is enough.
             out.verify_metric = lambda: None
@@ -254,6 +257,17 @@ class Pipeline:
         else:
             self._record(stage, "ran" if commands else "restored", started)
         return result
+
+    def _run_source(self, stage: Stage, **options: Any) -> Stage | None:
+        from dvc.exceptions import DvcException
+        from dvc.repo.reproduce import _reproduce_stage
+
+        if not stage.is_import and not all(out.exists for out in stage.outs):
+            return None  # it was not pulled, and a stage that needs it says so itself
+        try:
+            return _reproduce_stage(stage, **options)
+        except DvcException as error:
+            raise StageFailed(stage.addressing, one_line(error)) from error
 
     def _record(
         self, stage: Stage, status: Literal["ran", "restored", "up to date", "frozen", "failed"], started: float | None

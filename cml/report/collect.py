@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ from cml.report.model import (
 )
 from cml.repository import Repository
 from cml.settings import Settings
+from cml.skip import own_head
 
 NO_TAGS = "set tag_prefix (for example dvc_) to tag results and list the latest experiments here"
 T = TypeVar("T")
@@ -195,6 +196,10 @@ def _experiments(
 
 def _experiment(repository: Repository, name: str, sha: str, values: Snapshot, *, is_current: bool) -> Experiment:
     commit = repository.commit(sha)
+    # A results commit says nothing of its own: what was tried is the commit it holds the results of.
+    tried = repository.resolve(head) if (head := own_head(commit.message)) else None
+    if tried:
+        commit = replace(repository.commit(tried), date=commit.date)
     return Experiment(
         name=name,
         sha=sha,
