@@ -21,6 +21,7 @@ from cml.report.model import Baseline, Failure
 from cml.repository import REMOTE
 from cml.save import Saved, refused, save_commit, save_data
 from cml.session import Session
+from cml.settings import Settings
 from cml.skip import skip_reason
 
 AUTO = ("auto",)
@@ -117,7 +118,7 @@ def standing_on(here: Session, head: str) -> Iterator[None]:
 
 def look_on(here: Session, head: str) -> Work:
     """For events whose code must not be run: a report of what git holds."""
-    template = files.read_template(here.settings)
+    template = _template(here.settings)
     here.log.line(f"start      cml {__version__} for {here.forge.context.event}; nothing is run or pushed for it")
     baseline = find_baseline(here.repository, here.settings, here.forge.context, head)
     here.repository.exclude(f"{files.FOLDER}/")
@@ -147,7 +148,7 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
             f"push is on, and stages depend on what no commit holds: {', '.join(uncommitted[:10])}. Commit it, or set "
             "push to false"
         )
-    template = files.read_template(settings)
+    template = _template(settings)
     _introduce(here, branch)
     baseline = find_baseline(here.repository, settings, here.forge.context, head)
     here.repository.exclude(f"{files.FOLDER}/")
@@ -293,7 +294,7 @@ def report(here: Session) -> int:
     """`cml report`: what is here against the baseline; no pull, reproduce, push or publishing."""
     head = _head(here)
     pipeline = here.open_pipeline()
-    template = files.read_template(here.settings)
+    template = _template(here.settings)
     baseline = find_baseline(here.repository, here.settings, here.forge.context, head)
     subject = Subject(sha=head, has_workspace_changes=_is_edited(here, pipeline), hash_workspace=True)
     return _print(here, pipeline, subject, baseline, template)
@@ -308,7 +309,7 @@ def compare(here: Session, old: str, new: str) -> int:
             raise BadInput(f"{revision!r} is no commit here: expected a branch, a tag or a commit")
         shas.append(sha)
     pipeline = here.open_pipeline()
-    template = files.read_template(here.settings)
+    template = _template(here.settings)
     subject = Subject(sha=shas[1], revision=shas[1])
     return _print(here, pipeline, subject, Baseline(name=old, sha=shas[0], reason=f"against {new}"), template)
 
@@ -336,6 +337,17 @@ def _head(here: Session) -> str:
     if repository.resolve(head) is None:
         raise BadInput(f"{head[:7]}, the commit this run is for, is neither here nor on {REMOTE}: was it pushed over?")
     return head
+
+
+def _template(settings: Settings) -> str | None:
+    """Tries what the report will be written with, before any work: the locale, and the user's own template."""
+    try:
+        settings.metrics_format.value(0.0, locale=settings.locale)
+    except ValueError:
+        raise BadInput(
+            f"locale is {settings.locale!r}, which Babel does not know: expected one such as en, de or pt_BR"
+        ) from None
+    return files.read_template(settings)
 
 
 def _push_branch(here: Session) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 
 from cml.pipeline.messages import one_line
@@ -19,6 +20,10 @@ def probe(pipeline: Pipeline, name: str, *, with_write: bool) -> str | None:
             odb.delete(oid)
         else:
             odb.fs.exists(odb.path)
+            if odb.fs.protocol in ("http", "https"):
+                # Over HTTP `exists` takes whatever goes wrong for a no.
+                with contextlib.suppress(FileNotFoundError):
+                    odb.fs.cat_file(odb.oid_to_path("0" * 32))
     except Exception as error:  # each storage's library raises its own
         return one_line(error)
     return None

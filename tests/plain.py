@@ -1,0 +1,105 @@
+"""Small projects of any shape, made in a moment: plain git, and DVC's own files written by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from conftest import Result, World
+
+IGNORED = "/config.local\n/tmp\n/cache\n"
+REMOTE = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = {}\n"
+PUSH = ("run", "--push", "true")
+COPY = {"cmd": "cat in.txt > out.txt", "deps": ["in.txt"], "outs": ["out.txt"]}
+
+
+def plain_world(
+    place: Path, files: Mapping[str, str], *, config: str = REMOTE, folder: str = "", branch: str = "main"
+) -> World:
+    """A world whose first commit holds the files and a DVC project in `folder`, as `dvc init` makes it."""
+    world = World(place / "world")
+    world.project.mkdir(parents=True)
+    world.git("init", "--quiet", "--bare", f"--initial-branch={branch}", str(world.origin), cwd=world.place)
+    world.git("init", "--quiet", f"--initial-branch={branch}")
+    world.git("remote", "add", "origin", "../origin.git")
+    dvc = f"{folder}/.dvc" if folder else ".dvc"
+    world.write(
+        {
+            f"{dvc}/.gitignore": IGNORED,
+            f"{dvc}/config": config.format(os.path.relpath(world.storage, world.project / dvc)),
+        }
+    )
+    world.commit("A project", files)
+    return world
+
+
+def stages(**named: Mapping[str, Any]) -> str:
+    """The text of a dvc.yaml with these stages; JSON is YAML."""
+    return json.dumps({"stages": named})
+
+
+def kept_in_git(*names: str) -> list[dict[str, dict[str, bool]]]:
+    """Outputs with `cache: false`."""
+    return [{name: {"cache": False}} for name in names]
+
+
+def track(world: World, name: str, text: str) -> Path:
+    """What `dvc add` and `dvc push` leave of a file, itself not in the work tree; returns its object's path."""
+    md5 = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    source = f"outs:\n- md5: {md5}\n  size: {len(text.encode())}\n  hash: md5\n  path: {Path(name).name}\n"
+    world.write({f"{name}.dvc": source, str(Path(name).parent / ".gitignore"): f"/{Path(name).name}\n"})
+    return put(world.storage / "files" / "md5", md5, text)
+
+
+def put(store: Path, oid: str, text: str) -> Path:
+    """Puts an object into a remote or a cache."""
+    path = store / oid[:2] / oid[2:]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return path
+
+
+def runs(world: World, folder: str = "") -> dict[str, str]:
+    """How each stage fared, by the report."""
+    report = world.report(f"{folder}cml-report")
+    return {stage["name"]: stage["status"] for stage in report["pipeline"]["stages"]}
+
+
+def values(world: World, folder: str = "") -> dict[tuple[str, str], Any]:
+    """The current side of every metric, by the report."""
+    return {(row["path"], row["name"]): row["new"] for row in world.report(f"{folder}cml-report")["metrics"]}
+
+
+def data(world: World, kind: str) -> list[str]:
+    """The paths that the report calls added, modified, deleted or renamed."""
+    return [entry["path"] for entry in world.report()["data"][kind]]
+
+
+def pushed(world: World, *options: str, branch: str = "main") -> str:
+    """Runs `cml run --push true`, which must go well and be witnessed; returns origin's tip."""
+    done = world.cml(*PUSH, *options)
+    assert done.code == 0, done.err
+    tip = world.tip(branch)
+    assert world.git("rev-parse", "HEAD") == tip
+    assert world.git("status", "--porcelain") == ""
+    return tip
+
+
+def has_nothing_to_do(world: World, *options: str) -> Result:
+    """Runs again, which must change nothing."""
+    before = world.git("for-each-ref", cwd=world.origin)
+    done = world.cml(*PUSH, *options)
+    assert done.code == 0, done.err
+    assert "nothing changed" in done.err
+    assert world.git("for-each-ref", cwd=world.origin) == before
+    return done
+
+
+def errors(done: Result) -> list[str]:
+    """The `error:` lines of a command, which must have shown no traceback."""
+    assert "Traceback" not in done.err, done.err
+    return [line.removeprefix("error: ") for line in done.err.splitlines() if line.startswith("error: ")]

@@ -1,0 +1,333 @@
+"""A stand-in GitHub: one HTTP server with the REST API and git, which refuses what GitHub refuses.
+
+It is what tests need of GitHub and no more; the modules beside this one say what they leave out. The layout is GitHub
+Enterprise Server's: the API at BASE/api/v3, git and a few pages at BASE/OWNER/NAME. In a test:
+
+    with Forge(tmp_path) as forge:
+        forge.create_repository("o/r", bare=world.origin)
+        token = forge.token("installation", permissions={"contents": "write"})
+        env = forge.event("push", ref="main")
+        forge.checkout(env, token=token)
+        ...
+        assert forge.check_runs(sha)[0].conclusion == "success"
+        assert forge.unknown == []
+
+For other processes: `python -m standins.github --folder F --token installation` (see github_process).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from standins import github_checkout, github_events, github_git, github_rest, github_rules
+from standins.git_http import git, write_hooks
+from standins.github_state import (
+    PERMISSIVE,
+    CheckRun,
+    Comment,
+    Kind,
+    Protection,
+    Pull,
+    Repository,
+    Run,
+    State,
+    Status,
+)
+from standins.web import Exchange, Fault, Request, Response, Site, json_response
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+GENERIC = ("hang", "reset", "truncated", "html", "done-500", "done-502", "done-reset", "done-hang")
+SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+
+
+class Forge:
+    """A GitHub. Methods without a repository's name mean the first one created. `state.clock` is a test's to set."""
+
+    def __init__(self, folder: Path, *, port: int = 0) -> None:
+        self.state = State(folder)
+        self._port = port
+        self._hooks = write_hooks(folder / "hooks")
+        self._site = Site(self._answer, lambda request: github_rules.kind(self.state, request), prefix="/api/v3")
+        self._jobs = 0
+
+    def start(self) -> Self:
+        self.state.base = self._site.start(self._port)
+        return self
+
+    def stop(self) -> None:
+        self._site.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        if error is None:
+            assert not self.errors, "\n".join(self.errors)
+
+    # What it is
+
+    @property
+    def url(self) -> str:
+        """GITHUB_SERVER_URL."""
+        return self.state.base
+
+    @property
+    def api(self) -> str:
+        """GITHUB_API_URL."""
+        return self.state.api
+
+    def clone_url(self, repository: str | None = None) -> str:
+        return f"{self.url}/{self._repository(repository).full_name}.git"
+
+    @property
+    def errors(self) -> list[str]:
+        """Tracebacks of the stand-in itself; leaving the context fails where there is one."""
+        return self._site.errors
+
+    # Setting up
+
+    def create_repository(
+        self,
+        full_name: str,
+        *,
+        bare: Path | None = None,
+        private: bool = True,
+        default_branch: str = "main",
+        fork_of: str | None = None,
+    ) -> Repository:
+        """Serves a bare repository where it lies, or a new one (of a fork: a copy) under the folder."""
+        place = bare or self.state.folder / f"{full_name}.git"
+        if not place.exists() and fork_of:
+            shutil.copytree(self.state.repositories[fork_of].bare, place)
+        elif not place.exists():
+            place.mkdir(parents=True)
+            git("init", "--quiet", "--bare", f"--initial-branch={default_branch}", cwd=place)
+        repository = Repository(
+            id=self.state.next_id(),
+            full_name=full_name,
+            bare=place.resolve(),
+            private=private,
+            default_branch=default_branch,
+            parent=fork_of,
+        )
+        self.state.repositories[full_name] = repository
+        return repository
+
+    def token(
+        self,
+        kind: Kind | Literal["fork"] = "installation",
+        *,
+        permissions: Mapping[str, str] | None = None,
+        **facts: Any,
+    ) -> str:
+        """Returns a new token.
+
+        "installation" is the job's GITHUB_TOKEN: of the first repository, with the permissions given (default: write
+        for all); another app's by `app_id` and `app_slug`. "fork" is what a fork's pull request gets: read for all.
+        "personal" is a person's (`login`, `access`, `scopes`), "fine-grained" a person's with permissions.
+        """
+        if kind == "personal":
+            return self.state.add_token(kind, **{"login": "ada", "scopes": ("repo", "workflow"), **facts}).value
+        granted = PERMISSIVE if permissions is None else permissions
+        if kind == "fork":
+            kind, granted = "installation", dict.fromkeys(PERMISSIVE, "read")
+        if kind == "installation":
+            login = f"{facts.get('app_slug', 'github-actions')}[bot]"
+            facts = {"repository": self._repository(None).full_name, "login": login, **facts}
+        facts["permissions"] = {name.replace("-", "_"): level for name, level in granted.items()}
+        return self.state.add_token(kind, **{"login": "ada", **facts}).value
+
+    def expire(self, token: str) -> None:
+        self.state.tokens[token].is_expired = True
+
+    def limit(self, token: str, remaining: int) -> None:
+        """Leaves a token so many requests in this hour."""
+        self.state.tokens[token].limit = self.state.tokens[token].used + remaining
+
+    def protect(
+        self, branch: str, *, repository: str | None = None, allowed: Sequence[str] = (), ruleset: bool = False
+    ) -> None:
+        """Lets nobody push to a branch but the tokens that are allowed; by a ruleset the refusal reads otherwise."""
+        rule = Protection(code="GH013" if ruleset else "GH006", allowed=tuple(allowed))
+        self._repository(repository).protected[branch] = rule
+
+    def unprotect(self, branch: str, *, repository: str | None = None) -> None:
+        self._repository(repository).protected.pop(branch)
+
+    def open_pull(
+        self,
+        head: str,
+        base: str = "main",
+        *,
+        from_fork: str | None = None,
+        repository: str | None = None,
+        title: str = "A change",
+        draft: bool = False,
+    ) -> Pull:
+        """Opens a pull request; `from_fork` names the repository that the head branch is in."""
+        repo = self._repository(repository)
+        source = self.state.repositories[from_fork or repo.full_name]
+        head_sha, base_sha = source.branches()[head], repo.branches()[base]
+        now = self.state.now()
+        pull = Pull(
+            id=self.state.next_id(),
+            number=len(repo.pulls) + 1,
+            title=title,
+            body=None,
+            login="ada",
+            head_repository=source.full_name,
+            head_branch=head,
+            base_branch=base,
+            head_sha=head_sha,
+            base_sha=base_sha,
+            merge_sha=None,
+            draft=draft,
+            created_at=now,
+            updated_at=now,
+        )
+        self.state.write_pull_refs(repo, pull)
+        repo.pulls[pull.number] = pull
+        return pull
+
+    def close_pull(self, number: int, *, merge: bool = False, repository: str | None = None) -> None:
+        """Closes a pull request, merged into its base where asked."""
+        repo = self._repository(repository)
+        self.state.refresh(repo)
+        pull = repo.pulls[number]
+        if merge:
+            assert pull.merge_sha, "the branches conflict"
+            git("update-ref", f"refs/heads/{pull.base_branch}", pull.merge_sha, cwd=repo.bare)
+        self.state.close(pull, is_merged=merge)
+
+    def comment(self, number: int, body: str, *, login: str = "ada", repository: str | None = None) -> Comment:
+        """Somebody comments on a pull request."""
+        repo, now = self._repository(repository), self.state.now()
+        comment = Comment(
+            id=self.state.next_id(), issue=number, body=body, login=login, app_id=None, created_at=now, updated_at=now
+        )
+        repo.comments.append(comment)
+        return comment
+
+    # Reading
+
+    def pull(self, number: int, *, repository: str | None = None) -> Pull:
+        self.state.refresh(self._repository(repository))
+        return self._repository(repository).pulls[number]
+
+    def comments(self, number: int, *, repository: str | None = None) -> list[Comment]:
+        return [one for one in self._repository(repository).comments if one.issue == number]
+
+    def check_runs(
+        self, sha: str | None = None, *, jobs: bool = False, repository: str | None = None
+    ) -> list[CheckRun]:
+        """The check runs of a commit, or all; those that Actions itself makes for jobs only where asked."""
+        checks = self._repository(repository).check_runs
+        return [one for one in checks if sha in (None, one.head_sha) and (jobs or not one.is_job)]
+
+    def statuses(self, sha: str | None = None, *, repository: str | None = None) -> list[Status]:
+        return [one for one in self._repository(repository).statuses if sha in (None, one.sha)]
+
+    def runs(self, *, repository: str | None = None) -> list[Run]:
+        return self._repository(repository).runs
+
+    @property
+    def requests(self) -> list[Exchange]:
+        return self._site.exchanges
+
+    @property
+    def unknown(self) -> list[Exchange]:
+        """The requests that a test should have none of: unknown routes, unknown or wrong fields."""
+        return [one for one in self.requests if one.note]
+
+    # Trouble
+
+    def fail(self, route: str, times: int | None = 1, how: str = "500", *, skip: int = 0, seconds: float = 60) -> None:
+        """Makes requests fail: `route` is "METHOD path" with * in both, the path without /api/v3 and query.
+
+        `how`: a status of 500 to 599; "429", "403" (secondary limits), the same with "-wait" (and Retry-After); "primary"
+        (no requests left); "hang", "reset", "truncated", "html"; "redirect", "redirect-elsewhere" (another host's name);
+        "done-500", "done-reset", "done-hang": the work is done first. `times` None: always. The first `skip` go well.
+        """
+        answer = how if how in GENERIC or re.fullmatch(r"5\d\d", how) else self._trouble(how, int(seconds))
+        self._site.faults.append(Fault(route=route, how=answer, times=times, skip=skip, seconds=seconds))
+
+    def recover(self) -> None:
+        """Ends all trouble."""
+        self._site.faults.clear()
+
+    def _trouble(self, how: str, seconds: int) -> Response:
+        status, _, is_told = how.partition("-")
+        reset = str(int(self.state.clock().timestamp()) + seconds)
+        wait = {"Retry-After": str(seconds)} if is_told == "wait" else {}
+        match status:
+            case "429" | "403":
+                return json_response({"message": SECONDARY, "documentation_url": ""}, status=int(status), headers=wait)
+            case "primary":
+                used_up = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset, "x-ratelimit-limit": "1000"}
+                message = "API rate limit exceeded for installation ID 1."
+                return json_response({"message": message, "documentation_url": ""}, status=403, headers=used_up)
+            case "redirect":
+                base = self.url.replace("127.0.0.1", "localhost") if is_told else self.url
+                return json_response({"message": "Moved"}, status=302, headers={"Location": f"{base}/elsewhere"})
+        raise ValueError(how)
+
+    # A job
+
+    def event(
+        self,
+        name: github_events.EventName,
+        *,
+        repository: str | None = None,
+        workflow: str = "CML",
+        job: str = "train",
+        actor: str = "ada",
+        rerun_of: int | None = None,
+        place: Path | None = None,
+        **facts: Any,
+    ) -> dict[str, str]:
+        """Returns the environment of a job for an event; `facts` are those of github_events.describe.
+
+        The workflow run is under way until finish_run. `place` is the runner's folder (default: a new one); to give an
+        earlier one is to reuse its workspace.
+        """
+        repo = self._repository(repository)
+        self.state.refresh(repo)
+        event = github_events.describe(self.state, repo, name, actor=actor, **facts)
+        run = github_events.file_run(self.state, repo, event, workflow=workflow, job=job, rerun_of=rerun_of)
+        self._jobs += 1
+        where = place or self.state.folder / f"job-{self._jobs}"
+        return github_events.job_environment(self.state, repo, event, run, place=where, job=job, actor=actor)
+
+    def finish_run(self, run: int | str, conclusion: str = "success", *, repository: str | None = None) -> None:
+        """Ends a workflow run by its id (GITHUB_RUN_ID)."""
+        repo = self._repository(repository)
+        record = next(one for one in repo.runs if one.id == int(run))
+        github_events.finish_run(self.state, repo, record, conclusion)
+
+    checkout = staticmethod(github_checkout.checkout)
+
+    # Answering
+
+    def _repository(self, full_name: str | None) -> Repository:
+        return self.state.repositories[full_name or next(iter(self.state.repositories))]
+
+    def _answer(self, request: Request, exchange: Exchange) -> Response:
+        if request.path.startswith("/api/"):
+            return github_rest.answer(self.state, request, exchange)
+        return github_git.answer(self.state, request, exchange, hooks=self._hooks)
+
+
+if __name__ == "__main__":
+    from standins.github_process import main
+
+    main()

@@ -1,0 +1,89 @@
+"""`cml doctor`: one line for each thing that was looked at, and what to do about what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from conftest import World
+from plain import COPY, plain_world, stages
+
+FILES = {"in.txt": "1", "dvc.yaml": stages(make=COPY)}
+
+
+def findings(world: World, *options: str, code: int = 0) -> dict[str, dict[str, str]]:
+    done = world.cml("doctor", "--json", *options)
+    assert done.code == code, done.err + done.out
+    assert "Traceback" not in done.err
+    return {check["name"]: check for check in json.loads(done.out)}
+
+
+def test_a_project_that_is_well(tmp_path: Path) -> None:
+    world = plain_world(tmp_path, FILES)
+    world.storage.mkdir()
+    done = world.cml("doctor")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert all(line.startswith("ok ") for line in lines), done.out
+    assert any("origin takes pushes to main" in line for line in lines)
+    assert any("1 stages, 1 DVC remotes" in line for line in lines)
+    assert any("remote storage" in line and "can be read" in line for line in lines)
+    assert world.git("status", "--porcelain") == ""
+    assert not (world.project / "cml-report").exists()
+    assert list(world.storage.iterdir()) == [], "a look writes nothing"
+
+
+def test_as_json_every_check_has_its_four_fields(tmp_path: Path) -> None:
+    world = plain_world(tmp_path, FILES)
+    checks = findings(world)
+    assert {"cml", "place", "git", "project", "remote storage"} <= checks.keys()
+    assert all(check.keys() == {"name", "status", "found", "advice"} for check in checks.values())
+    assert {check["status"] for check in checks.values()} == {"ok"}
+
+
+def test_write_tries_each_remote_and_leaves_nothing(tmp_path: Path) -> None:
+    world = plain_world(tmp_path, FILES)
+    assert findings(world, "--write")["remote storage"]["found"] == "local: can be read and written"
+    assert [path for path in world.storage.rglob("*") if path.is_file()] == []
+
+
+def test_outputs_without_a_remote_are_a_problem(tmp_path: Path) -> None:
+    check = findings(plain_world(tmp_path, FILES, config=""), code=1)["remote"]
+    assert check["status"] == "problem"
+    assert "out.txt" in check["found"]
+    assert "dvc remote add -d" in check["advice"]
+
+
+def test_a_remote_that_is_out_of_reach_is_a_problem(tmp_path: Path) -> None:
+    far = "[core]\n    remote = far\n['remote \"far\"']\n    url = http://127.0.0.1:1/dvc\n"
+    check = findings(plain_world(tmp_path, FILES, config=far), code=1)["remote far"]
+    assert check["status"] == "problem"
+    assert "127.0.0.1" in check["found"]
+
+
+def test_an_origin_that_refuses_is_a_problem(tmp_path: Path) -> None:
+    world = plain_world(tmp_path, FILES)
+    world.git("remote", "set-url", "origin", "../nowhere.git")
+    check = findings(world, code=1)["git"]
+    assert check["status"] == "problem"
+    assert check["advice"] == "let this user write to main"
+
+
+def test_what_cannot_be_read_is_a_problem_beside_what_can(tmp_path: Path) -> None:
+    world = plain_world(tmp_path, FILES)
+    world.write({"dvc.yaml": "stages: [a"})
+    checks = findings(world, code=1)
+    assert checks["git"]["status"] == "ok"
+    assert checks["project"]["status"] == "problem"
+    assert "dvc.yaml" in checks["project"]["found"]
+
+
+def test_outside_of_a_repository_it_says_so(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.project.mkdir()
+    check = findings(world, code=1)["start"]
+    assert check["status"] == "problem"
+    assert "not in a git repository" in check["found"]
+    done = world.cml("doctor", "--push", "maybe")
+    assert done.code == 1
+    assert "push is 'maybe'" in done.out
