@@ -6,9 +6,11 @@ DVC ignores INT in the main thread while a stage runs, so long work runs in a th
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import TypeVar
@@ -30,6 +32,7 @@ def listen() -> None:
 
     for number in SIGNALS:
         signal.signal(number, cancel)
+    _adopt_orphans()
 
 
 def beside(work: Callable[[], T]) -> T:
@@ -62,16 +65,25 @@ def beside(work: Callable[[], T]) -> T:
 
 
 def end_children() -> None:
-    """Ends every process below this one: TERM, a moment, KILL. Children that were reparented to a PID 1 that is this
-    process are among them.
-    """
+    """Ends every process below this one: TERM, a moment, KILL. One that lost its parent on the way is below us too."""
     import psutil
 
-    children = psutil.Process(os.getpid()).children(recursive=True)
-    for child in children:
-        with contextlib.suppress(psutil.Error):
-            child.terminate()
-    _, alive = psutil.wait_procs(children, timeout=GRACE_SECONDS)
-    for child in alive:
-        with contextlib.suppress(psutil.Error):
-            child.kill()
+    here = psutil.Process(os.getpid())
+    until = time.monotonic() + GRACE_SECONDS
+    asked: set[psutil.Process] = set()
+    while children := here.children(recursive=True):
+        is_late = time.monotonic() > until
+        for child in children:
+            if is_late or child not in asked:
+                asked.add(child)
+                with contextlib.suppress(psutil.Error):
+                    (child.kill if is_late else child.terminate)()
+        psutil.wait_procs(children, timeout=0.1)
+        if time.monotonic() > until + GRACE_SECONDS:
+            return
+
+
+def _adopt_orphans() -> None:
+    """Makes processes that lose their parent ours (Linux's PR_SET_CHILD_SUBREAPER), so that they can be ended."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import select
 import sys
 import threading
@@ -39,12 +40,15 @@ class Log:
         self._annotate = annotate
         self._guard = guard
         self._held: list[str] | None = None
+        # While children talk, our own lines go their way, which keeps the order; the mark tells them apart.
+        self._mark = f"\x00{secrets.token_hex(8)}\x00"
         self._since = time.monotonic()
 
     def line(self, text: str) -> None:
         """Writes one line (or several, as they are). What the repository names is never a command of the runner's."""
+        mark = self._mark if self._held is not None else ""
         safe = COMMAND.sub("\\g<0>" + INVISIBLE, self.masks.mask(text))
-        sys.stderr.write(safe + "\n")
+        sys.stderr.write("".join(f"{mark}{line}\n" for line in safe.split("\n")))
         sys.stderr.flush()
 
     def note(self, text: str) -> None:
@@ -98,7 +102,7 @@ class Log:
         saved = os.dup(1), os.dup(2)
         reader, writer = os.pipe()
         tail = Tail()
-        pump = threading.Thread(target=_pump, args=(reader, shown, tail, self.masks), daemon=True)
+        pump = threading.Thread(target=_pump, args=(reader, shown, tail, self.masks, self._mark), daemon=True)
         os.dup2(writer, 1)
         os.dup2(writer, 2)
         os.close(writer)
@@ -132,7 +136,7 @@ class Tail:
         return "\n".join(self._lines)
 
 
-def _pump(reader: int, shown: int, tail: Tail, masks: Masks) -> None:
+def _pump(reader: int, shown: int, tail: Tail, masks: Masks, mark: str) -> None:
     rest = b""
     while True:
         ready, _, _ = select.select([reader], [], [], PARTIAL_LINE_SECONDS if rest else None)
@@ -143,18 +147,19 @@ def _pump(reader: int, shown: int, tail: Tail, masks: Masks) -> None:
         # A progress bar redraws itself with \r and a prompt ends without \n: shown after a moment all the same.
         end = max(rest.rfind(b"\n"), rest.rfind(b"\r")) + 1 if ready else len(rest)
         if end:
-            rest = _show(rest[:end], rest[end:], shown, tail, masks)
+            _show(rest[:end], shown, tail, masks, mark)
+            rest = rest[end:]
     if rest:
-        _show(rest, b"", shown, tail, masks)
+        _show(rest, shown, tail, masks, mark)
     os.close(reader)
     os.close(shown)
 
 
-def _show(data: bytes, rest: bytes, shown: int, tail: Tail, masks: Masks) -> bytes:
+def _show(data: bytes, shown: int, tail: Tail, masks: Masks, mark: str) -> None:
     text = masks.mask(data.decode("utf-8", "replace"))
     for line in text.splitlines():
-        tail.add(line)
-    view = memoryview(text.encode())
+        if mark not in line:
+            tail.add(line)
+    view = memoryview(text.replace(mark, "").encode())
     while view:
         view = view[os.write(shown, view) :]
-    return rest

@@ -386,7 +386,10 @@ def _toplevel(directory: Path) -> Path:
     for folder in (directory.resolve(), *directory.resolve().parents):
         if (folder / ".git").exists():
             return folder
-    raise BadInput(f"{directory.resolve()} is not in a git repository: run this in a clone, or start with `git init`")
+    raise BadInput(
+        f"{directory.resolve()} is not in a git repository: run this in a clone, set working_directory, or start with "
+        "`git init`"
+    )
 
 
 def _check_version(environment: Mapping[str, str]) -> None:
@@ -396,7 +399,7 @@ def _check_version(environment: Mapping[str, str]) -> None:
         raise BadInput("git is not installed, or not on PATH: install it") from None
     found = re.search(r"(\d+)\.(\d+)", text)
     if not found or (int(found[1]), int(found[2])) < OLDEST_GIT:
-        raise BadInput(f"{text.strip()} is too old: CML needs git {'.'.join(map(str, OLDEST_GIT))} or newer")
+        raise BadInput(f"{text.strip() or 'git'} is too old: CML needs git {'.'.join(map(str, OLDEST_GIT))} or newer")
 
 
 __all__ = ["Commit", "GitFailed", "Identity", "PushOutcome", "Repository", "WorkFailed"]

@@ -170,7 +170,7 @@ def set_up(here: Session, pipeline: Pipeline, work: Work) -> None:
     if work.branch:
         outcome = here.repository.can_push(work.head, work.branch)
         if not outcome.is_done and not outcome.is_stale:
-            raise refused(outcome, work.branch)
+            raise refused(outcome, work.branch, here.forge.context.push_advice)
     if not here.settings.setup:
         return
     with here.log.children() as tail:
@@ -248,6 +248,7 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
         tag_prefix=here.settings.tag_prefix,
         subject=here.settings.commit_message,
         identity=here.forge.context.identity,
+        advice=here.forge.context.push_advice,
     )
 
 
@@ -296,7 +297,8 @@ def report(here: Session) -> int:
     pipeline = here.open_pipeline()
     template = _template(here.settings)
     baseline = find_baseline(here.repository, here.settings, here.forge.context, head)
-    subject = Subject(sha=head, has_workspace_changes=_is_edited(here, pipeline), hash_workspace=True)
+    is_edited = _is_edited(here, pipeline) or pipeline.has_changed_outputs()
+    subject = Subject(sha=head, has_workspace_changes=is_edited, hash_workspace=True)
     return _print(here, pipeline, subject, baseline, template)
 
 

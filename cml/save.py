@@ -49,6 +49,7 @@ def save_commit(
     tag_prefix: str,
     subject: str,
     identity: Identity | None,
+    advice: str,
 ) -> Saved:
     """Commits the paths on top of `head`, or of what others pushed meanwhile, and pushes commit and tag together.
 
@@ -69,17 +70,17 @@ def save_commit(
             log.step("commit", f"{repository.short(commit)}{tagged} pushed to {branch}{rest}")
             return Saved(sha=commit, tag=tag)
         if not outcome.is_stale:
-            raise refused(outcome, branch)
+            raise refused(outcome, branch, advice)
         time.sleep(random.uniform(0, min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt)))
         commit = _rebase(repository, pipeline, log, ours=ours, head=head, paths=paths, branch=branch, identity=identity)
     raise WorkFailed(f"{branch} moved on {ATTEMPTS} times while the results were being pushed: run again", step="push")
 
 
-def refused(outcome: PushOutcome, branch: str) -> WorkFailed:
+def refused(outcome: PushOutcome, branch: str, advice: str) -> WorkFailed:
     """Returns the failure of a push that origin refuses."""
     return WorkFailed(
-        f"{REMOTE} refuses a push to {branch}: {outcome.reason}. Let this user or token write to the branch, "
-        "or set push to false for a report only",
+        f"{REMOTE} refuses a push to {branch}: {outcome.reason.rstrip('.')}. What helps: {advice}; or set push to "
+        "false for a report only",
         step="push",
     )
 

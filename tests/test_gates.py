@@ -187,6 +187,7 @@ def test_a_rule_that_matches_nothing_is_a_warning_by_name_and_does_not_fail() ->
     judgement = judge(parse_rules("acuracy >= 0.9; accuracy >= 0.9"), (row(new=0.95),))
     assert judgement.results[0] == GateResult(rule="acuracy >= 0.9", path=None, metric=None, value=None, passed=True)
     assert judgement.verdict == "passed"
+    assert judge(parse_rules("acuracy >= 0.9"), (row(new=0.95),)).verdict == "none", "nothing was judged"
     (warning,) = judgement.warnings
     assert "'acuracy >= 0.9' matches no metric" in warning
 

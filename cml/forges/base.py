@@ -49,6 +49,7 @@ class Context:
     slug: str = ""
     project_url: str | None = None
     run_url: str | None = None
+    push_advice: str = "let this user write to the branch"
 
     @property
     def is_ci(self) -> bool:

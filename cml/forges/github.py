@@ -34,6 +34,7 @@ TWIN_IS_DEAD_AFTER_SECONDS = 6 * 3600
 TRANSIENT = (429, 500, 502, 503, 504)
 EMBEDDED = "<!-- cml-outputs: "
 T = TypeVar("T")
+Made = TypeVar("Made", "CheckRun", "IssueComment")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,15 +127,16 @@ class GitHub:
     def _find_twin(self, head: str) -> Twin | None:
         running = None
         for check in self._checks(head):
-            if check.external_id == self._external_id or not check.external_id.startswith(f"{self._key}:"):
+            is_twin = check.external_id.startswith(f"{self._key}:")
+            if check.external_id == self._external_id:
                 continue
             if check.status == "completed":
-                if done := _embedded(check):
+                if is_twin and (done := _embedded(check)):
                     return done
-            elif self._is_alive(check):
-                running = Twin(url=check.html_url or "")
-            else:
+            elif not self._is_alive(check):
                 check.edit(status="completed", conclusion="cancelled")
+            elif is_twin:
+                running = Twin(url=check.html_url or "")
         return running
 
     def _first_of_race(self, head: str) -> Twin | None:
@@ -147,7 +149,7 @@ class GitHub:
 
     def _checks(self, sha: str) -> list[CheckRun]:
         checks = self._api.get_commit(sha).get_check_runs(check_name=self._name, filter="all")
-        return [check for check in checks if check.external_id]
+        return [check for check in checks if check.external_id.count(":") == 2]
 
     def _is_alive(self, check: CheckRun) -> bool:
         _, run_id, attempt = check.external_id.rsplit(":", 2)
@@ -225,12 +227,14 @@ class GitHub:
         from github import GithubException
 
         try:
-            return self._api.create_check_run(
-                name=self._name,
-                head_sha=sha,
-                external_id=self._external_id,
-                details_url=self.context.run_url or "",
-                **fields,  # type: ignore[arg-type]
+            return _whole(
+                self._api.create_check_run(
+                    name=self._name,
+                    head_sha=sha,
+                    external_id=self._external_id,
+                    details_url=self.context.run_url or "",
+                    **fields,  # type: ignore[arg-type]
+                )
             )
         except GithubException as error:
             if error.status == 403 and "app" in _message(error).lower():
@@ -275,7 +279,7 @@ class GitHub:
                 if comment.body != body:
                     comment.edit(body)
                 return comment
-        return issue.create_comment(body)
+        return _whole(issue.create_comment(body))
 
     def _is_ours(self, comment: IssueComment) -> bool:
         """Whether the token wrote a comment. An installation's token cannot ask who it is, and is a bot."""
@@ -319,6 +323,7 @@ class GitHub:
                 timeout=REQUEST_SECONDS,
                 retry=None,  # a POST that answered 5xx may have worked: we look before we write again
                 per_page=100,
+                seconds_between_requests=None,  # writes keep their second apart, reads need none
                 lazy=True,
             )
             self._api_object = self._client.get_repo(self.context.slug)
@@ -354,6 +359,13 @@ class GitHub:
 
 def _output(shown: Mapping[str, str]) -> dict[str, str]:
     return dict(shown)
+
+
+def _whole(thing: Made) -> Made:
+    """Returns what the API made. Raises ValueError where its answer was something else, a proxy's page perhaps."""
+    if "id" not in thing.raw_data:
+        raise ValueError("the answer is not what was asked for")
+    return thing
 
 
 def _title(report: Report) -> str:

@@ -11,6 +11,10 @@ from cml.forges.base import Context, PullRequest
 from cml.repository import Identity
 
 BOT = Identity(name="github-actions[bot]", email="41898282+github-actions[bot]@users.noreply.github.com")
+PUSH_ADVICE = (
+    "add `contents: write` under `permissions:` of the job; a protected branch takes only the token of an app that may "
+    "bypass its rules, as repo_token"
+)
 # The code these events would run is not what their token was given for: they report on what git holds.
 FOREIGN_CODE = ("pull_request_target", "workflow_run", "issue_comment")
 BRANCH_EVENTS = ("push", "schedule", "workflow_dispatch", "repository_dispatch")
@@ -35,6 +39,7 @@ def read_context(environment: Mapping[str, str], event_text: str) -> Context:
         target_branch=pull.target if pull else None,
         default_branch=_text(event, "repository", "default_branch") or None,
         identity=BOT,
+        push_advice=PUSH_ADVICE,
         pull=pull,
         slug=repository,
         project_url=project,

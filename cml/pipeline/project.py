@@ -123,6 +123,10 @@ class Pipeline:
     def has_cached_outputs(self) -> bool:
         return any(out.use_cache for out in self.repo.index.outs)
 
+    def has_changed_outputs(self) -> bool:
+        """Whether tracked data in the work tree differs from what the lock files name."""
+        return any(out.use_cache and out.exists and out.changed_checksum() for out in self.repo.index.outs)
+
     def remotes(self) -> dict[str, dict[str, object]]:
         """Returns the project's DVC remotes: name -> options, `url` among them."""
         return {name: dict(options) for name, options in self.repo.config["remote"].items()}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from cml.log import Log
 from cml.pipeline.messages import one_line
 from cml.pipeline.project import Pipeline
-from cml.pipeline.revisions import Snapshot, data_changes, snapshot
+from cml.pipeline.revisions import Snapshot, Values, data_changes, snapshot
 from cml.report import gates
 from cml.report.model import (
     Baseline,
@@ -77,6 +77,8 @@ def collect(
 
     new = part("the results", Snapshot(), lambda: read(subject.revision, hash_workspace=subject.hash_workspace))
     old = part("the baseline", Snapshot(), lambda: read(against)) if against else new if is_same else Snapshot()
+    _warn_of_absent(settings.metrics_diff_targets, "metrics_diff_targets", (old.metrics, new.metrics), (old, new), log)
+    _warn_of_absent(settings.params_diff_targets, "params_diff_targets", (old.params, new.params), (old, new), log)
     unreadable = _unreadable(old, new, log)
     rows = gates.with_directions(_metric_rows(old, new), settings.metrics_gate)
     judgement = gates.judge(settings.metrics_gate, rows)
@@ -164,6 +166,20 @@ def _param_rows(old: Snapshot, new: Snapshot) -> tuple[ParamRow, ...]:
 def _status(old: dict[str, dict[str, Value]], new: dict[str, dict[str, Value]], path: str, name: str) -> Status:
     before, after = old.get(path, {}), new.get(path, {})
     return status_of(before.get(name), after.get(name), has_old=name in before, has_new=name in after)
+
+
+def _warn_of_absent(
+    targets: tuple[str, ...] | None,
+    variable: str,
+    values: tuple[Values, Values],
+    snapshots: tuple[Snapshot, Snapshot],
+    log: Log,
+) -> None:
+    known = {path for side in values for path in side} | {path for side in snapshots for path in side.unreadable}
+    for target in targets or ():
+        name = PurePosixPath(target).as_posix()
+        if not any(path == name or path.endswith(f"/{name}") or path.startswith(f"{name}/") for path in known):
+            log.warning(f"{variable} names {target}, which is no such file here or in the baseline")
 
 
 def _unreadable(old: Snapshot, new: Snapshot, log: Log) -> tuple[UnreadableFile, ...]:

@@ -104,7 +104,8 @@ def judge(rules: tuple[Rule, ...], rows: tuple[MetricRow, ...]) -> Judgement:
         own = [_judge_row(rule, row) for row in rows if _matches(rule, row)]
         results += own or [GateResult(rule=rule.text, path=None, metric=None, value=None, passed=True)]
         warnings += _warnings(rule, own)
-    verdict: Verdict = "none" if not rules else "passed" if all(result.passed for result in results) else "failed"
+    judged = [result for result in results if result.metric is not None]
+    verdict: Verdict = "none" if not judged else "passed" if all(result.passed for result in judged) else "failed"
     return Judgement(results=tuple(results), verdict=verdict, warnings=tuple(warnings))
 
 

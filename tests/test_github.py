@@ -1,0 +1,431 @@
+"""`cml run` as a job on GitHub, against the stand-in: what is pushed, what is shown, what is refused, for every event."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TRAIN, Result, World
+from standins.github import Forge
+
+NAME = "DVC Report"
+
+
+@dataclass
+class Hub:
+    """A world whose origin is served by a stand-in GitHub."""
+
+    world: World
+    forge: Forge
+    token: str
+
+    def job(
+        self,
+        env: Mapping[str, str],
+        *arguments: str,
+        token: str | None = None,
+        checkout: Mapping[str, Any] | None = None,
+        **variables: str,
+    ) -> Result:
+        """One job: checkout, then `cml run` with the token as the action hands it in."""
+        token = token or self.token
+        workspace = self.forge.checkout(env, token=token, **(checkout or {}))
+        return self.again(env, *arguments, token=token, workspace=workspace, **variables)
+
+    def again(
+        self, env: Mapping[str, str], *arguments: str, token: str | None = None, workspace: Path, **variables: str
+    ) -> Result:
+        extra = {**env, "INPUT_REPO_TOKEN": token or self.token, **variables}
+        extra.pop("HOME", None)
+        extra.pop("PATH", None)
+        done = self.world.attempt("cml", *(arguments or ("run",)), cwd=workspace, env=extra)
+        assert "Traceback" not in done.err
+        assert (token or self.token) not in done.err + done.out
+        return done
+
+    def outputs(self, env: Mapping[str, str]) -> dict[str, str]:
+        """The step's outputs, read as the runner reads GITHUB_OUTPUT."""
+        found, lines = {}, iter(Path(env["GITHUB_OUTPUT"]).read_text().splitlines())
+        for line in lines:
+            name, _, mark = line.partition("<<")
+            value = []
+            for inner in lines:
+                if inner == mark:
+                    break
+                value.append(inner)
+            found[name] = "\n".join(value)
+        return found
+
+    def check(self, sha: str) -> Any:
+        (check,) = [one for one in self.forge.check_runs(sha) if one.name == NAME]
+        return check
+
+    def branch(self, name: str, rate: float) -> str:
+        """Pushes a branch with another parameter; returns its head."""
+        self.world.git("switch", "--quiet", "--create", name, "main")
+        sha = self.world.commit(f"Rate {rate}", {"params.yaml": f"train:\n  rate: {rate}\n"})
+        self.world.git("switch", "--quiet", "main")
+        return sha
+
+
+@pytest.fixture
+def hub(trained_world: World, tmp_path: Path) -> Iterator[Hub]:
+    world = trained_world
+    world.dvc("remote", "modify", "--quiet", "storage", "url", str(world.storage))
+    world.commit("A remote by its whole path")
+    with Forge(tmp_path / "github") as forge:
+        forge.create_repository("ada/digits", bare=world.origin)
+        yield Hub(world, forge, forge.token("installation"))
+
+
+def test_a_push_saves_and_shows_a_check_on_both_commits(hub: Hub) -> None:
+    head = hub.branch("try", 0.1)
+    env = hub.forge.event("push", ref="try")
+    done = hub.job(env, tag_prefix="dvc_")
+    assert done.code == 0, done.err
+    tip = hub.world.tip("try")
+    assert hub.world.git("rev-parse", f"{tip}~1", cwd=hub.world.origin) == head
+    assert f"dvc_{tip[:7]}" in hub.world.tags()
+    assert hub.world.git("log", "-1", "--format=%an", tip, cwd=hub.world.origin) == "github-actions[bot]"
+    for sha in (head, tip):
+        check = hub.check(sha)
+        assert (check.status, check.conclusion) == ("completed", "success")
+        assert check.output["summary"].startswith("## DVC Report")
+        assert "accuracy" in check.output["summary"]
+    outputs = hub.outputs(env)
+    assert outputs["changed"] == "true"
+    assert outputs["sha"] == tip
+    assert outputs["tag"] == f"dvc_{tip[:7]}"
+    assert outputs["verdict"] == "none"
+    assert outputs["report_url"].startswith(hub.forge.url)
+    assert Path(env["GITHUB_STEP_SUMMARY"]).read_text().startswith("## DVC Report")
+    assert hub.forge.unknown == []
+    hub.world.witness("origin/try")
+
+
+def test_a_pull_request_is_worked_on_at_its_head_and_gets_one_comment(hub: Hub) -> None:
+    head = hub.branch("try", 0.1)
+    hub.world.commit("Main moves on", {"README.md": "words\n"})
+    pull = hub.forge.open_pull("try")
+    env = hub.forge.event("pull_request", pull=pull.number)
+    done = hub.job(env)
+    assert done.code == 0, done.err
+    tip = hub.world.tip("try")
+    assert hub.world.git("rev-list", "--count", f"main..{tip}", cwd=hub.world.origin) == "2"
+    assert hub.world.git("rev-parse", f"{tip}~1", cwd=hub.world.origin) == head
+    (comment,) = hub.forge.comments(pull.number)
+    first, body = comment.id, comment.body
+    assert comment.body.startswith("<!-- cml-report: DVC Report -->\n## DVC Report")
+    assert "Baseline: origin/main" in comment.body
+    again = hub.forge.event("pull_request", pull=pull.number, action="synchronize")
+    done = hub.job(again)
+    assert done.code == 0, done.err
+    assert hub.outputs(again)["skipped"] == "true", "our own commit is not run again"
+    hub.world.git("fetch", "--quiet")
+    hub.world.git("switch", "--quiet", "--detach", tip)
+    hub.world.write({"params.yaml": "train:\n  rate: 0.3\n"})
+    hub.world.git("commit", "--quiet", "--all", "--message", "Worse")
+    hub.world.git("push", "--quiet", "origin", "HEAD:try")
+    done = hub.job(hub.forge.event("pull_request", pull=pull.number, action="synchronize"))
+    assert done.code == 0, done.err
+    (updated,) = hub.forge.comments(pull.number)
+    assert updated.id == first
+    assert updated.body != body
+    assert hub.forge.unknown == []
+
+
+@pytest.mark.parametrize("first", ["push", "pull_request"])
+def test_push_and_pull_request_of_one_commit_train_once(hub: Hub, first: str) -> None:
+    hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    jobs = {
+        "push": hub.forge.event("push", ref="try"),
+        "pull_request": hub.forge.event("pull_request", pull=pull.number),
+    }
+    second = next(name for name in jobs if name != first)
+    assert "train ran" in hub.job(jobs[first]).err
+    tip = hub.world.tip("try")
+    done = hub.job(jobs[second])
+    assert done.code == 0, done.err
+    assert "its result stands" in done.err
+    assert "train ran" not in done.err
+    assert hub.world.tip("try") == tip
+    assert hub.outputs(jobs[second])["sha"] == tip
+    assert len(hub.forge.comments(pull.number)) == 1
+
+
+def test_a_twin_under_way_ends_the_second_run_at_once(hub: Hub) -> None:
+    hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    slow = hub.forge.event("push", ref="try")
+    workspace = hub.forge.checkout(slow, token=hub.token)
+    extra = {**slow, "INPUT_REPO_TOKEN": hub.token, "setup": "touch ../under-way; sleep 8"}
+    extra.pop("HOME"), extra.pop("PATH", None)
+    run = subprocess.Popen(
+        ["cml", "run"],
+        cwd=workspace,
+        env=hub.world.environment(extra),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(200):
+        if (workspace.parent / "under-way").exists():
+            break
+        subprocess.run(["sleep", "0.1"])
+    env = hub.forge.event("pull_request", pull=pull.number)
+    done = hub.job(env, setup="touch ../under-way; sleep 8")
+    assert done.code == 0, done.err
+    assert hub.outputs(env)["skipped"] == "true"
+    assert hub.outputs(env)["report_url"]
+    assert run.wait(60) == 0
+    assert len(hub.forge.comments(pull.number)) == 1
+
+
+def test_a_run_that_died_is_trained_again_and_its_check_ended(hub: Hub) -> None:
+    head = hub.branch("try", 0.1)
+    dead = hub.forge.event("push", ref="try")
+    workspace = hub.forge.checkout(dead, token=hub.token)
+    extra = {**dead, "INPUT_REPO_TOKEN": hub.token, "setup": "kill -9 $PPID"}
+    extra.pop("HOME"), extra.pop("PATH", None)
+    assert hub.world.attempt("cml", "run", cwd=workspace, env=extra).code < 0
+    assert hub.check(head).status == "in_progress"
+    hub.forge.finish_run(dead["GITHUB_RUN_ID"], "failure")
+    env = hub.forge.event("push", ref="try", rerun_of=int(dead["GITHUB_RUN_ID"]))
+    done = hub.job(env)
+    assert done.code == 0, done.err
+    assert all(check.status == "completed" for check in hub.forge.check_runs(head))
+
+
+def test_a_cancelled_run_ends_its_check(hub: Hub) -> None:
+    head = hub.branch("try", 0.1)
+    env = hub.forge.event("push", ref="try")
+    done = hub.job(env, setup="kill -TERM $PPID; sleep 20")
+    assert done.code == 1
+    check = hub.check(head)
+    assert (check.status, check.conclusion) == ("completed", "cancelled")
+
+
+def test_a_failing_stage_fails_the_check_and_pushes_nothing(hub: Hub) -> None:
+    hub.world.git("switch", "--quiet", "--create", "try")
+    head = hub.world.commit("Broken", {"train.py": "print('::error::not a command')\nraise SystemExit(3)\n"})
+    pull = hub.forge.open_pull("try")
+    env = hub.forge.event("pull_request", pull=pull.number)
+    done = hub.job(env)
+    assert done.code == 1
+    assert hub.world.tip("try") == head
+    assert hub.check(head).conclusion == "failure"
+    assert "not a command" in hub.check(head).output["summary"]
+    assert "train failed" in hub.forge.comments(pull.number)[0].body
+    assert hub.outputs(env)["verdict"] == "failed"
+    stopped = done.err.index("::stop-commands::")
+    assert stopped < done.err.index("::error::not a command") < done.err.index("::error::reproduce")
+    assert len([line for line in done.err.splitlines() if line.startswith("::error::reproduce")]) == 1
+
+
+def test_a_gate_that_fails_shows_in_the_check_and_results_are_saved(hub: Hub) -> None:
+    hub.branch("try", 0.3)
+    env = hub.forge.event("push", ref="try")
+    done = hub.job(env, metrics_gate="accuracy >= 0.9")
+    assert done.code == 3, done.err
+    tip = hub.world.tip("try")
+    assert hub.check(tip).conclusion == "failure"
+    assert hub.outputs(env) | {"report_url": ""} == {
+        "skipped": "false",
+        "changed": "true",
+        "sha": tip,
+        "tag": "",
+        "verdict": "failed",
+        "report": "cml-report/report.md",
+        "report_url": "",
+    }
+
+
+def test_a_forks_pull_request_gets_a_report_and_no_push(hub: Hub) -> None:
+    fork = hub.forge.create_repository("bob/digits", fork_of="ada/digits")
+    clone = hub.world.place / "bobs"
+    hub.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=hub.world.place)
+    hub.world.git("switch", "--quiet", "--create", "try", cwd=clone)
+    hub.world.write({"params.yaml": "train:\n  rate: 0.1\n"}, cwd=clone)
+    hub.world.git("commit", "--quiet", "--all", "--message", "From a fork", cwd=clone)
+    hub.world.git("push", "--quiet", "origin", "try", cwd=clone)
+    pull = hub.forge.open_pull("try", from_fork="bob/digits")
+    token = hub.forge.token("fork")
+    env = hub.forge.event("pull_request", pull=pull.number)
+    before = hub.world.git("for-each-ref", cwd=hub.world.origin)
+    done = hub.job(env, token=token)
+    assert done.code == 0, done.err
+    assert hub.world.git("for-each-ref", cwd=hub.world.origin) == before
+    assert hub.forge.comments(pull.number) == []
+    assert "accuracy" in Path(env["GITHUB_STEP_SUMMARY"]).read_text()
+    assert hub.outputs(env)["changed"] == "true"
+    assert "::warning::" in done.err
+
+
+def test_a_fork_whose_storage_cannot_be_read_is_only_looked_at(hub: Hub) -> None:
+    fork = hub.forge.create_repository("bob/digits", fork_of="ada/digits")
+    clone = hub.world.place / "bobs"
+    hub.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=hub.world.place)
+    hub.world.git("switch", "--quiet", "--create", "try", cwd=clone)
+    hub.world.dvc("remote", "modify", "--quiet", "storage", "url", "s3://no-bucket-of-mine", cwd=clone)
+    hub.world.git("commit", "--quiet", "--all", "--message", "From a fork", cwd=clone)
+    hub.world.git("push", "--quiet", "origin", "try", cwd=clone)
+    pull = hub.forge.open_pull("try", from_fork="bob/digits")
+    env = hub.forge.event("pull_request", pull=pull.number)
+    done = hub.job(env, token=hub.forge.token("fork"))
+    assert done.code == 0, done.err
+    assert "what git holds" in done.err
+    assert "train ran" not in done.err
+
+
+@pytest.mark.parametrize("event", ["pull_request_target", "merge_group", "closed", "tag", "workflow_run"])
+def test_events_that_never_push(hub: Hub, event: str) -> None:
+    hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    before = hub.world.git("for-each-ref", "refs/heads", "refs/tags", cwd=hub.world.origin)
+    match event:
+        case "closed":
+            hub.forge.close_pull(pull.number)
+            env = hub.forge.event("pull_request", pull=pull.number, action="closed")
+        case "tag":
+            hub.world.git("tag", "v1", "try", cwd=hub.world.origin)
+            before = hub.world.git("for-each-ref", "refs/heads", "refs/tags", cwd=hub.world.origin)
+            env = hub.forge.event("push", ref="refs/tags/v1")
+        case "workflow_run":
+            run = hub.forge.event("push", ref="try")["GITHUB_RUN_ID"]
+            env = hub.forge.event("workflow_run", run=int(run))
+        case _:
+            env = hub.forge.event(event, pull=pull.number)  # type: ignore[arg-type]
+            before = hub.world.git("for-each-ref", "refs/heads", "refs/tags", cwd=hub.world.origin)
+    done = hub.job(env)
+    assert done.code == 0, done.err
+    assert hub.world.git("for-each-ref", "refs/heads", "refs/tags", cwd=hub.world.origin) == before
+    if event in ("pull_request_target", "workflow_run"):
+        assert "train ran" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("missing", "line"),
+    [("checks", "checks: write"), ("pull_requests", "pull-requests: write"), ("contents", "contents: write")],
+)
+def test_a_missing_permission_is_named(hub: Hub, missing: str, line: str) -> None:
+    hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    levels = {"contents": "write", "checks": "write", "pull_requests": "write", "actions": "read", missing: "read"}
+    token = hub.forge.token("installation", permissions=levels)
+    done = hub.job(hub.forge.event("pull_request", pull=pull.number), token=token)
+    assert line in done.err
+    if missing == "contents":
+        assert done.code == 1
+        assert "train ran" not in done.err, "refused before any training"
+    else:
+        assert done.code == 0, done.err
+
+
+def test_a_personal_token_gets_a_commit_status(hub: Hub) -> None:
+    head = hub.branch("try", 0.1)
+    token = hub.forge.token("personal")
+    done = hub.job(hub.forge.event("push", ref="try"), token=token)
+    assert done.code == 0, done.err
+    assert [status.state for status in hub.forge.statuses(head)][-1:] == ["success"]
+    assert hub.forge.statuses(hub.world.tip("try"))
+
+
+def test_a_protected_branch_is_refused_with_what_to_do(hub: Hub) -> None:
+    hub.forge.protect("main")
+    hub.world.write({"params.yaml": "train:\n  rate: 0.4\n"})
+    hub.world.git("commit", "--quiet", "--all", "--message", "On main")
+    hub.world.git("push", "--quiet", "origin", "main")
+    done = hub.job(hub.forge.event("push", ref="main"))
+    assert done.code == 1
+    assert "protected" in done.err.lower()
+
+
+@pytest.mark.parametrize("credentials", ["config", "included", "none"])
+@pytest.mark.parametrize("depth", [0, 1])
+def test_every_checkout_works(hub: Hub, credentials: str, depth: int) -> None:
+    hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    env = hub.forge.event("pull_request", pull=pull.number)
+    done = hub.job(env, checkout={"depth": depth, "credentials": credentials})
+    assert done.code == 0, done.err
+    assert hub.world.git("log", "-1", "--format=%s", "try", cwd=hub.world.origin) == "Update DVC results"
+
+
+@pytest.mark.parametrize(
+    ("route", "how"),
+    [
+        ("GET /repos/*/check-runs", "500"),
+        ("POST /repos/*/check-runs", "403-wait"),
+        ("POST /repos/*/check-runs", "done-500"),
+        ("PATCH /repos/*/check-runs/*", "done-reset"),
+        ("GET /repos/*/comments", "truncated"),
+        ("POST /repos/*/comments", "429-wait"),
+        ("POST /repos/*/comments", "html"),
+        ("POST /repos/*/comments", "done-500"),
+        ("POST /repos/*/comments", "done-reset"),
+    ],
+)
+def test_trouble_of_the_api_doubles_nothing_and_loses_nothing(hub: Hub, route: str, how: str) -> None:
+    head = hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    hub.forge.fail(route, times=1, how=how, seconds=1)
+    done = hub.job(hub.forge.event("pull_request", pull=pull.number))
+    assert done.code == 0, done.err
+    assert len(hub.forge.comments(pull.number)) == 1
+    assert len(hub.forge.check_runs(head)) == 1
+    assert hub.check(hub.world.tip("try")).conclusion == "success"
+
+
+def test_a_broken_event_file_is_bad_input(hub: Hub) -> None:
+    hub.branch("try", 0.1)
+    env = hub.forge.event("push", ref="try")
+    workspace = hub.forge.checkout(env, token=hub.token)
+    path = Path(env["GITHUB_EVENT_PATH"])
+    text = path.read_text()
+    for broken in (text[: len(text) // 2], "", "[]", "null", "{" * 5000):
+        path.write_text(broken)
+        done = hub.again(env, workspace=workspace)
+        assert done.code == 2, done.err
+        assert len([line for line in done.err.splitlines() if line.startswith("::error::")]) == 1
+
+
+def test_the_sticky_comment_is_found_on_any_page_and_never_anothers(hub: Hub) -> None:
+    hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    fake = hub.forge.comment(pull.number, "<!-- cml-report: DVC Report -->\nmine", login="mallory")
+    for number in range(120):
+        hub.forge.comment(pull.number, f"comment {number}")
+    assert hub.job(hub.forge.event("pull_request", pull=pull.number)).code == 0
+    ours = [comment for comment in hub.forge.comments(pull.number) if comment.login == "github-actions[bot]"]
+    assert len(ours) == 1
+    assert fake.body.endswith("mine")
+    hub.world.git("fetch", "--quiet")
+    hub.world.git("switch", "--quiet", "--detach", "origin/try")
+    hub.world.write({"train.py": TRAIN + "# again\n"})
+    hub.world.git("commit", "--quiet", "--all", "--message", "Again")
+    hub.world.git("push", "--quiet", "origin", "HEAD:try")
+    assert hub.job(hub.forge.event("pull_request", pull=pull.number)).code == 0
+    assert len([comment for comment in hub.forge.comments(pull.number) if comment.login != "ada"]) == 2
+
+
+def test_matrix_jobs_keep_their_own_reports(hub: Hub) -> None:
+    hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    for name in ("small", "large"):
+        done = hub.job(hub.forge.event("pull_request", pull=pull.number), report_name=name, push="false")
+        assert done.code == 0, done.err
+    bodies = [comment.body for comment in hub.forge.comments(pull.number)]
+    assert [body.splitlines()[1] for body in bodies] == ["## small", "## large"]
+
+
+def test_the_fewest_calls_that_are_right(hub: Hub) -> None:
+    hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    assert hub.job(hub.forge.event("pull_request", pull=pull.number)).code == 0
+    calls = [one for one in hub.forge.requests if one.path.startswith("/api/")]
+    assert len(calls) <= 12, json.dumps([f"{one.method} {one.path}" for one in calls], indent=1)
