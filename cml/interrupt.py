@@ -52,9 +52,9 @@ def beside(work: Callable[[], T]) -> T:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        # A join without a timeout would not be woken by a signal on every platform.
+        # The kernel may hand the signal to the other thread, which does not wake this one: so it looks up now and then.
         while thread.is_alive():
-            thread.join(timeout=3600)
+            thread.join(timeout=0.2)
     except Cancelled:
         end_children()
         thread.join(timeout=GRACE_SECONDS)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from tables import TOP, with_table
+import yaml
+from tables import TOP, with_inputs, with_table
 
 from cml.cli import _parser
+from cml.forges.base import Outputs
 from cml.settings import Settings, read_settings
 from cml.variables import VARIABLES
 
@@ -14,6 +16,22 @@ from cml.variables import VARIABLES
 def test_readme_has_the_table() -> None:
     text = (TOP / "README.md").read_text()
     assert text == with_table(text), "run `python tests/tables.py`"
+
+
+def test_action_yml_has_the_inputs() -> None:
+    text = (TOP / "action.yml").read_text()
+    assert text == with_inputs(text), "run `python tests/tables.py`"
+    inputs = yaml.safe_load(text)["inputs"]
+    assert list(inputs) == [variable.name for variable in VARIABLES]
+    assert {name: given["default"] for name, given in inputs.items() if "default" in given} == {
+        "repo_token": "${{ github.token }}"
+    }
+
+
+def test_action_yml_has_the_outputs() -> None:
+    outputs = yaml.safe_load((TOP / "action.yml").read_text())["outputs"]
+    assert list(outputs) == [field.name for field in dataclasses.fields(Outputs)]
+    assert all(set(output) == {"description"} for output in outputs.values())
 
 
 def test_every_variable_has_one_setting() -> None:
