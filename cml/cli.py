@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from cml import __version__
@@ -89,6 +90,8 @@ def _parser() -> Parser:
     compare = _add(commands, "compare", _compare, "report on any two revisions")
     compare.add_argument("old", metavar="A", help="the baseline")
     compare.add_argument("new", metavar="B", help="what is compared with it")
+    publish = _add(commands, "publish", _publish, "post a report that another run saved, for pull requests of forks")
+    publish.add_argument("folder", metavar="DIR", help="the folder with its report.json")
     doctor = _add(commands, "doctor", _doctor, "say what this place has, what is missing and what to do")
     doctor.add_argument("--json", action="store_const", const="true", help="print the findings as JSON")
     doctor.add_argument("--write", action="store_const", const="true", help="try one small write on each DVC remote")
@@ -140,6 +143,16 @@ def _compare(options: dict[str, str]) -> int:
         from cml.run import compare
 
         return compare(here, old, new)
+
+
+def _publish(options: dict[str, str]) -> int:
+    folder = Path(options.pop("folder")).absolute()
+    from cml.session import session
+
+    with session(options) as here:
+        from cml.run import publish
+
+        return publish(here, folder)
 
 
 def _doctor(options: dict[str, str]) -> int:

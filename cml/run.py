@@ -25,6 +25,7 @@ from cml.settings import Settings
 from cml.skip import skip_reason
 
 AUTO = ("auto",)
+PUBLISHED_LIMIT = 58_000
 FOLDER = Path(files.FOLDER)
 
 
@@ -314,6 +315,25 @@ def compare(here: Session, old: str, new: str) -> int:
     template = _template(here.settings)
     subject = Subject(sha=shas[1], revision=shas[1])
     return _print(here, pipeline, subject, Baseline(name=old, sha=shas[0], reason=f"against {new}"), template)
+
+
+def publish(here: Session, folder: Path) -> int:
+    """`cml publish DIR`: posts a report that another run saved, to the pull request that the event is about."""
+    from cml.report.saved import read_report
+
+    path = folder / "report.json"
+    try:
+        found = read_report(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is no saved report: {' '.join(str(error).split())}") from None
+    found = replace(found, name=here.settings.report_name)
+    text = files.markdown(found, settings=here.settings, template=None, log=here.log, limit=PUBLISHED_LIMIT)
+    published = here.forge.comment(text)
+    for warning in published.warnings:
+        here.log.warning(warning)
+    if published.url:
+        here.log.step("publish", published.url)
+    return 0
 
 
 def _print(here: Session, pipeline: Pipeline, subject: Subject, baseline: Baseline | None, template: str | None) -> int:

@@ -33,7 +33,8 @@ class Context:
 
     `head` is the commit the run is for where the place says so, else the one that is checked out. `push_branch` is
     where results go; `no_push` says why they never go anywhere for this kind of event. Without `reproduces` nothing of
-    the repository is run. `slug` is the project's path on its forge, `project_url` its page.
+    the repository is run. `pull_query` is OWNER:BRANCH, whose open pull request gets the comment. `slug` is the
+    project's path on its forge, `project_url` its page.
     """
 
     place: Place
@@ -46,6 +47,7 @@ class Context:
     default_branch: str | None = None
     identity: Identity | None = None
     pull: PullRequest | None = None
+    pull_query: str = ""
     slug: str = ""
     project_url: str | None = None
     run_url: str | None = None
@@ -116,6 +118,9 @@ class Forge(Protocol):
 
     def adopt(self, twin: Twin) -> Published:
         """Shows what a twin came to where it is not shown yet."""
+
+    def comment(self, text: str) -> Published:
+        """Shows a saved report on the pull request that the event is about, and nowhere else."""
 
     def set_outputs(self, outputs: Outputs) -> None:
         """Hands the outputs to later steps."""

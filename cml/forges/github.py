@@ -181,16 +181,24 @@ class GitHub:
         text = markdown(LIMIT)
         self._warnings.clear()
         url = self._publish_check(report, text, outputs, exit_code) or self.context.run_url or ""
-        url = self._publish_comment(text, report) or url
+        url = self._publish_comment(text) or url
         self._write_summary(markdown(SUMMARY_LIMIT))
         return Published(url=url, warnings=tuple(self._warnings))
 
     def adopt(self, twin: Twin) -> Published:
         """Shows what a twin found where it is not shown yet: on a pull request that was opened after its run."""
         self._warnings.clear()
-        url = self._publish_comment(twin.markdown, None) if twin.markdown else None
+        url = self._publish_comment(twin.markdown) if twin.markdown else None
         self._write_summary(twin.markdown)
         return Published(url=url or twin.url, warnings=tuple(self._warnings))
+
+    def comment(self, text: str) -> Published:
+        """Shows a saved report on the event's pull request: as a comment, never as a check that could let it in."""
+        self._warnings.clear()
+        url = self._publish_comment(text)
+        if url is None and not self._warnings:
+            self._warnings.append("no open pull request has the commit that this event is about, so nothing was posted")
+        return Published(url=url or "", warnings=tuple(self._warnings))
 
     def _publish_check(self, report: Report, text: str, outputs: Outputs, exit_code: int) -> str | None:
         conclusion = "failure" if report.verdict == "failed" else "success"
@@ -251,8 +259,8 @@ class GitHub:
                 state=state, target_url=self.context.run_url or "", description=description[:140], context=self._name
             )
 
-    def _publish_comment(self, text: str, report: Report | None) -> str | None:
-        if self._comment_mode == "off" or self.context.event in ("merge_group", "workflow_run"):
+    def _publish_comment(self, text: str) -> str | None:
+        if self._comment_mode == "off":
             return None
         number = self._try("comment", self._pull_number)
         if number is None:
@@ -266,11 +274,13 @@ class GitHub:
     def _pull_number(self) -> int | None:
         if self.context.pull:
             return self.context.pull.number
-        if not self.context.push_branch:
+        if not self.context.pull_query:
             return None
-        owner = self.context.slug.partition("/")[0]
-        pulls = self._api.get_pulls(state="open", head=f"{owner}:{self.context.push_branch}")
-        return next((pull.number for pull in pulls), None)
+        for pull in self._api.get_pulls(state="open", head=self.context.pull_query):
+            # The branch of an earlier run may have moved on.
+            if self.context.event != "workflow_run" or pull.head.sha == self.context.head:
+                return int(pull.number)
+        return None
 
     def _write_comment(self, number: int, marker: str, body: str) -> IssueComment:
         issue = self._api.get_issue(number)

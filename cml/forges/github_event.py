@@ -40,6 +40,7 @@ def read_context(environment: Mapping[str, str], event_text: str) -> Context:
         default_branch=_text(event, "repository", "default_branch") or None,
         identity=BOT,
         push_advice=PUSH_ADVICE,
+        pull_query=_pull_query(environment, event, name, repository),
         pull=pull,
         slug=repository,
         project_url=project,
@@ -95,6 +96,16 @@ def _push_branch(environment: Mapping[str, str], name: str, pull: PullRequest | 
     if name in BRANCH_EVENTS and ref.startswith("refs/heads/"):
         return ref.removeprefix("refs/heads/")
     return None
+
+
+def _pull_query(environment: Mapping[str, str], event: Mapping[str, Any], name: str, repository: str) -> str:
+    """Returns OWNER:BRANCH of the branch whose open pull request the event belongs to, or "" where there is none."""
+    if name == "workflow_run":
+        owner = _text(event, "workflow_run", "head_repository", "owner", "login")
+        branch = _text(event, "workflow_run", "head_branch")
+        return f"{owner}:{branch}" if owner and branch else ""
+    branch = _push_branch(environment, name, None) or ""
+    return f"{repository.partition('/')[0]}:{branch}" if branch else ""
 
 
 def _no_push(environment: Mapping[str, str], name: str, pull: PullRequest | None) -> str | None:

@@ -43,6 +43,11 @@ class Local:
     def adopt(self, twin: Twin) -> Published:
         return Published(url=twin.url)
 
+    def comment(self, text: str) -> Published:
+        self._terminal.write(text)
+        self._terminal.flush()
+        return Published()
+
     def set_outputs(self, outputs: Outputs) -> None:
         return None
 
