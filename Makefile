@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: help demo test test-image lint lint-workflows lock clean
 
 help:  ## say what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 .venv/ready: requirements/dev.txt requirements/uv.txt pyproject.toml
 	@echo "setting up .venv ..."
@@ -60,6 +60,10 @@ lock: .venv/ready  ## write the locked requirements anew
 	    pyproject.toml $$([ $$name = dev ] && echo --group dev) --output-file requirements/$$name.txt; done
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	  requirements/uv.in --output-file requirements/uv.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml --extra all --overrides requirements/all.overrides --output-file requirements/all.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	  requirements/lint.in --output-file requirements/lint.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	  examples/quickstart/requirements.in --output-file examples/quickstart/requirements.txt
 

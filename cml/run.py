@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -212,7 +213,7 @@ def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
         try:
             beside(lambda: pipeline.reproduce(targets, pull_missing=is_auto))
         except StageFailed as error:
-            message = f"the stage {error.stage} failed: {error.reason}"
+            message = f"the stage {error.stage} failed: {error.reason}{_what_helps(tail.text)}"
             raise WorkFailed(message, step="reproduce", log_tail=tail.text) from error
     counts = {
         words: sum(run.status == status for run in pipeline.runs)
@@ -225,6 +226,15 @@ def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
     }
     told = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
     return here.log.step("reproduce", told or "the project has no stages")
+
+
+def _what_helps(log_tail: str) -> str:
+    """Returns advice for a stage that lacks a package: CML's own packages, DVC among them, are not the stages'."""
+    missing = re.search(r"ModuleNotFoundError: No module named '([\w.-]{1,80})'", log_tail)
+    if not missing:
+        return ""
+    name = missing[1].partition(".")[0]
+    return f". It lacks the Python package {name}: put it into your requirements, and install those in `setup`"
 
 
 def save(here: Session, pipeline: Pipeline, work: Work) -> None:

@@ -172,3 +172,10 @@ def test_a_legacy_target_means_the_stage_of_its_name(world: World) -> None:
     assert done.code == 0, done.err
     assert "taken for the stage prepare" in done.err
     assert "1 ran" in done.err
+
+
+def test_a_stage_that_lacks_a_package_is_told_where_to_put_it(world: World) -> None:
+    world.commit("Needs dvclive", {"train.py": "import dvclive.not_there_either\n"})
+    done = world.cml("run", "--setup", "python -c 'import sys; print(sys.prefix)'")
+    assert done.code == 1
+    assert "put it into your requirements" in done.err

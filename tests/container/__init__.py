@@ -1,0 +1,1 @@
+"""The image and the action in containers: `make test-image`."""

@@ -1,0 +1,182 @@
+"""What the image holds, what it leaves out, and that the project's own Python never meets CML's."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+from tables import TOP
+
+from cml import __version__
+from container.conftest import Image, docker, fresh_name
+
+MOST_BYTES = 900_000_000
+REMOTES = ("azure", "gdrive", "gs", "hdfs", "http", "https", "oss", "s3", "ssh", "webdav", "webdavs", "webhdfs")
+
+
+def test_the_dockerfile_needs_no_buildkit() -> None:
+    text = (TOP / "Dockerfile").read_text()
+    assert not re.search(r"^#\s*(syntax|escape|check)\s*=|^RUN\s+--|<<", text, re.MULTILINE)
+
+
+def test_it_is_no_larger_than_it_may_be(box: Image) -> None:
+    size = int(docker("image", "inspect", "--format", "{{.Size}}", box.name).out)
+    print(f"image: {size / 1e6:.0f} MB")
+    assert size <= MOST_BYTES
+
+
+def test_every_runner_can_start_it(box: Image) -> None:
+    config = json.loads(docker("image", "inspect", "--format", "{{json .Config}}", box.name).out)
+    assert config["Cmd"] == ["cml", "run"], "GitHub starts the action without a command"
+    assert not config.get("Entrypoint"), "GitLab hands a shell to the image's entry point"
+    assert config.get("User", "") in ("", "root"), "GitHub's mounts can be written by root alone"
+    assert "LANG=C.UTF-8" in config["Env"]
+
+
+def test_its_programs_are_there_and_of_the_lock(box: Image) -> None:
+    assert box.sh("cml --version") == f"cml {__version__}"
+    lock = (TOP / "requirements" / "all.txt").read_text()
+    pinned = re.search(r"^dvc==(\S+)", lock, re.MULTILINE)
+    assert pinned
+    assert box.sh("dvc --version") == pinned[1]
+    assert box.sh("command -v dvc_cml_run") == "/usr/local/bin/dvc_cml_run"
+    box.sh("git --version; git lfs version; ssh -V; uv --version; uvx --version; python --version; pip --version")
+
+
+def test_the_projects_python_knows_nothing_of_cml(box: Image) -> None:
+    for package in ("cml", "dvc", "jinja2"):
+        done = box.run("python", "-c", f"import {package}")
+        assert f"No module named '{package}'" in done.err
+    assert json.loads(box.sh("pip list --format json")) == json.loads(
+        box.sh("/usr/local/bin/python -m pip list --format json")
+    )
+    assert "dvc" not in box.sh("pip list")
+
+
+def test_the_projects_pip_is_never_externally_managed(box: Image) -> None:
+    box.sh("! test -e $(python -c 'import sysconfig; print(sysconfig.get_path(\"stdlib\"))')/EXTERNALLY-MANAGED")
+    for command in ("pip install --quiet six", "pip3 install --quiet six", "uv pip install --system --quiet six"):
+        assert box.sh(f"{command} && python -c 'import six; print(six.__name__)'") == "six"
+
+
+def test_what_a_job_sets_for_its_python_does_not_reach_cml(box: Image) -> None:
+    script = "mkdir /lib1 && echo 'raise SystemExit(7)' | tee /lib1/yaml.py /lib1/json.py /lib1/argparse.py && PYTHONPATH=/lib1 cml --version"
+    assert box.sh(script).endswith(f"cml {__version__}")
+
+
+def test_bytecode_is_there_for_every_module(box: Image) -> None:
+    script = """
+import pathlib
+top = pathlib.Path("/opt/cml/lib/python3.12/site-packages")
+sources = list(top.rglob("*.py"))
+assert len(sources) > 3000
+print([str(path) for path in sources if not (path.parent / "__pycache__" / f"{path.stem}.cpython-312.pyc").exists()])
+"""
+    assert box.python(script) == "[]"
+
+
+def test_a_start_writes_nothing(box: Image) -> None:
+    done = box.run("cml", "run", "--help", options=["--read-only"])
+    assert done.code == 0
+    name = fresh_name()
+    assert docker("run", "--name", name, box.name, "cml", "doctor", "--json").code in {0, 1, 2}
+    changed = docker("diff", name).out.splitlines()
+    docker("rm", "--force", name)
+    assert not [line for line in changed if line.endswith(".pyc")]
+
+
+def test_another_user_than_root_can_use_it(box: Image) -> None:
+    script = "mkdir /tmp/p && cd /tmp/p && git init -q . && dvc init -q && cml doctor --json"
+    done = box.run("sh", "-euc", script, options=["--user", "1001:1001"])
+    assert done.code == 1, "git knows no author there"
+    assert "ok" in {finding["status"] for finding in json.loads(done.out)}, done.out
+
+
+def test_every_remote_of_dvc_is_there(box: Image) -> None:
+    told = box.sh("cd /tmp && dvc version")
+    for remote in REMOTES:
+        assert re.search(rf"^\s{remote} \(", told, re.MULTILINE), f"{remote}\n{told}"
+
+
+def test_what_was_left_out_is_not_missed(box: Image) -> None:
+    """Each of these fails when the pruning in the Dockerfile, or the next lock, goes too far."""
+    drive = """
+import httplib2
+from googleapiclient.discovery import build
+print(build("drive", "v2", http=httplib2.Http(), cache_discovery=False).files().list().uri)
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+pem = key.private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+)
+from oauth2client import crypt
+print(len(crypt.Signer.from_string(pem).sign(b"a service account signs in")))
+import pydrive2.auth, pydrive2.fs
+"""
+    assert box.python(drive).split() == ["https://www.googleapis.com/drive/v2/files?alt=json", "256"]
+    s3 = """
+import asyncio
+from aiobotocore.session import get_session
+
+async def main():
+    for name in ("s3", "sts", "sso", "sso-oidc", "signin"):
+        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+        async with get_session().create_client(name, region_name="eu-central-1", **keys) as client:
+            print(client.meta.service_model.service_name)
+
+asyncio.run(main())
+"""
+    assert box.python(s3).split() == ["s3", "sts", "sso", "sso-oidc", "signin"]
+    hdfs = """
+from fsspec.implementations.arrow import HadoopFileSystem
+try:
+    HadoopFileSystem("nowhere", 1)
+except OSError as error:
+    print(str(error).splitlines()[0])
+"""
+    assert box.python(hdfs) == "Unable to load libjvm", "Arrow works, and looks for the user's Java and Hadoop"
+    assert box.python("import crcmod._crcfunext as fast; print(fast.__name__)") == "crcmod._crcfunext"
+    other = (
+        "import adlfs, asyncssh, gcsfs, git, gitlab, github, ossfs, pygit2, sshfs, webdav4.fsspec, vl_convert, babel"
+    )
+    box.python(other + "; from babel import Locale; Locale.parse('pt_BR').decimal_formats")
+
+
+def test_apt_serves_the_project_without_an_update_first(box: Image) -> None:
+    assert "jq-1" in box.sh("apt-get install -y -qq --no-install-recommends jq >/dev/null 2>&1; jq --version")
+
+
+@pytest.mark.parametrize("signal", ["TERM", "INT"])
+def test_a_cancelled_run_ends_in_time(box: Image, signal: str) -> None:
+    """GitHub sends INT, TERM 7.5 s later, KILL after 2.5 s more; `cml` is process 1 and hears them itself."""
+    name = fresh_name()
+    stages = json.dumps({"stages": {"slow": {"cmd": "echo begun && sleep 600"}}})
+    files = f"git init -q . && dvc init -q && printf %s '{stages}' >dvc.yaml"
+    script = f"{files} && git add . && git -c user.name=a -c user.email=a@b commit -qm a && exec cml run --dvc-pull -"
+    started = docker("run", "--detach", "--name", name, "--workdir", "/w", box.name, "sh", "-euc", script)
+    assert started.code == 0, started.err
+    try:
+        deadline = time.monotonic() + 60
+        while "begun" not in (log := docker("logs", name)).out + log.err:
+            assert time.monotonic() < deadline, log.out + log.err
+            time.sleep(0.2)
+        since = time.monotonic()
+        docker("kill", "--signal", signal, name)
+        code = docker("wait", name, timeout=60).out.strip()
+        took = time.monotonic() - since
+        told = docker("logs", name)
+    finally:
+        docker("rm", "--force", name)
+    assert took < 7
+    assert code == "1"
+    assert f"cancelled by SIG{signal}" in told.err
+
+
+def test_a_plain_run_says_what_it_needs(box: Image) -> None:
+    done = box.run()
+    assert done.code == 2
+    assert done.err.startswith("error: ")
+    assert len(done.err.splitlines()) == 1

@@ -1,0 +1,141 @@
+"""Examples and workflows are files that people copy: each is well formed, says only what there is, and explains its
+permissions. `make lint-workflows` asks the linters as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tables import TOP
+
+from cml.variables import BY_NAME
+
+EXAMPLES = sorted((TOP / "examples" / "github").glob("*.yml"))
+WORKFLOWS = sorted((TOP / ".github" / "workflows").glob("*.yml"))
+EVERY = [*EXAMPLES, *WORKFLOWS]
+ACTION = yaml.safe_load((TOP / "action.yml").read_text())
+LEVELS = {"read", "write", "none"}
+SCOPES = {
+    *("actions", "attestations", "checks", "contents", "deployments", "discussions", "id-token", "issues"),
+    *("packages", "pages", "pull-requests", "repository-projects", "security-events", "statuses"),
+}
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Returns a workflow; `on`, which YAML reads as true, under its own name."""
+    found = yaml.safe_load(path.read_text())
+    return {"on" if key is True else key: value for key, value in found.items()}
+
+
+def steps(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yields (job, step) of a workflow."""
+    for job in load(path)["jobs"].values():
+        for step in job["steps"]:
+            yield job, step
+
+
+def named(paths: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("path", paths, ids=lambda path: path.name)
+
+
+def test_there_are_examples() -> None:
+    assert {path.stem for path in EXAMPLES} >= {
+        *("minimal", "pull-requests", "cache", "matrix", "data-update", "deploy", "protected-branch", "container"),
+    }
+
+
+@named(EVERY)
+def test_it_is_a_workflow(path: Path) -> None:
+    workflow = load(path)
+    assert workflow["name"]
+    assert workflow["on"]
+    assert path.read_text().startswith("# "), "says first what it is for"
+    for job, step in steps(path):
+        assert job["runs-on"] == "ubuntu-latest"
+        assert ("uses" in step) != ("run" in step)
+
+
+@named(EVERY)
+def test_permissions_are_few_and_explained(path: Path) -> None:
+    workflow = load(path)
+    assert "permissions" in workflow, "what is not named is what the repository's settings give"
+    for given in (workflow["permissions"], *(job.get("permissions", {}) for job in workflow["jobs"].values())):
+        assert set(given) <= SCOPES
+        assert set(given.values()) <= LEVELS
+    for line in path.read_text().splitlines():
+        found = re.match(r"\s+(?:permission-)?([a-z-]+): (?:read|write)\b(.*)", line)
+        if found and found[1] in SCOPES:
+            assert re.match(r" # \w", found[2]), f"{line.strip()}: says nothing of why"
+
+
+@named(EVERY)
+def test_no_checkout_leaves_its_credentials(path: Path) -> None:
+    for _, step in steps(path):
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+
+
+@named(EVERY)
+def test_actions_are_named_by_version(path: Path) -> None:
+    for _, step in steps(path):
+        if uses := step.get("uses"):
+            assert re.fullmatch(r"\./|docker://ghcr\.io/org/cml:1|[\w.-]+/[\w.-]+@v\d+", uses), uses
+
+
+@named(EVERY)
+def test_no_expression_is_written_into_a_shell(path: Path) -> None:
+    for _, step in steps(path):
+        assert "${{" not in step.get("run", ""), "hand it over under `env:`"
+
+
+@named(EVERY)
+def test_only_known_inputs_and_outputs_of_ours(path: Path) -> None:
+    for job, step in steps(path):
+        uses = step.get("uses", "")
+        if uses == "./" or uses.startswith("org/cml@"):
+            assert set(step.get("with", {})) <= set(ACTION["inputs"])
+            if "id" in step:
+                used = re.findall(rf"steps\.{step['id']}\.outputs\.(\w+)", path.read_text())
+                assert used
+                assert set(used) <= set(ACTION["outputs"])
+        if "dvc_cml_run" in step.get("run", ""):
+            assert job["container"] == "ghcr.io/org/cml:1"
+            assert {name for name in step["env"] if name.islower()} <= set(BY_NAME)
+            assert "repo_token" in step["env"]
+
+
+@named(WORKFLOWS)
+def test_what_it_makes_can_be_made(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
+    for _, step in steps(path):
+        assert set(re.findall(r"\bmake ([a-z-]+)", step.get("run", ""))) <= targets
+
+
+def test_the_release_finds_the_line_it_changes() -> None:
+    """release.yml rewrites action.yml with sed: that line is there once, and the result is an action still."""
+    text = (TOP / "action.yml").read_text()
+    assert re.findall(r"^  image: Dockerfile$", text, re.MULTILINE) == ["  image: Dockerfile"]
+    assert (
+        r"s|^  image: Dockerfile$|  image: docker://$IMAGE:$VERSION|"
+        in (TOP / ".github" / "workflows" / "release.yml").read_text()
+    )
+    assert ACTION["runs"] == {"using": "docker", "image": "Dockerfile"}
+
+
+def test_only_the_last_job_of_a_release_may_write_to_the_repository() -> None:
+    workflow = load(TOP / ".github" / "workflows" / "release.yml")
+    assert workflow["permissions"] == {}
+    writers = [name for name, job in workflow["jobs"].items() if job["permissions"].get("contents") == "write"]
+    assert writers == ["action"]
+    assert workflow["jobs"]["action"]["needs"] == "image"
+
+
+def test_the_action_is_fit_for_the_marketplace() -> None:
+    assert len(ACTION["description"]) < 125
+    assert set(ACTION["branding"]) == {"icon", "color"}
+    assert all(given["description"] for given in (*ACTION["inputs"].values(), *ACTION["outputs"].values()))
