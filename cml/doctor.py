@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, TextIO
 
 from cml import __version__
 from cml.errors import CmlError
@@ -31,15 +31,27 @@ def doctor(options: Mapping[str, str], *, as_json: bool, with_write: bool) -> in
     checks = [Check(name="cml", status="ok", found=f"{__version__} on Python {sys.version.split()[0]}")]
     try:
         with session(options) as here:
-            checks += _checks(here, with_write=with_write)
-            text = json.dumps([asdict(check) for check in checks], indent=2) + "\n" if as_json else _table(checks)
-            here.stdout.write(here.log.masks.mask(text))
-            here.stdout.flush()
-    except CmlError as error:
-        problem = Check(name="start", status="problem", found=str(error))
-        sys.stdout.write(json.dumps([asdict(problem)], indent=2) + "\n" if as_json else _table([*checks, problem]))
-        sys.stdout.flush()
-        return 1
+            try:
+                checks += _checks(here, with_write=with_write)
+            except CmlError as error:
+                checks.append(_start(error))
+            return _print(here.log.masks.mask(_text(checks, as_json=as_json)), checks, here.stdout)
+    except CmlError as error:  # of settings: there is no session to speak through
+        checks.append(_start(error))
+        return _print(_text(checks, as_json=as_json), checks, sys.stdout)
+
+
+def _start(error: CmlError) -> Check:
+    return Check(name="start", status="problem", found=str(error))
+
+
+def _text(checks: list[Check], *, as_json: bool) -> str:
+    return json.dumps([asdict(check) for check in checks], indent=2) + "\n" if as_json else _table(checks)
+
+
+def _print(text: str, checks: list[Check], terminal: TextIO) -> int:
+    terminal.write(text)
+    terminal.flush()
     return int(any(check.status == "problem" for check in checks))
 
 

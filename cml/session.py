@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,14 +28,23 @@ from cml.tokens import take_tokens
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """What every command works with. The current directory is the working directory."""
+    """What every command works with. The current directory is the working directory. Without a git repository there,
+    `work_tree` is why.
+    """
 
     settings: Settings
-    repository: Repository
+    work_tree: Repository | BadInput
     forge: Forge
     log: Log
     stdout: TextIO
     grant: storage.Grant
+
+    @property
+    def repository(self) -> Repository:
+        """The work tree. Raises BadInput where there is none, which only `cml publish` does without."""
+        if isinstance(self.work_tree, BadInput):
+            raise self.work_tree
+        return self.work_tree
 
     def open_pipeline(self) -> Pipeline:
         """Opens the DVC project with the credentials of its remotes in place."""
@@ -52,24 +60,30 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
     context = _read_context(os.environ)
     settings = read_settings(os.environ, options, is_ci=context.is_ci)
     token = tokens.for_place(context.place)
-    directory = _enter(settings)
-    repository = Repository(directory, token=token)
+    work_tree = _open(_enter(settings), token)
     with contextlib.ExitStack() as leave:
-        leave.enter_context(given_back(repository.top))
-        temporary = Path(tempfile.mkdtemp(prefix="cml-"))
-        leave.callback(shutil.rmtree, temporary, ignore_errors=True)
-        storage.sweep(temporary.parent)
-        grant = leave.enter_context(storage.credentials(os.environ, temporary.parent))
+        if isinstance(work_tree, Repository):
+            leave.enter_context(given_back(work_tree.top))
+            os.environ.update(work_tree.child_environment())
+        temporary = Path(tempfile.gettempdir())
+        storage.sweep(temporary)
+        grant = leave.enter_context(storage.credentials(os.environ, temporary))
         masks = Masks.from_environment(at_the_door, extra=[*tokens.values(), *grant.secrets])
-        os.environ.update(repository.child_environment())
         # DVC's own site cache outlives a job and remembers what a remote held then.
-        os.environ["DVC_SITE_CACHE_DIR"] = str(temporary)
+        os.environ["DVC_SITE_CACHE_DIR"] = str(grant.folder / "dvc")
         os.environ["DVC_NO_ANALYTICS"] = "true"
         stdout = _keep_stdout()
         forge = _forge(context, settings, token=token, stdout=stdout)
         leave.callback(forge.close)
         log = Log(masks, annotate=forge.annotate, guard=forge.children)
-        yield Session(settings=settings, repository=repository, forge=forge, log=log, stdout=stdout, grant=grant)
+        yield Session(settings=settings, work_tree=work_tree, forge=forge, log=log, stdout=stdout, grant=grant)
+
+
+def _open(directory: Path, token: str | None) -> Repository | BadInput:
+    try:
+        return Repository(directory, token=token)
+    except BadInput as error:
+        return error
 
 
 def _read_context(environment: Mapping[str, str]) -> Context:

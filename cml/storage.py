@@ -263,10 +263,13 @@ def _place(url: str) -> tuple[str, int | None, str]:
 
 @dataclass(kw_only=True)
 class Grant:
-    """Credentials in force. `secrets` are the texts of files and of decoded variables, for `Masks`."""
+    """Credentials in force. `secrets` are the texts of files and of decoded variables, for `Masks`; `folder` is the
+    run's private one, gone at its end.
+    """
 
     environment: Mapping[str, str] = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
+    folder: Path = field(repr=False)
     until_exit: ExitStack = field(repr=False)
 
     def configure(self, remotes: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, dict[str, str]]]:
@@ -312,12 +315,13 @@ def credentials(environment: MutableMapping[str, str], temporary: Path) -> Itera
     with ExitStack() as until_exit:
         until_exit.callback(_restore, environment, before)
         try:
-            secrets = _settle(environment, until_exit.enter_context(_private_folder(temporary)))
+            folder = until_exit.enter_context(_private_folder(temporary))
+            secrets = _settle(environment, folder)
         except OSError as error:
             raise WorkFailed(
                 f"credentials can't be written under {temporary}: {error.strerror or error}", step="credentials"
             ) from None
-        yield Grant(environment=environment, secrets=secrets, until_exit=until_exit)
+        yield Grant(environment=environment, secrets=secrets, folder=folder, until_exit=until_exit)
 
 
 def sweep(temporary: Path) -> int:

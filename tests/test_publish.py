@@ -88,7 +88,8 @@ def test_a_forks_report_is_posted_to_the_events_pull_request(hub: Hub, tmp_path:
     pull, env = fork_pull(hub)
     token = hub.forge.token("installation", permissions={"pull_requests": "write", "contents": "read"})
     folder = saved(tmp_path / "artifact", pull_request=999, run_url="javascript:alert(1)")
-    workspace = hub.forge.checkout(env, token=token)
+    workspace = tmp_path / "no-checkout"
+    workspace.mkdir()
     done = hub.again(env, "publish", str(folder), token=token, workspace=workspace)
     assert done.code == 0, done.err
     (comment,) = hub.forge.comments(pull.number)
