@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cml import __version__
-from cml.errors import BadInput, Cancelled, CmlError
+from cml.errors import BadInput, Cancelled, CmlError, show_traceback
 from cml.variables import VARIABLES
 
 
@@ -53,10 +53,7 @@ def _show(error: Exception) -> None:
     text = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, CmlError):
         text = f"unexpected {type(error).__name__}: {text}. CML_DEBUG=1 shows where; please report it"
-    if "1" in (os.environ.get("CML_DEBUG"), os.environ.get("RUNNER_DEBUG")):
-        import traceback
-
-        traceback.print_exception(error)
+    show_traceback(error)
     _say(text)
 
 
@@ -130,7 +127,7 @@ def _report(options: dict[str, str]) -> int:
     from cml.session import session
 
     with session(options) as here:
-        from cml.run import report
+        from cml.look import report
 
         return report(here)
 
@@ -140,7 +137,7 @@ def _compare(options: dict[str, str]) -> int:
     from cml.session import session
 
     with session(options) as here:
-        from cml.run import compare
+        from cml.look import compare
 
         return compare(here, old, new)
 
@@ -150,7 +147,7 @@ def _publish(options: dict[str, str]) -> int:
     from cml.session import session
 
     with session(options) as here:
-        from cml.run import publish
+        from cml.look import publish
 
         return publish(here, folder)
 

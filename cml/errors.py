@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 class CmlError(Exception):
     """Base of our own errors; `exit_code` is what `cli` exits with."""
@@ -25,6 +27,14 @@ class WorkFailed(CmlError):
         super().__init__(message)
         self.step = step
         self.log_tail = log_tail
+
+
+def show_traceback(error: BaseException) -> None:
+    """Prints where an error came from, for those who asked for it by CML_DEBUG=1 or the runner's own debug mode."""
+    if "1" in (os.environ.get("CML_DEBUG"), os.environ.get("RUNNER_DEBUG")):
+        import traceback
+
+        traceback.print_exception(error)
 
 
 class Cancelled(BaseException):

@@ -1,0 +1,73 @@
+"""The commands that only report: on what is here, on two revisions, on what another run saved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from cml.baseline import find_baseline
+from cml.errors import BadInput
+from cml.pipeline.project import Pipeline
+from cml.prepare import head_of, is_edited, template_of
+from cml.report import files
+from cml.report.collect import Subject, collect
+from cml.report.model import Baseline
+from cml.session import Session
+
+PUBLISHED_LIMIT = 58_000  # bytes of a comment; both forges take more
+FOLDER = Path(files.FOLDER)
+
+
+def report(here: Session) -> int:
+    """`cml report`: what is here against the baseline; no pull, reproduce, push or publishing."""
+    head = head_of(here)
+    pipeline = here.open_pipeline()
+    template = template_of(here.settings)
+    baseline = find_baseline(here.repository, here.settings, here.forge.context, head)
+    is_changed = is_edited(here, pipeline) or pipeline.has_changed_outputs()
+    subject = Subject(sha=head, has_workspace_changes=is_changed, hash_workspace=True)
+    return _print(here, pipeline, subject, baseline, template)
+
+
+def compare(here: Session, old: str, new: str) -> int:
+    """`cml compare A B`: two revisions; the work tree plays no part."""
+    shas = []
+    for revision in (old, new):
+        sha = None if revision.startswith("-") else here.repository.resolve(revision)
+        if sha is None:
+            raise BadInput(f"{revision!r} is no commit here: expected a branch, a tag or a commit")
+        shas.append(sha)
+    pipeline = here.open_pipeline()
+    template = template_of(here.settings)
+    subject = Subject(sha=shas[1], revision=shas[1])
+    return _print(here, pipeline, subject, Baseline(name=old, sha=shas[0], reason=f"against {new}"), template)
+
+
+def publish(here: Session, folder: Path) -> int:
+    """`cml publish DIR`: posts a report that another run saved, to the pull request that the event is about."""
+    from cml.report.saved import read_report
+
+    path = folder / "report.json"
+    try:
+        found = read_report(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is no saved report: {' '.join(str(error).split())}") from None
+    found = replace(found, name=here.settings.report_name)
+    text = files.markdown(found, settings=here.settings, template=None, log=here.log, limit=PUBLISHED_LIMIT)
+    published = here.forge.comment(text)
+    for warning in published.warnings:
+        here.log.warning(warning)
+    if published.url:
+        here.log.step("publish", published.url)
+    return 0
+
+
+def _print(here: Session, pipeline: Pipeline, subject: Subject, baseline: Baseline | None, template: str | None) -> int:
+    here.repository.exclude(f"{files.FOLDER}/")
+    files.clear(FOLDER)
+    found = collect(
+        pipeline, here.repository, here.settings, here.log, subject=subject, baseline=baseline, folder=FOLDER
+    )
+    here.stdout.write(files.write_report(found, FOLDER, settings=here.settings, template=template, log=here.log))
+    here.stdout.flush()
+    return 3 if found.verdict == "failed" else 0

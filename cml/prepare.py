@@ -1,0 +1,160 @@
+"""Before the work: what a run needs is found, and what cannot end well is refused, with nothing touched."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cml import __version__
+from cml.baseline import find_baseline
+from cml.errors import BadInput
+from cml.pipeline.project import Pipeline
+from cml.report import files
+from cml.report.model import Baseline, Failure
+from cml.repository import REMOTE
+from cml.save import Saved
+from cml.session import Session
+from cml.settings import Settings
+
+AUTO = ("auto",)
+
+
+@dataclass(kw_only=True)
+class Work:
+    """What a run has come to. `branch` is where results go, None when nothing is to be pushed; targets that are None
+    were switched off. `is_looking_on` means that nothing was run: the report shows what git holds of `head`.
+    """
+
+    head: str
+    baseline: Baseline | None
+    branch: str | None
+    targets: tuple[str, ...] | None
+    pulled: tuple[str, ...] | None
+    template: str | None
+    changed_paths: list[str] = field(default_factory=list)
+    saved: Saved | None = None
+    failure: Failure | None = None
+    is_looking_on: bool = False
+
+
+def head_of(here: Session) -> str:
+    context, repository = here.forge.context, here.repository
+    head = context.head or repository.head()
+    if head is None:
+        raise BadInput("the repository has no commit yet: make the first one, then run again")
+    if repository.resolve(head) is None:
+        # A pull request's workspace holds its merge commit alone.
+        for ref in ([context.pull.fetch_ref] if context.pull else []) + [head]:
+            repository.fetch(ref, tip_only=True)
+    if repository.resolve(head) is None:
+        raise BadInput(f"{head[:7]}, the commit this run is for, is neither here nor on {REMOTE}: was it pushed over?")
+    return head
+
+
+@contextlib.contextmanager
+def standing_on(here: Session, head: str) -> Iterator[None]:
+    """Stands on the head commit of a pull request instead of its merge commit; back again on bad input."""
+    repository = here.repository
+    before = repository.branch() or repository.head()
+    if repository.head() == head or before is None:
+        yield
+        return
+    if not repository.stand_on(head):
+        raise BadInput(f"the work tree has changes that stand in the way of {head[:7]}, the commit this run is for")
+    try:
+        yield
+    except BadInput:
+        repository.stand_on(before)
+        raise
+
+
+def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
+    """Finds what the run will need before any work is done, and refuses what cannot end well."""
+    settings = here.settings
+    targets = () if settings.is_whole_project else settings.repro_targets
+    pulled = settings.dvc_pull
+    if targets:
+        targets = pipeline.check_targets(targets, variable="repro_targets")
+    if pulled and pulled != AUTO:
+        pulled = pipeline.check_targets(pulled, variable="dvc_pull")
+    if (settings.push or pulled is not None) and (homeless := pipeline.homeless_outputs()):
+        raise BadInput(
+            f"these outputs have nowhere to go, since no DVC remote is set for them: {', '.join(homeless[:10])}. "
+            "Add a default one (dvc remote add -d NAME URL), or work without: push=false dvc_pull=-"
+        )
+    branch = _push_branch(here)
+    if branch and (uncommitted := _uncommitted(here, pipeline)):
+        raise BadInput(
+            f"push is on, and stages depend on what no commit holds: {', '.join(uncommitted[:10])}. Commit it, or set "
+            "push to false"
+        )
+    template = template_of(settings)
+    _introduce(here, branch)
+    baseline = find_baseline(here.repository, settings, here.forge.context, head)
+    here.repository.exclude(f"{files.FOLDER}/")
+    here.log.step("baseline", f"{baseline.name}, {baseline.reason}" if baseline else "none: no commit is before this")
+    return Work(head=head, baseline=baseline, branch=branch, targets=targets, pulled=pulled, template=template)
+
+
+def look_on(here: Session, head: str) -> Work:
+    """For events whose code must not be run: a report of what git holds."""
+    template = template_of(here.settings)
+    here.log.line(f"start      cml {__version__} for {here.forge.context.event}; nothing is run or pushed for it")
+    baseline = find_baseline(here.repository, here.settings, here.forge.context, head)
+    here.repository.exclude(f"{files.FOLDER}/")
+    here.log.step("baseline", f"{baseline.name}, {baseline.reason}" if baseline else "none: no commit is before this")
+    return Work(
+        head=head, baseline=baseline, branch=None, targets=None, pulled=None, template=template, is_looking_on=True
+    )
+
+
+def _introduce(here: Session, branch: str | None) -> None:
+    context = here.forge.context
+    place = {"local": "a laptop", "github": "GitHub", "gitlab": "GitLab"}[context.place]
+    results = f"results go to {branch}" if branch else f"results stay here, {context.no_push or 'push is off'}"
+    here.log.line(f"start      cml {__version__} on {place}; {results}")
+    if context.is_ci and not context.slug:
+        here.log.warning(f"{place} is not connected, so the report is in this log and in {files.FOLDER}/ alone")
+
+
+def template_of(settings: Settings) -> str | None:
+    """Tries what the report will be written with, before any work: the locale, and the user's own template."""
+    try:
+        settings.metrics_format.value(0.0, locale=settings.locale)
+    except ValueError:
+        raise BadInput(
+            f"locale is {settings.locale!r}, which Babel does not know: expected one such as en, de or pt_BR"
+        ) from None
+    return files.read_template(settings)
+
+
+def _push_branch(here: Session) -> str | None:
+    context, repository = here.forge.context, here.repository
+    if not here.settings.push or context.no_push:
+        return None
+    if repository.origin_url() is None:
+        raise BadInput(f"push is on, and the repository has no remote {REMOTE}: git remote add {REMOTE} URL")
+    branch = context.push_branch or repository.branch()
+    if branch is None:
+        raise BadInput("push is on, and HEAD is on no branch: git switch BRANCH, or set push to false")
+    if context.identity is None and not repository.has_identity():
+        raise BadInput("push is on, and git knows no author: git config user.name NAME, git config user.email MAIL")
+    return branch
+
+
+def _uncommitted(here: Session, pipeline: Pipeline) -> list[str]:
+    sources = pipeline.sources()
+    return sorted(
+        path
+        for path in here.repository.changed_files()
+        if path in sources or sources & {str(parent) for parent in Path(path).parents}
+    )
+
+
+def is_edited(here: Session, pipeline: Pipeline) -> bool:
+    """Whether the work tree differs from HEAD in what the report shows."""
+    if _uncommitted(here, pipeline):
+        return True
+    return bool(pipeline.own_files(here.repository.changed_files(), lambda path: here.repository.blob("HEAD", path)))

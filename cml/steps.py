@@ -1,0 +1,113 @@
+"""The work itself, step by step: setup, pull, reproduce, save. A step that fails raises WorkFailed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from cml.errors import WorkFailed
+from cml.interrupt import beside
+from cml.pipeline.project import Pipeline, StageFailed
+from cml.prepare import AUTO, Work
+from cml.save import refused, save_commit, save_data
+from cml.session import Session
+
+
+class ForeignStorage(Exception):
+    """On a fork's pull request the storage cannot be read."""
+
+
+def set_up(here: Session, pipeline: Pipeline, work: Work) -> None:
+    """Asks whether the push will be allowed, before anything costs time, then runs the user's own lines."""
+    if work.branch:
+        outcome = here.repository.can_push(work.head, work.branch)
+        if not outcome.is_done and not outcome.is_stale:
+            raise refused(outcome, work.branch, here.forge.context.push_advice)
+    if not here.settings.setup:
+        return
+    with here.log.children() as tail:
+        command = ["sh", "-e", "-c", here.settings.setup]
+        code = beside(lambda: subprocess.run(command, stdin=subprocess.DEVNULL).returncode)
+    if code:
+        raise WorkFailed(f"a line of setup ended with exit code {code}", step="setup", log_tail=tail.text)
+    pipeline.reload()
+    here.log.step("setup", "done")
+
+
+def pull(here: Session, pipeline: Pipeline, work: Work) -> None:
+    targets = work.pulled
+    if targets is None:
+        decision = "left out by `-`"
+    elif not pipeline.has_cached_outputs():
+        decision = "every output lives in git: nothing to pull"
+    elif targets == AUTO:
+        decision = "auto: only what stages that must run need"
+    else:
+        context = here.forge.context
+        try:
+            decision = beside(lambda: pipeline.pull(targets, may_overwrite=context.is_ci))
+        except WorkFailed as error:
+            if context.pull and context.pull.is_fork:
+                raise ForeignStorage(str(error)) from error
+            raise
+    here.log.step("pull", decision)
+
+
+def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
+    targets, is_auto = work.targets, work.pulled == AUTO
+    if targets is None:
+        return here.log.step("reproduce", "left out by `-`")
+    if is_auto and pipeline.is_up_to_date(targets):
+        return here.log.step("reproduce", "every stage is up to date, and nothing was pulled")
+    with here.log.children() as tail:
+        try:
+            beside(lambda: pipeline.reproduce(targets, pull_missing=is_auto))
+        except StageFailed as error:
+            message = f"the stage {error.stage} failed: {error.reason}{_what_helps(tail.text)}"
+            raise WorkFailed(message, step="reproduce", log_tail=tail.text) from error
+    counts = {
+        words: sum(run.status == status for run in pipeline.runs)
+        for status, words in {
+            "ran": "ran",
+            "restored": "restored from the run cache",
+            "up to date": "up to date",
+            "frozen": "frozen",
+        }.items()
+    }
+    told = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+    return here.log.step("reproduce", told or "the project has no stages")
+
+
+def _what_helps(log_tail: str) -> str:
+    """Returns advice for a stage that lacks a package: CML's own packages, DVC among them, are not the stages'."""
+    missing = re.search(r"ModuleNotFoundError: No module named '([\w.-]{1,80})'", log_tail)
+    if not missing:
+        return ""
+    name = missing[1].partition(".")[0]
+    return f". It lacks the Python package {name}: put it into your requirements, and install those in `setup`"
+
+
+def save(here: Session, pipeline: Pipeline, work: Work) -> None:
+    changed = here.repository.changed_files()
+    work.changed_paths = pipeline.own_files(changed, lambda path: here.repository.blob(work.head, path))
+    if not work.changed_paths:
+        if work.branch and any(stage.status in ("ran", "restored") for stage in pipeline.runs):
+            # Made anew and found the same: the DVC remote may lack what HEAD names, and now we have it.
+            beside(lambda: save_data(pipeline, here.log, head=work.head))
+        return here.log.step("save", "nothing changed, so there is nothing to save")
+    if not work.branch:
+        why = here.forge.context.no_push or "push is off"
+        return here.log.step("save", f"{', '.join(work.changed_paths[:5])} changed and stay here: {why}")
+    beside(lambda: save_data(pipeline, here.log, head=work.head))
+    work.saved = save_commit(
+        here.repository,
+        pipeline,
+        here.log,
+        head=work.head,
+        paths=work.changed_paths,
+        branch=work.branch,
+        tag_prefix=here.settings.tag_prefix,
+        subject=here.settings.commit_message,
+        identity=here.forge.context.identity,
+        advice=here.forge.context.push_advice,
+    )
