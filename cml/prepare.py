@@ -19,6 +19,7 @@ from cml.session import Session
 from cml.settings import Settings
 
 AUTO = ("auto",)
+DEEPENINGS, DEEPENING_COMMITS = 4, 50
 
 
 @dataclass(kw_only=True)
@@ -95,6 +96,7 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
     baseline = find_baseline(here.repository, settings, here.forge.context, head)
     here.repository.exclude(f"{files.FOLDER}/")
     here.log.step("baseline", f"{baseline.name}, {baseline.reason}" if baseline else "none: no commit is before this")
+    _fetch_experiments(here, head)
     return Work(head=head, baseline=baseline, branch=branch, targets=targets, pulled=pulled, template=template)
 
 
@@ -108,6 +110,25 @@ def look_on(here: Session, head: str) -> Work:
     return Work(
         head=head, baseline=baseline, branch=None, targets=None, pulled=None, template=template, is_looking_on=True
     )
+
+
+def _fetch_experiments(here: Session, head: str) -> None:
+    """Deepens a shallow clone, a bounded number of times, until it holds the experiments that the report lists."""
+    repository, settings, context = here.repository, here.settings, here.forge.context
+    branch = None if context.pull and context.pull.is_fork else context.push_branch
+    if not settings.tag_prefix or not settings.experiments or not branch:
+        return
+
+    def has_enough() -> bool:
+        return len(repository.tagged_commits(head, settings.tag_prefix, settings.experiments)) >= settings.experiments
+
+    for _ in range(DEEPENINGS):
+        if not repository.is_shallow() or has_enough() or not repository.deepen(branch, DEEPENING_COMMITS):
+            break
+    if repository.is_shallow() and not has_enough():
+        here.log.warning(
+            f"history was cut after {DEEPENINGS * DEEPENING_COMMITS} commits, and older experiments are not listed"
+        )
 
 
 def _introduce(here: Session, branch: str | None) -> None:

@@ -224,6 +224,17 @@ class Repository:
             return False
         return True
 
+    def deepen(self, branch: str, commits: int) -> bool:
+        """Fetches so many more commits of a branch's history, with the tags on them; returns whether it went well."""
+        # Git follows tags only where a fetch has a place to store the branch.
+        refspec = f"+refs/heads/{branch}:refs/remotes/{REMOTE}/{branch}"
+        options = ("--quiet", "--no-recurse-submodules", f"--deepen={commits}")
+        try:
+            self._git("fetch", *options, REMOTE, refspec, is_remote=True)
+        except GitFailed:
+            return False
+        return True
+
     def exclude(self, pattern: str) -> None:
         """Keeps a pattern out of commits by git's own info/exclude, one line, once."""
         path = Path(self.top, self._git("rev-parse", "--git-path", "info/exclude").strip())

@@ -429,3 +429,13 @@ def test_the_fewest_calls_that_are_right(hub: Hub) -> None:
     assert hub.job(hub.forge.event("pull_request", pull=pull.number)).code == 0
     calls = [one for one in hub.forge.requests if one.path.startswith("/api/")]
     assert len(calls) <= 12, json.dumps([f"{one.method} {one.path}" for one in calls], indent=1)
+
+
+def test_a_shallow_clone_lists_the_branchs_experiments(hub: Hub) -> None:
+    for number in range(60):
+        hub.world.git("commit", "--quiet", "--allow-empty", "--message", f"Words {number}")
+    hub.world.git("push", "--quiet", "origin", "main")
+    hub.branch("try", 0.1)
+    done = hub.job(hub.forge.event("push", ref="try"), tag_prefix="dvc_")
+    assert done.code == 0, done.err
+    assert "Latest 2 experiments in the branch" in hub.check(hub.world.tip("try")).output["summary"]
