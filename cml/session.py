@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from cml import interrupt, storage
+from cml import interrupt
+from cml.credentials import Grant, credentials, sweep
 from cml.errors import BadInput
 from cml.forges.base import Context, Forge
 from cml.forges.github import GitHub, Job
@@ -37,7 +38,7 @@ class Session:
     forge: Forge
     log: Log
     stdout: TextIO
-    grant: storage.Grant
+    grant: Grant
 
     @property
     def repository(self) -> Repository:
@@ -66,8 +67,8 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
             leave.enter_context(given_back(work_tree.top))
             os.environ.update(work_tree.child_environment())
         temporary = Path(tempfile.gettempdir())
-        storage.sweep(temporary)
-        grant = leave.enter_context(storage.credentials(os.environ, temporary))
+        sweep(temporary)
+        grant = leave.enter_context(credentials(os.environ, temporary))
         masks = Masks.from_environment(at_the_door, extra=[*tokens.values(), *grant.secrets])
         # DVC's own site cache outlives a job and remembers what a remote held then.
         os.environ["DVC_SITE_CACHE_DIR"] = str(grant.folder / "dvc")

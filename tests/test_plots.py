@@ -19,9 +19,10 @@ from urllib.request import urlopen
 import pytest
 from dvc_render import VegaRenderer
 
-from cml.report import plots
+from cml.report import drawing
+from cml.report.chart import Chart
 from cml.report.model import Plot
-from cml.report.plots import BrokenPlot, ImagePlot, VegaPlot, draw, image_size
+from cml.report.plots import MAX_BYTES, BrokenPlot, ImagePlot, VegaPlot, draw, image_size
 
 SIDES = ("baseline", "current")
 XY = {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}}
@@ -44,7 +45,7 @@ def dvc_spec(rows: list[dict[str, Any]], template: str = "linear", x: str = "ste
 
 def filled(spec: dict[str, Any], note: str = "") -> dict[str, Any]:
     """What vl-convert is given for a specification."""
-    restyled: dict[str, Any] = json.loads(plots._Chart(spec).specification(note))
+    restyled: dict[str, Any] = json.loads(Chart(spec).specification(note))
     return restyled
 
 
@@ -100,13 +101,13 @@ def test_a_line_plot_is_one_drawing_of_both_sides_with_points_for_a_sparkline(ga
 
 @pytest.mark.parametrize("template", ["scatter", "confusion", "bar_horizontal"])
 def test_only_a_line_has_points(template: str) -> None:
-    assert plots._Chart(dvc_spec(rows_of(5), template)).points() == ()
+    assert Chart(dvc_spec(rows_of(5), template)).points() == ()
 
 
 def test_several_lines_a_side_have_no_points() -> None:
     spec = dvc_spec([row | {"set": name} for row in rows_of(5) for name in ("train", "test")], "simple")
     spec["encoding"]["strokeDash"] = {"field": "set"}
-    assert plots._Chart(spec).points() == ()
+    assert Chart(spec).points() == ()
 
 
 def test_equal_input_gives_equal_bytes(gallery: Gallery, tmp_path: Path) -> None:
@@ -154,31 +155,31 @@ def test_a_note_stands_below_the_title() -> None:
 def test_a_long_line_keeps_its_first_last_lowest_and_highest_rows() -> None:
     rows = rows_of(20_000)
     rows[7_777]["loss"], rows[27_777]["loss"] = -5.0, 9.0
-    chart = plots._Chart(dvc_spec(rows))
+    chart = Chart(dvc_spec(rows))
     kept = chart.thinned()
     assert 500 < len(kept) < 2_100
     for row in (rows[0], rows[19_999], rows[20_000], rows[-1], rows[7_777], rows[27_777]):
         assert row in kept
-    assert kept == plots._Chart(dvc_spec(rows)).thinned()
+    assert kept == Chart(dvc_spec(rows)).thinned()
 
 
 def test_a_cloud_is_thinned_evenly_and_keeps_its_outermost_points() -> None:
     rows = rows_of(20_000)
     rows[7_777]["loss"] = 99.0
-    kept = plots._Chart(dvc_spec(rows, "scatter")).thinned()
+    kept = Chart(dvc_spec(rows, "scatter")).thinned()
     assert rows[7_777] in kept
     assert 1_900 < len(kept) < 2_100
 
 
 @pytest.mark.parametrize("template", ["confusion", "confusion_normalized", "bar_horizontal"])
 def test_what_counts_its_rows_sees_them_all(template: str) -> None:
-    assert len(plots._Chart(dvc_spec(rows_of(20_000), template)).thinned()) == 40_000
+    assert len(Chart(dvc_spec(rows_of(20_000), template)).thinned()) == 40_000
 
 
 def test_a_great_many_series_stay_drawable() -> None:
     rows = [{"x": i, "y": i, "name": f"series {i % 4_000}", "rev": "current"} for i in range(100_000)]
     spec = {"data": {"values": rows}, "mark": "line", "encoding": {**XY, "detail": {"field": "name"}}}
-    assert len(plots._Chart(spec).thinned()) <= 4 * 4_000
+    assert len(Chart(spec).thinned()) <= 4 * 4_000
 
 
 def test_a_hundred_thousand_points_end_in_seconds(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_csv_text_becomes_numbers_and_what_is_no_number_a_gap() -> None:
     rows = [{"step": str(i), "loss": cell, "rev": "current"} for i, cell in enumerate(cells)]
     spec = dvc_spec(rows)
     assert [row["loss"] for row in filled(spec)["data"]["values"]] == [1.5, None, None, None, None, None, None, 7.0]
-    assert plots._Chart(spec).points() == (("current", (1.5, 7.0)),)
+    assert Chart(spec).points() == (("current", (1.5, 7.0)),)
 
 
 def test_a_field_with_a_dot_keeps_its_values_and_unused_fields_are_left_out() -> None:
@@ -236,7 +237,7 @@ def test_what_cannot_be_drawn_says_so_in_one_line_and_harms_no_other_plot(tmp_pa
 def test_a_plot_that_takes_too_long_is_given_up_and_the_next_one_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plots, "SECONDS_A_PLOT", 2)
+    monkeypatch.setattr(drawing, "SECONDS_A_PLOT", 2)
     endless = {"data": {"sequence": {"start": 0, "stop": 10**9}}, "mark": "point", "encoding": XY}
     slow, image = draw([VegaPlot(title="slow", spec=endless), ImagePlot(title="i", sides={"current": SVG})], tmp_path)
     assert slow.problem in ("it takes longer than 2 s to draw", "it is more than vl-convert can draw")
@@ -244,7 +245,7 @@ def test_a_plot_that_takes_too_long_is_given_up_and_the_next_one_drawn(
 
 
 def test_no_time_left_is_a_problem_of_the_plots_that_waited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "SECONDS_IN_ALL", 0)
+    monkeypatch.setattr(drawing, "SECONDS_IN_ALL", 0)
     (plot,) = draw([VegaPlot(title="late", spec=dvc_spec(rows_of(5)))], tmp_path)
     assert plot.problem == "the plots before it took 0 s to draw"
 
@@ -412,7 +413,7 @@ def test_the_size_of_an_image_is_read_from_its_head(data: bytes, expected: tuple
         png()[:22],
         png()[:8] + b"x" * 30,
         png().replace(struct.pack(">II", 3, 2), struct.pack(">II", 99_999, 99_999)),
-        png() + bytes(plots.MAX_BYTES),
+        png() + bytes(MAX_BYTES),
         JPEG[:12],
         b"GIF89a",
         b"RIFF\0\0\0\0WEBPVP8 ",
