@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -41,10 +42,11 @@ def _exit(arguments: Sequence[str]) -> NoReturn:
     except Cancelled as error:
         _say(f"cancelled by {error.signal_name}; nothing half-done is visible, run again to go on")
     except BrokenPipeError:
-        code = 0
+        code = 0 if arguments[:1] in (["report"], ["compare"]) else 1  # who read the Markdown has read enough
     except Exception as error:
         _show(error)
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     # Threads of a storage library that are still at it must not keep a cancelled run from ending.
     os._exit(code)
 
@@ -62,14 +64,13 @@ def _say(text: str) -> None:
 
     text = Masks.from_environment(os.environ).mask(text)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        import contextlib
-
         from actions_toolkit import core
 
         with contextlib.redirect_stdout(sys.stderr):
             core.error(text)
     else:
-        sys.stderr.write(f"error: {text}\n")
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"error: {text}\n")
 
 
 def _dispatch(arguments: Sequence[str]) -> int:

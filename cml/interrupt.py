@@ -31,7 +31,8 @@ def listen() -> None:
         raise Cancelled(signal.Signals(number).name)
 
     for number in SIGNALS:
-        signal.signal(number, cancel)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's HUP stays ignored
+            signal.signal(number, cancel)
     _adopt_orphans()
 
 

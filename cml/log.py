@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from cml.masks import Masks
 
@@ -23,6 +23,7 @@ TAIL_LINES = 40
 COMMAND = re.compile(r"^\s*:(?=:)|##(?=\[)", re.MULTILINE)
 INVISIBLE = "\u200b"
 PARTIAL_LINE_SECONDS = 0.2
+LONGEST_LINE = 65_536  # bytes without a line break that are waited for
 
 
 class Log:
@@ -40,16 +41,19 @@ class Log:
         self._annotate = annotate
         self._guard = guard
         self._held: list[str] | None = None
+        self._is_piped = False
+        self._lock = threading.Lock()
         # While children talk, our own lines go their way, which keeps the order; the mark tells them apart.
         self._mark = f"\x00{secrets.token_hex(8)}\x00"
         self._since = time.monotonic()
 
     def line(self, text: str) -> None:
         """Writes one line (or several, as they are). What the repository names is never a command of the runner's."""
-        mark = self._mark if self._held is not None else ""
         safe = COMMAND.sub("\\g<0>" + INVISIBLE, self.masks.mask(text))
-        sys.stderr.write("".join(f"{mark}{line}\n" for line in safe.split("\n")))
-        sys.stderr.flush()
+        with self._lock, suppress(OSError):  # whoever read the log is gone; the work goes on
+            mark = self._mark if self._is_piped else ""
+            sys.stderr.write("".join(f"{mark}{line}\n" for line in safe.split("\n")))
+            sys.stderr.flush()
 
     def note(self, text: str) -> None:
         """Writes a line that belongs to the step under way."""
@@ -103,18 +107,23 @@ class Log:
         reader, writer = os.pipe()
         tail = Tail()
         pump = threading.Thread(target=_pump, args=(reader, shown, tail, self.masks, self._mark), daemon=True)
-        os.dup2(writer, 1)
-        os.dup2(writer, 2)
+        with self._lock:
+            os.dup2(writer, 1)
+            os.dup2(writer, 2)
+            self._is_piped = True
         os.close(writer)
         pump.start()
         try:
             yield tail
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for number, copy in enumerate(saved, start=1):
-                os.dup2(copy, number)
-                os.close(copy)
+            with self._lock, suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            with self._lock:
+                for number, copy in enumerate(saved, start=1):
+                    os.dup2(copy, number)
+                    os.close(copy)
+                self._is_piped = False
             # A process that a stage left behind holds the pipe open: what it still says is not waited for.
             pump.join(timeout=1.0)
 
@@ -145,7 +154,7 @@ def _pump(reader: int, shown: int, tail: Tail, masks: Masks, mark: str) -> None:
             break
         rest += data
         # A progress bar redraws itself with \r and a prompt ends without \n: shown after a moment all the same.
-        end = max(rest.rfind(b"\n"), rest.rfind(b"\r")) + 1 if ready else len(rest)
+        end = max(rest.rfind(b"\n"), rest.rfind(b"\r")) + 1 if ready and len(rest) < LONGEST_LINE else len(rest)
         if end:
             _show(rest[:end], shown, tail, masks, mark)
             rest = rest[end:]
@@ -161,5 +170,6 @@ def _show(data: bytes, shown: int, tail: Tail, masks: Masks, mark: str) -> None:
         if mark not in line:
             tail.add(line)
     view = memoryview(text.replace(mark, "").encode())
-    while view:
-        view = view[os.write(shown, view) :]
+    with suppress(OSError):  # whoever read the log is gone; the children must not be held up
+        while view:
+            view = view[os.write(shown, view) :]

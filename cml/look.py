@@ -63,6 +63,7 @@ def publish(here: Session, folder: Path) -> int:
 
 
 def _print(here: Session, pipeline: Pipeline, subject: Subject, baseline: Baseline | None, template: str | None) -> int:
+    files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
     here.repository.exclude(f"{files.FOLDER}/")
     files.clear(FOLDER)
     found = collect(

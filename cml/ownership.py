@@ -31,11 +31,13 @@ def given_back(top: Path) -> Iterator[None]:
 
 def _now(top: Path) -> int:
     """The file system's own time, which its ctimes are of."""
-    probe = top / ".git" / f"cml-{os.getpid()}"
+    git = top / ".git"
+    probe = (git if git.is_dir() else top) / f".cml-{os.getpid()}"  # in a worktree .git is a file
     try:
         probe.touch()
         return probe.stat().st_ctime_ns
     except OSError:
         return 0
     finally:
-        probe.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            probe.unlink()

@@ -38,6 +38,7 @@ class Work:
     saved: Saved | None = None
     failure: Failure | None = None
     is_looking_on: bool = False
+    is_new_branch: bool = False
 
 
 def head_of(here: Session) -> str:
@@ -86,11 +87,12 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
             "Add a default one (dvc remote add -d NAME URL), or work without: push=false dvc_pull=-"
         )
     branch = _push_branch(here)
-    if branch and (uncommitted := _uncommitted(here, pipeline)):
+    if branch and (edited := uncommitted(here, pipeline)):
         raise BadInput(
-            f"push is on, and stages depend on what no commit holds: {', '.join(uncommitted[:10])}. Commit it, or set "
+            f"push is on, and stages depend on what no commit holds: {', '.join(edited[:10])}. Commit it, or set "
             "push to false"
         )
+    files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
     template = template_of(settings)
     _introduce(here, branch)
     baseline = find_baseline(here.repository, settings, here.forge.context, head)
@@ -102,6 +104,7 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
 
 def look_on(here: Session, head: str) -> Work:
     """For events whose code must not be run: a report of what git holds."""
+    files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
     template = template_of(here.settings)
     here.log.line(f"start      cml {__version__} for {here.forge.context.event}; nothing is run or pushed for it")
     baseline = find_baseline(here.repository, here.settings, here.forge.context, head)
@@ -165,7 +168,8 @@ def _push_branch(here: Session) -> str | None:
     return branch
 
 
-def _uncommitted(here: Session, pipeline: Pipeline) -> list[str]:
+def uncommitted(here: Session, pipeline: Pipeline) -> list[str]:
+    """Returns the files that stages depend on and that differ from every commit's, as git names them."""
     sources = pipeline.sources()
     return sorted(
         path
@@ -176,6 +180,6 @@ def _uncommitted(here: Session, pipeline: Pipeline) -> list[str]:
 
 def is_edited(here: Session, pipeline: Pipeline) -> bool:
     """Whether the work tree differs from HEAD in what the report shows."""
-    if _uncommitted(here, pipeline):
+    if uncommitted(here, pipeline):
         return True
     return bool(pipeline.own_files(here.repository.changed_files(), lambda path: here.repository.blob("HEAD", path)))

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cml.errors import BadInput, WorkFailed
+from cml.errors import BadInput, CmlError
 
 REMOTE = "origin"
 OLDEST_GIT = (2, 31)  # the first that reads configuration from GIT_CONFIG_COUNT
@@ -23,8 +23,8 @@ GIT_SECONDS = 600
 SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
-class GitFailed(Exception):
-    """A git command that ended with other than 0; the text is its last line on stderr."""
+class GitFailed(CmlError):
+    """A git command that ended with other than 0; the text is what it said on stderr."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +52,11 @@ class Commit:
 
 @dataclass(frozen=True, kw_only=True)
 class PushOutcome:
-    """How a push ended: done, or "stale" (somebody was faster), else the server's reason for its refusal."""
+    """How a push ended: done (`is_new` where it made the branch), or stale (somebody was faster), else why not."""
 
     is_done: bool
     is_stale: bool = False
+    is_new: bool = False
     reason: str = ""
 
 
@@ -135,6 +136,15 @@ class Repository:
             return None
         found = re.match(r"ref: refs/heads/(\S+)\tHEAD", answer)
         return found[1] if found else None
+
+    def has_remote_branch(self, branch: str) -> bool:
+        """Whether origin has a branch, asked now."""
+        return bool(self._git("ls-remote", REMOTE, f"refs/heads/{branch}", is_remote=True).strip())
+
+    def tracks(self, folder: str) -> bool:
+        """Whether git holds anything in a folder below the current one."""
+        path = os.path.relpath(os.path.abspath(folder), self.top)
+        return bool(self._git("ls-files", "-z", "--", f":(literal,top){path}"))
 
     def is_ancestor(self, old: str, new: str) -> bool:
         try:
@@ -306,37 +316,52 @@ class Repository:
     def _push(self, refspecs: list[str], *options: str) -> PushOutcome:
         command = ["git", "push", "--porcelain", "--no-recurse-submodules", *options, REMOTE, *refspecs]
         done = subprocess.run(
-            command, cwd=self.top, env=self._authorized, capture_output=True, text=True, timeout=GIT_SECONDS
+            command,
+            cwd=self.top,
+            env=self._authorized,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=GIT_SECONDS,
         )
         if done.returncode == 0:
-            return PushOutcome(is_done=True)
+            return PushOutcome(is_done=True, is_new="[new branch]" in done.stdout)
         refused = [line for line in done.stdout.splitlines() if line.startswith("!")]
         reasons = [line.split("\t")[-1] for line in refused]
         stale = r"\[rejected\] \((fetch first|non-fast-forward|stale info)\)|failed to update ref|cannot lock ref"
         if any(re.search(stale, reason) for reason in reasons):
             return PushOutcome(is_done=False, is_stale=True, reason="the branch moved on")
-        told = [line.removeprefix("remote:").strip() for line in done.stderr.splitlines() if "remote:" in line[:8]]
-        fatal = [line for line in done.stderr.splitlines() if line.startswith(("fatal:", "error:"))]
+        lines = [line.strip() for line in done.stderr.splitlines()]
+        told = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
+        # Without a word from the server it was a hook of this clone that spoke, or git itself.
+        here = [
+            line for line in lines if line and not line.startswith(("remote:", "To ", "hint:", "error: failed to push"))
+        ]
         own = [reason for reason in reasons if "atomic" not in reason]
-        return PushOutcome(is_done=False, reason="; ".join([*own[:1], *filter(None, told[-2:])] or fatal[:1]))
+        return PushOutcome(is_done=False, reason="; ".join([*own[:1], *(list(filter(None, told))[-2:] or here[-2:])]))
 
-    def adopt(self, sha: str, *, head: str, paths: Iterable[str], tag: str | None) -> bool:
+    def adopt(self, sha: str, *, branch: str, head: str, paths: Iterable[str], tag: str | None) -> bool:
         """Moves HEAD (and the branch it stands for) from `head` to the results commit that was pushed, the index with
-        it, and writes the tag. The user's own changes stay. Returns False where they stand in the way of a merge.
+        it, and writes the tag. The user's own changes stay. Returns False, with nothing moved, where the user went on
+        meanwhile, or where something stands in the way: the results are on origin all the same.
         """
-        self._git("update-index", "--add", "--remove", "-z", "--stdin", stdin=_nul(paths))
-        if self.commit(sha).parents != (head,):
-            with self._index() as index:
-                self._git("read-tree", head, env=index)
-                self._git("update-index", "--add", "--remove", "-z", "--stdin", stdin=_nul(paths), env=index)
-                ours = self._git("write-tree", env=index).strip()
-            try:
-                self._git("read-tree", "-m", "-u", ours, sha)
-            except GitFailed:
+        try:
+            if tag and not self.tag_commit(tag):
+                self._git("update-ref", f"refs/tags/{tag}", sha)
+            if self.head() != head or self.branch() not in (None, branch):
                 return False
-        self._git("update-ref", "-m", "cml run", "HEAD", sha, head)
-        if tag and not self.tag_commit(tag):
-            self._git("update-ref", f"refs/tags/{tag}", sha)
+            if self.commit(sha).parents != (head,):
+                with self._index() as index:
+                    self._git("read-tree", head, env=index)
+                    self._git("update-index", "--add", "--remove", "-z", "--stdin", stdin=_nul(paths), env=index)
+                    ours = self._git("write-tree", env=index).strip()
+                self._git("update-index", "--add", "--remove", "-z", "--stdin", stdin=_nul(paths))
+                self._git("read-tree", "-m", "-u", ours, sha)
+            else:
+                self._git("update-index", "--add", "--remove", "-z", "--stdin", stdin=_nul(paths))
+            self._git("update-ref", "-m", "cml run", "HEAD", sha, head)
+        except (GitFailed, OSError):
+            return False
         return True
 
     def unite_lines(self, ours: bytes, base: bytes, theirs: bytes) -> bytes:
@@ -372,8 +397,8 @@ class Repository:
             timeout=GIT_SECONDS,
         )
         if done.returncode != 0:
-            lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise GitFailed(lines[-1] if lines else f"git {arguments[0]} ended with {done.returncode}")
+            said = " ".join(done.stderr.decode("utf-8", "replace").split())
+            raise GitFailed(f"git {arguments[0]}: {said or f'ended with {done.returncode}'}")
         return done.stdout
 
 
@@ -411,6 +436,3 @@ def _check_version(environment: Mapping[str, str]) -> None:
     found = re.search(r"(\d+)\.(\d+)", text)
     if not found or (int(found[1]), int(found[2])) < OLDEST_GIT:
         raise BadInput(f"{text.strip() or 'git'} is too old: CML needs git {'.'.join(map(str, OLDEST_GIT))} or newer")
-
-
-__all__ = ["Commit", "GitFailed", "Identity", "PushOutcome", "Repository", "WorkFailed"]

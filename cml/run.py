@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -84,12 +85,16 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
         pipeline=None if work.is_looking_on else pipeline.section(),
         failure=work.failure,
     )
-    files.clear(FOLDER)
+    with contextlib.suppress(OSError):  # a full or read-only disk has failed the run already, or will say so below
+        files.clear(FOLDER)
     report = collect(
         pipeline, here.repository, here.settings, here.log, subject=subject, baseline=work.baseline, folder=FOLDER
     )
-    files.write_report(report, FOLDER, settings=here.settings, template=work.template, log=here.log)
-    here.log.step("report", f"{FOLDER}/report.md and report.html")
+    try:
+        files.write_report(report, FOLDER, settings=here.settings, template=work.template, log=here.log)
+        here.log.step("report", f"{FOLDER}/report.md and report.html")
+    except OSError as error:
+        here.log.warning(f"the report cannot be written to {FOLDER}: {error}")
     code = 1 if report.failure else 3 if report.verdict == "failed" else 0
     outputs = Outputs(
         changed=bool(work.changed_paths),
@@ -114,6 +119,7 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
 
 
 def _hand_on(here: Session, outputs: Outputs) -> None:
-    here.repository.exclude(f"{files.FOLDER}/")
-    files.write_outputs(outputs, FOLDER)
+    with contextlib.suppress(OSError):
+        here.repository.exclude(f"{files.FOLDER}/")
+        files.write_outputs(outputs, FOLDER)
     here.forge.set_outputs(outputs)

@@ -28,14 +28,17 @@ class Saved:
     tag: str
 
 
-def save_data(pipeline: Pipeline, log: Log, *, head: str) -> None:
-    """Puts every object that the results name on the DVC remotes, and makes sure. Raises WorkFailed."""
-    sent = objects.push(pipeline)
+def save_data(pipeline: Pipeline, log: Log, *, head: str, sends: bool) -> None:
+    """Puts every object that the work tree's lock files name on the DVC remotes, and makes sure; without `sends` it
+    only makes sure. Raises WorkFailed.
+    """
+    sent = objects.push(pipeline) if sends else 0
     verified = objects.verify(pipeline, head)
     for path in verified.lost:
         log.warning(f"{path}: its objects are neither here nor on the DVC remote, and were not before this run")
     mended = f", {verified.mended} of them mended" if verified.mended else ""
-    log.step("data", f"{sent} files sent; {verified.asked} objects are on the DVC remote{mended}")
+    if sent or verified.asked:
+        log.step("data", f"{sent} files sent; {verified.asked} objects are on the DVC remote{mended}")
 
 
 def save_commit(
@@ -46,6 +49,7 @@ def save_commit(
     head: str,
     paths: list[str],
     branch: str,
+    is_new_branch: bool,
     tag_prefix: str,
     subject: str,
     identity: Identity | None,
@@ -62,9 +66,11 @@ def save_commit(
         tag = f"{tag_prefix}{repository.short(commit)}" if tag_prefix else ""
         if tag and repository.tag_commit(tag) not in (None, commit):
             raise WorkFailed(f"the tag {tag} exists at another commit, and tags are never moved", step="push")
+        if not is_new_branch and not repository.has_remote_branch(branch):
+            raise WorkFailed(f"{branch} is gone from {REMOTE}, so the results have no place to go", step="push")
         outcome = repository.push(commit, branch=branch, tag=tag or None)
         if outcome.is_done:
-            is_adopted = repository.adopt(commit, head=head, paths=paths, tag=tag or None)
+            is_adopted = repository.adopt(commit, branch=branch, head=head, paths=paths, tag=tag or None)
             rest = "" if is_adopted else "; your work tree stays behind it: git pull"
             tagged = f", tag {tag}," if tag else ""
             log.step("commit", f"{repository.short(commit)}{tagged} pushed to {branch}{rest}")
@@ -85,6 +91,23 @@ def refused(outcome: PushOutcome, branch: str, advice: str) -> WorkFailed:
     )
 
 
+def check_history(repository: Repository, *, branch: str, head: str) -> str:
+    """Returns the tip of origin's branch, fetched, which has `head` in its history. Raises WorkFailed where it has not:
+    results for a commit that the branch does not hold have no place on it.
+    """
+    tracking = f"refs/remotes/{REMOTE}/{branch}"
+    if not repository.fetch(f"+refs/heads/{branch}:{tracking}"):
+        raise WorkFailed(f"{branch} is gone from {REMOTE}, so the results have no place to go", step="push")
+    tip = repository.resolve(tracking)
+    if tip is None or not repository.is_ancestor(head, tip):
+        raise WorkFailed(
+            f"{branch} on {REMOTE} does not hold {head[:7]}, the commit that this run is for: bring the two together "
+            f"(git pull --rebase {REMOTE} {branch}) and run again",
+            step="push",
+        )
+    return tip
+
+
 def _rebase(
     repository: Repository,
     pipeline: Pipeline,
@@ -96,12 +119,7 @@ def _rebase(
     branch: str,
     identity: Identity | None,
 ) -> str:
-    tracking = f"refs/remotes/{REMOTE}/{branch}"
-    if not repository.fetch(f"+refs/heads/{branch}:{tracking}"):
-        raise WorkFailed(f"{branch} is gone from {REMOTE}, so the results have no place to go", step="push")
-    tip = repository.resolve(tracking)
-    if tip is None or not repository.is_ancestor(head, tip):
-        raise WorkFailed(f"{branch} no longer holds {head[:7]}, the commit that the results are for", step="push")
+    tip = check_history(repository, branch=branch, head=head)
     changed = repository.changed_between(head, tip)
     contents: dict[str, bytes] = {}
     for path in sorted(changed & set(paths)):
@@ -118,7 +136,7 @@ def _rebase(
     differing = changed & repository.changed_between(ours, tip)
     if stale := locks.stale_stages(pipeline, stages, ours=ours, tip=tip, changed=differing):
         raise WorkFailed(
-            f"{branch} moved on and changed what {', '.join(stale)} depend on, so the results are not for its tree: "
+            f"{branch} moved on and changed what {', '.join(stale)} depends on, so the results are not for its tree: "
             "run again on its new head (the data is on the DVC remote, so that run is cheap)",
             step="push",
         )

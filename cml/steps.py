@@ -8,8 +8,8 @@ import subprocess
 from cml.errors import WorkFailed
 from cml.interrupt import beside
 from cml.pipeline.project import Pipeline, StageFailed
-from cml.prepare import AUTO, Work
-from cml.save import refused, save_commit, save_data
+from cml.prepare import AUTO, Work, uncommitted
+from cml.save import check_history, refused, save_commit, save_data
 from cml.session import Session
 
 
@@ -21,8 +21,11 @@ def set_up(here: Session, pipeline: Pipeline, work: Work) -> None:
     """Asks whether the push will be allowed, before anything costs time, then runs the user's own lines."""
     if work.branch:
         outcome = here.repository.can_push(work.head, work.branch)
-        if not outcome.is_done and not outcome.is_stale:
+        if outcome.is_stale:
+            check_history(here.repository, branch=work.branch, head=work.head)
+        elif not outcome.is_done:
             raise refused(outcome, work.branch, here.forge.context.push_advice)
+        work.is_new_branch = outcome.is_new
     if not here.settings.setup:
         return
     with here.log.children() as tail:
@@ -91,14 +94,21 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
     changed = here.repository.changed_files()
     work.changed_paths = pipeline.own_files(changed, lambda path: here.repository.blob(work.head, path))
     if not work.changed_paths:
-        if work.branch and any(stage.status in ("ran", "restored") for stage in pipeline.runs):
-            # Made anew and found the same: the DVC remote may lack what HEAD names, and now we have it.
-            beside(lambda: save_data(pipeline, here.log, head=work.head))
-        return here.log.step("save", "nothing changed, so there is nothing to save")
+        if work.branch:
+            # A commit made by hand may name what no DVC remote has: what HEAD names is asked for as well.
+            has_news = any(stage.status in ("ran", "restored") for stage in pipeline.runs)
+            beside(lambda: save_data(pipeline, here.log, head=work.head, sends=has_news))
+        return here.log.step("save", "nothing changed, so there is nothing to commit")
     if not work.branch:
         why = here.forge.context.no_push or "push is off"
         return here.log.step("save", f"{', '.join(work.changed_paths[:5])} changed and stay here: {why}")
-    beside(lambda: save_data(pipeline, here.log, head=work.head))
+    if edited := uncommitted(here, pipeline):
+        raise WorkFailed(
+            f"{', '.join(edited[:10])} changed during the run, and stages depend on it: no commit holds what the "
+            "results were made from. Commit it and run again",
+            step="push",
+        )
+    beside(lambda: save_data(pipeline, here.log, head=work.head, sends=True))
     work.saved = save_commit(
         here.repository,
         pipeline,
@@ -106,6 +116,7 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
         head=work.head,
         paths=work.changed_paths,
         branch=work.branch,
+        is_new_branch=work.is_new_branch,
         tag_prefix=here.settings.tag_prefix,
         subject=here.settings.commit_message,
         identity=here.forge.context.identity,

@@ -50,10 +50,11 @@ def main() -> None:
     print(
         f"""
 The pipeline ran in an environment of its own, and only the stages that the change touched.
-Data and model are on the DVC remote ({STORAGE.relative_to(TOP)}), each of their objects asked for.
+Data and model are on the DVC remote ({STORAGE.relative_to(TOP)}), and each of their files was checked to be there.
 One commit with dvc.lock and metrics is on origin's branch learn-faster, tagged {tag}.
 Read {report / "report.md"} or open {report / "report.html"} in a browser.
-Done in {time.monotonic() - started:.0f} s. Next: change {PROJECT.relative_to(TOP)}/params.yaml, and run cml there.
+Done in {time.monotonic() - started:.0f} s. Next: change {PROJECT.relative_to(TOP)}/params.yaml, and then
+    (cd {PROJECT.relative_to(TOP)} && PATH="$PWD/../env/bin:$PATH" ../../.venv/bin/cml run)
 """
     )
 

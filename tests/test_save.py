@@ -41,7 +41,7 @@ def test_results_of_an_older_tree_are_not_pushed(world: World) -> None:
     meanwhile = sneak(world, {"train.py": TRAIN + "# changed\n"})
     done = world.cml(*PUSH)
     assert done.code == 1
-    assert "changed what train depend" in done.err
+    assert "changed what train depends on" in done.err
     assert world.tip() == meanwhile
     assert world.tags() == []
     assert world.report()["failure"]["step"] == "push"
@@ -190,3 +190,115 @@ def test_a_run_after_kill_converges(world: World) -> None:
     assert world.git("rev-list", "--count", "main", cwd=world.origin) == "3"
     assert world.tags() == [f"dvc_{world.tip()[:7]}"]
     world.witness("main")
+
+
+def test_a_commit_made_by_hand_gets_its_data_to_the_remote(world: World) -> None:
+    assert world.cml("run").code == 0
+    world.commit("Results, by hand")
+    done = world.cml(*PUSH)
+    assert done.code == 0, done.err
+    assert "mended" in done.err
+    world.witness("main")
+
+
+def test_what_stages_depend_on_may_not_change_during_the_run(world: World) -> None:
+    before = world.tip()
+    done = world.cml(*PUSH, "--setup", "echo '# later' >> train.py")
+    assert done.code == 1
+    assert "train.py changed during the run" in done.err
+    assert world.tip() == before
+
+
+def test_a_file_of_template_variables_must_be_committed(world: World) -> None:
+    dvc_yaml = "vars: [conf.yaml]\n" + DVC_YAML.replace("python train.py", "python train.py ${word}")
+    world.commit("Vars", {"conf.yaml": "word: one\n", "dvc.yaml": dvc_yaml})
+    world.write({"conf.yaml": "word: two\n"})
+    done = world.cml(*PUSH)
+    assert done.code == 2
+    assert "conf.yaml" in done.err
+
+
+@pytest.mark.parametrize("kind", ["link", "link inside", "file", "tracked"])
+def test_a_report_folder_that_is_not_ours_is_left_alone(world: World, kind: str, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / "plots").mkdir(parents=True)
+    (outside / "plots" / "mine.csv").write_text("mine")
+    (outside / "report.md").write_text("mine")
+    place = world.project / "cml-report"
+    match kind:
+        case "link":
+            place.symlink_to(outside)
+        case "link inside":
+            place.mkdir()
+            (place / "plots").symlink_to(outside / "plots")
+        case "file":
+            place.write_text("mine")
+        case _:
+            world.commit("Mine", {"cml-report/plots/mine.svg": "<svg/>"})
+    for command in ("run", "report"):
+        done = world.cml(command)
+        assert done.code == 2, done.err
+        assert "cml-report" in done.err
+    assert (outside / "plots" / "mine.csv").read_text() == "mine"
+    assert sorted(path.name for path in outside.rglob("*")) == ["mine.csv", "plots", "report.md"]
+
+
+def test_a_commit_of_the_users_during_the_run_ends_well(world: World) -> None:
+    done = world.cml(*PUSH, "--setup", "git commit --quiet --allow-empty --message Mine")
+    assert done.code == 0, done.err
+    assert "git pull" in done.err
+    assert world.git("log", "-1", "--format=%s") == "Mine"
+    assert world.git("log", "-1", "--format=%s", "main", cwd=world.origin) == "Update DVC results"
+    assert (world.project / "cml-report" / "report.html").exists()
+
+
+def test_a_branch_that_is_deleted_meanwhile_is_not_made_again(world: World) -> None:
+    world.git("switch", "--quiet", "--create", "feature")
+    world.git("push", "--quiet", "origin", "feature")
+    done = world.cml(*PUSH, "--setup", f"git --git-dir={world.origin} update-ref -d refs/heads/feature")
+    assert done.code == 1
+    assert "feature is gone" in done.err
+    assert "feature" not in world.git("branch", "--list", cwd=world.origin)
+
+
+def test_a_diverged_branch_is_refused_before_any_training(world: World) -> None:
+    sneak(world, {"README.md": "words\n"})
+    world.commit("Mine", {"notes.md": "mine\n"}, push=False)
+    done = world.cml(*PUSH)
+    assert done.code == 1
+    assert "git pull --rebase origin main" in done.err
+    assert "train ran" not in done.err
+
+
+def test_a_log_that_nobody_reads_ends_no_run(world: World) -> None:
+    done = world.attempt("bash", "-c", "cml run --push --tag-prefix dvc_ 2>&1 | head -1; exit ${PIPESTATUS[0]}")
+    assert done.code == 0
+    assert world.git("log", "-1", "--format=%s", "main", cwd=world.origin) == "Update DVC results"
+
+
+def test_a_pre_push_hook_of_the_clone_is_quoted(world: World) -> None:
+    hook = world.project / ".git" / "hooks" / "pre-push"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'not on a friday' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    done = world.cml(*PUSH)
+    assert done.code == 1
+    assert "not on a friday" in done.err
+
+
+def test_a_failed_run_shows_no_metrics_of_an_earlier_one(trained_world: World) -> None:
+    world = trained_world
+    world.commit("Broken", {"train.py": "raise SystemExit(3)\n"})
+    done = world.cml("run", "--push", "--metrics-gate", "accuracy > 0.1", "--baseline", "HEAD~1")
+    assert done.code == 1
+    assert world.report()["metrics"] == []
+    assert world.report()["gates"] == []
+    assert "Baseline: HEAD~1 (" in world.markdown()
+
+
+def test_megabytes_without_a_line_break_are_no_burden(world: World) -> None:
+    loud = "import sys\nsys.stdout.write('x' * 30_000_000)\nraise SystemExit(3)\n"
+    world.commit("Loud", {"train.py": loud})
+    done = world.attempt("bash", "-c", "cml run 2>&1 | wc -c")
+    assert int(done.out) > 30_000_000
+    assert len(world.markdown()) < 100_000

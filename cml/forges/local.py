@@ -36,8 +36,9 @@ class Local:
     ) -> Published:
         from cml.report.render import render_terminal
 
-        self._terminal.write(render_terminal(report, number_format=self._number_format, locale=self._locale))
-        self._terminal.flush()
+        with contextlib.suppress(OSError):  # the reader of the terminal is gone; the files are there
+            self._terminal.write(render_terminal(report, number_format=self._number_format, locale=self._locale))
+            self._terminal.flush()
         return Published(url=(folder / "report.html").resolve().as_uri())
 
     def adopt(self, twin: Twin) -> Published:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,6 +39,7 @@ class Pipeline:
     def __init__(self, repo: Repo, log: Log, top: Path) -> None:
         self.repo = repo
         self.runs: list[StageRun] = []
+        self._variables: dict[str, set[str]] = {}
         self._log = log
         self._top = top
         self._prefix = os.path.relpath(os.path.realpath(repo.root_dir), top)
@@ -84,6 +85,7 @@ class Pipeline:
 
     def reload(self) -> None:
         """Forgets what was read of the project, after others may have changed it."""
+        self._variables.clear()
         self.repo._reset()
 
     # Before the work
@@ -144,7 +146,23 @@ class Pipeline:
                 is_file = isinstance(dep, ParamsDependency) or dep.protocol == "local"
                 if is_file and dep.is_in_repo and dep.fs_path not in outs:
                     found.add(dep.fs_path)
+            found |= self._variable_files(stage)
         return {self.from_top(path) for path in found}
+
+    def _variable_files(self, stage: Stage) -> set[str]:
+        """Returns the files that a stage's dvc.yaml takes `${...}` from."""
+        from dvc.utils.serialize import load_yaml
+
+        if not stage.cmd or stage.path in self._variables:
+            return self._variables.get(stage.path, set())
+        folder = os.path.dirname(stage.path)
+        document = load_yaml(stage.path)
+        names = {name for name in _vars_of(document) if isinstance(name, str)}
+        if "${" in json.dumps(document, default=str):
+            names.add("params.yaml")
+        paths = {os.path.join(folder, name.partition(":")[0]) for name in names}
+        self._variables[stage.path] = {path for path in paths if Path(path).exists()}
+        return self._variables[stage.path]
 
     # Pull
 
@@ -188,7 +206,11 @@ class Pipeline:
             )
         for out in missing:
             self._log.warning(f"{out} of {out.stage.addressing} is not on the DVC remote: the stage runs again")
-        return f"{fetched} files fetched" if fetched else "everything is here already"
+        if fetched:
+            return f"{fetched} files fetched"
+        return (
+            "everything is here already" if any(out.hash_info for out in self._outs(names)) else "nothing to pull yet"
+        )
 
     def _outs(self, targets: list[str] | None) -> list[Output]:
         return list(self.repo.index.targets_view(targets).outs)
@@ -294,6 +316,12 @@ class Pipeline:
 
     # Results
 
+    def unmade_files(self) -> set[str]:
+        """Returns the outputs, as DVC names them, of stages that failed or did not run: what stands there is older."""
+        made = {run.name for run in self.runs if run.status not in ("failed", "not run")}
+        stages = (stage for stage in self.repo.index.stages if stage.cmd and stage.addressing not in made)
+        return {os.path.relpath(out.fs_path, self.repo.root_dir) for stage in stages for out in stage.outs}
+
     def own_files(self, changed: Iterable[str], at_head: Callable[[str], bytes | None]) -> list[str]:
         """Returns those of the changed paths (as git names them) that DVC writes: dvc.lock, .dvc, outputs that git
         holds, and a .gitignore where only outputs were added. `at_head` reads a file at HEAD.
@@ -323,6 +351,15 @@ class Pipeline:
         # DVC writes its names with escapes, and one with a line break as two lines.
         plain = {line.replace("\\", "") for name in names for line in name.splitlines()}
         return before <= now and {line.replace("\\", "") for line in now - before} <= plain
+
+
+def _vars_of(document: Any) -> Iterator[Any]:
+    if isinstance(document, dict):
+        for key, value in document.items():
+            if key == "vars" and isinstance(value, list):
+                yield from value
+            else:
+                yield from _vars_of(value)
 
 
 def is_saved(out: Output) -> bool:

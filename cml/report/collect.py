@@ -77,11 +77,14 @@ def collect(
 
     new = part("the results", Snapshot(), lambda: read(subject.revision, hash_workspace=subject.hash_workspace))
     old = part("the baseline", Snapshot(), lambda: read(against)) if against else new if is_same else Snapshot()
+    if subject.failure and subject.failure.step != "push":
+        old, new = _without(pipeline.unmade_files(), old, new, log)
     _warn_of_absent(settings.metrics_diff_targets, "metrics_diff_targets", (old.metrics, new.metrics), (old, new), log)
     _warn_of_absent(settings.params_diff_targets, "params_diff_targets", (old.params, new.params), (old, new), log)
     unreadable = _unreadable(old, new, log)
     rows = gates.with_directions(_metric_rows(old, new), settings.metrics_gate)
-    judgement = gates.judge(settings.metrics_gate, rows)
+    has_results = subject.failure is None or subject.failure.step == "push"
+    judgement = gates.judge(settings.metrics_gate if has_results else (), rows)
     for warning in judgement.warnings:
         log.warning(warning)
     none: tuple[Experiment, ...] = ()
@@ -166,6 +169,18 @@ def _param_rows(old: Snapshot, new: Snapshot) -> tuple[ParamRow, ...]:
 def _status(old: dict[str, dict[str, Value]], new: dict[str, dict[str, Value]], path: str, name: str) -> Status:
     before, after = old.get(path, {}), new.get(path, {})
     return status_of(before.get(name), after.get(name), has_old=name in before, has_new=name in after)
+
+
+def _without(unmade: set[str], old: Snapshot, new: Snapshot, log: Log) -> tuple[Snapshot, Snapshot]:
+    """Returns both sides without the metrics that a failed run did not make, and says which those are."""
+    left_out = sorted(path for path in new.metrics if path in unmade)
+    if left_out:
+        log.warning(f"{', '.join(left_out[:5])} is of an earlier run, so its metrics are left out")
+
+    def kept(side: Snapshot) -> Snapshot:
+        return replace(side, metrics={path: values for path, values in side.metrics.items() if path not in unmade})
+
+    return kept(old), kept(new)
 
 
 def _warn_of_absent(

@@ -83,7 +83,12 @@ def _environment(kind: Kind, short: int) -> ImmutableSandboxedEnvironment:
         environment.globals.pop(name)
     environment.filters["short"] = lambda value, width=None: _short(value, min(width or short, short * 5))
     if kind == "md":
-        environment.filters.update(code=_markup(markup.code), link=_markup(markup.link), fence=_markup(markup.fence))
+        environment.filters.update(
+            code=_markup(markup.code),
+            link=_markup(markup.link),
+            fence=_markup(markup.fence),
+            revision=_markup(markup.revision),
+        )
     else:
         environment.filters["address"] = markup.web_address
     return environment

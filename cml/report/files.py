@@ -12,12 +12,24 @@ from cml.report.model import Report
 from cml.settings import Settings
 
 FOLDER = "cml-report"
+NAMES = ("report.md", "report.html", "report.json", "metrics.txt", "cml.env")
+
+
+def check_folder(*, is_tracked: bool) -> None:
+    """Refuses a `cml-report` that is not ours to write. Raises BadInput."""
+    place = Path(FOLDER)
+    inside = [place / name for name in (*NAMES, "plots")]
+    if is_tracked or any(path.is_symlink() for path in (place, *inside)) or (place.exists() and not place.is_dir()):
+        raise BadInput(
+            f"{FOLDER} is where the report goes, and what stands there is not CML's (git tracks it, or it is a "
+            "link or a file): remove or rename it"
+        )
 
 
 def clear(folder: Path) -> None:
     """Removes what an earlier run left of ours."""
     shutil.rmtree(folder / "plots", ignore_errors=True)
-    for name in ("report.md", "report.html", "report.json", "metrics.txt", "cml.env"):
+    for name in NAMES:
         (folder / name).unlink(missing_ok=True)
 
 

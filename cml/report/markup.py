@@ -71,6 +71,12 @@ def text(value: str) -> str:
     return _escape(_DOLLAR.sub("&#36;", _encode(value)))
 
 
+def revision(value: str) -> str:
+    """Markdown that reads as a git revision; `HEAD~1` stays as people know it, since one tilde alone means nothing."""
+    found = re.fullmatch(r"([\w./-]{1,200})~(\d{0,6})", value)
+    return f"{text(found[1])}~{found[2]}" if found else text(shorten(value, 60))
+
+
 @lru_cache(maxsize=16_384)
 def figure(value: str) -> str:
     """The same for a number of ours, which needs no zero-width spaces."""

@@ -11,6 +11,7 @@ from cml.report.numbers import NumberFormat
 from cml.report.view import Row, View
 from cml.report.words import view_of
 
+ROWS = 40
 NAME, VALUE, LINE = 44, 24, 300  # characters of a name, a value, a sentence
 
 
@@ -102,12 +103,14 @@ def _table(rows: Sequence[tuple[str, ...]], heads: tuple[str, ...], align: str) 
     """Columns, each aligned to the (l)eft or the (r)ight; empty ones are left out."""
     if not rows:
         return []
-    columns = [
-        [_pad(cell, max(map(_width, (head, *cells))), right=side == "r") for cell in (head, *cells)]
-        for head, side, cells in zip(heads, align, zip(*rows, strict=True), strict=True)
-        if any(cells)
-    ]
-    return ["  " + "  ".join(line).rstrip() for line in zip(*columns, strict=True)]
+    shown = rows[:ROWS]
+    columns = []
+    for head, side, cells in zip(heads, align, zip(*shown, strict=True), strict=True):
+        if any(cells):
+            width = max(map(_width, (head, *cells)))
+            columns.append([_pad(cell, width, right=side == "r") for cell in (head, *cells)])
+    lines = ["  " + "  ".join(line).rstrip() for line in zip(*columns, strict=True)]
+    return [*lines, f"  {len(rows) - ROWS} more in the report"] if len(rows) > ROWS else lines
 
 
 def _pad(text: str, width: int, *, right: bool) -> str:
