@@ -100,8 +100,9 @@ class Log:
 
     @contextmanager
     def _piped(self) -> Iterator[Tail]:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         shown = os.dup(2)
         saved = os.dup(1), os.dup(2)
         reader, writer = os.pipe()

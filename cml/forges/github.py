@@ -96,13 +96,11 @@ class GitHub:
     def children(self) -> Iterator[None]:
         """While children talk, the runner obeys no command in what they say."""
         mark = secrets.token_hex(16)
-        sys.stderr.write(f"::stop-commands::{mark}\n")
-        sys.stderr.flush()
+        _command(f"stop-commands::{mark}")
         try:
             yield
         finally:
-            sys.stderr.write(f"::{mark}::\n")
-            sys.stderr.flush()
+            _command(f"{mark}::")
 
     # The run begins
 
@@ -365,6 +363,12 @@ class GitHub:
                 return None
             time.sleep(wait)
             pause = min(pause * 2, 20.0)
+
+
+def _command(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"::{text}\n")
+        sys.stderr.flush()
 
 
 def _output(shown: Mapping[str, str]) -> dict[str, str]:
