@@ -439,3 +439,46 @@ def test_a_shallow_clone_lists_the_branchs_experiments(hub: Hub) -> None:
     done = hub.job(hub.forge.event("push", ref="try"), tag_prefix="dvc_")
     assert done.code == 0, done.err
     assert "Latest 2 experiments in the branch" in hub.check(hub.world.tip("try")).output["summary"]
+
+
+@pytest.mark.parametrize("event", ["workflow_dispatch", "schedule"])
+def test_dispatches_and_schedules_save_on_their_branch(hub: Hub, event: str) -> None:
+    env = hub.forge.event(event)  # type: ignore[arg-type]
+    done = hub.job(env, setup="echo 'a,b\n9,9' > raw.csv && dvc add --quiet raw.csv")
+    assert done.code == 0, done.err
+    tip = hub.world.tip("main")
+    assert hub.outputs(env)["sha"] == tip
+    assert "raw.csv.dvc" in hub.world.git("show", "--format=", "--name-only", tip, cwd=hub.world.origin).split()
+
+
+def test_a_re_run_by_hand_trains_again_after_a_failure(hub: Hub) -> None:
+    hub.branch("try", 0.1)
+    first = hub.forge.event("push", ref="try")
+    assert hub.job(first, setup='test "$GITHUB_RUN_ATTEMPT" = 2').code == 1
+    hub.forge.finish_run(first["GITHUB_RUN_ID"], "failure")
+    again = hub.forge.event("push", ref="try", rerun_of=int(first["GITHUB_RUN_ID"]))
+    done = hub.job(again, setup='test "$GITHUB_RUN_ATTEMPT" = 2')
+    assert done.code == 0, done.err
+    assert "train ran" in done.err
+
+
+def test_an_expired_token_is_named_and_a_report_written(hub: Hub) -> None:
+    hub.branch("try", 0.1)
+    env = hub.forge.event("push", ref="try")
+    workspace = hub.forge.checkout(env, token=hub.token, credentials="none")
+    hub.forge.expire(hub.token)
+    done = hub.again(env, workspace=workspace)
+    assert done.code in (1, 2)
+    assert len([line for line in done.err.splitlines() if line.startswith("::error::")]) == 1
+    done = hub.again(env, workspace=workspace, push="false", baseline="HEAD")
+    assert done.code == 0, done.err
+    assert "401 Bad credentials" in done.err
+
+
+@pytest.mark.parametrize("repository", ["digits", "a/b/c", "/"])
+def test_a_wrong_repository_is_bad_input(hub: Hub, repository: str) -> None:
+    env = hub.forge.event("push", ref="main")
+    workspace = hub.forge.checkout(env, token=hub.token)
+    done = hub.again({**env, "GITHUB_REPOSITORY": repository}, workspace=workspace)
+    assert done.code in (1, 2)
+    assert len([line for line in done.err.splitlines() if line.startswith("::error::")]) == 1

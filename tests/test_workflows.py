@@ -56,7 +56,7 @@ def test_it_is_a_workflow(path: Path) -> None:
     assert workflow["on"]
     assert path.read_text().startswith("# "), "says first what it is for"
     for job, step in steps(path):
-        assert job["runs-on"] == "ubuntu-latest"
+        assert job["runs-on"] == (["self-hosted", "linux"] if path.name == "gpu.yml" else "ubuntu-latest")
         assert ("uses" in step) != ("run" in step)
 
 
@@ -104,7 +104,8 @@ def test_only_known_inputs_and_outputs_of_ours(path: Path) -> None:
                 assert used
                 assert set(used) <= set(ACTION["outputs"])
         if "dvc_cml_run" in step.get("run", ""):
-            assert job["container"] == "ghcr.io/org/cml:1"
+            container = job["container"]
+            assert (container["image"] if isinstance(container, dict) else container) == "ghcr.io/org/cml:1"
             assert {name for name in step["env"] if name.islower()} <= set(BY_NAME)
             assert "repo_token" in step["env"]
 

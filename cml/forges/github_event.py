@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ def read_context(environment: Mapping[str, str], event_text: str) -> Context:
     event = _parse(event_text, environment)
     name = environment.get("GITHUB_EVENT_NAME", "")
     repository = environment.get("GITHUB_REPOSITORY", "")
-    if repository and repository.count("/") != 1:
+    if repository and not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise BadInput(f"GITHUB_REPOSITORY is {repository!r}: expected OWNER/NAME, as the runner sets it")
     project = f"{environment.get('GITHUB_SERVER_URL', '').rstrip('/')}/{repository}" if repository else None
     pull = _pull_request(event, name, repository)
