@@ -84,6 +84,13 @@ def end_children() -> None:
             return
 
 
+def bury() -> None:
+    """Takes leave of the adopted children that have ended, so that none of them stays as a zombie."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def _adopt_orphans() -> None:
     """Makes processes that lose their parent ours (Linux's PR_SET_CHILD_SUBREAPER), so that they can be ended."""
     with contextlib.suppress(OSError, AttributeError):

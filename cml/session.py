@@ -63,6 +63,7 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
     token = tokens.for_place(context.place)
     work_tree = _open(_enter(settings), token)
     with contextlib.ExitStack() as leave:
+        leave.callback(interrupt.bury)
         if isinstance(work_tree, Repository):
             leave.enter_context(given_back(work_tree.top))
             os.environ.update(work_tree.child_environment())
