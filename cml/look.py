@@ -11,6 +11,7 @@ from cml.pipeline.project import Pipeline
 from cml.prepare import head_of, is_edited, template_of
 from cml.report import files
 from cml.report.collect import Subject, collect
+from cml.report.gates import gates_failed
 from cml.report.model import Baseline
 from cml.session import Session
 
@@ -71,4 +72,7 @@ def _print(here: Session, pipeline: Pipeline, subject: Subject, baseline: Baseli
     )
     here.stdout.write(files.write_report(found, FOLDER, settings=here.settings, template=template, log=here.log))
     here.stdout.flush()
-    return 3 if found.verdict == "failed" else 0
+    if found.verdict == "failed":
+        here.log.error(gates_failed(found))
+        return 3
+    return 0

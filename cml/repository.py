@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -86,6 +87,20 @@ class Repository:
                     "GIT_CONFIG_COUNT": str(number + 1),
                 }
             )
+
+    def freeze_hooks(self, folder: Path) -> None:
+        """Lets commands that carry the token run only the hooks that are here now, from a copy: a stage that writes a
+        hook or a credential helper would get the token handed.
+        """
+        if self._authorized == self._environment:
+            return
+        hooks = Path(self.top, self._git("rev-parse", "--git-path", "hooks").strip())
+        if hooks.is_dir():
+            shutil.copytree(hooks, folder, ignore_dangling_symlinks=True)
+        else:
+            folder.mkdir()
+        self._configure(self._authorized, {"core.hooksPath": str(folder)})
+        self._configure(self._authorized, {"credential.helper": ""})
 
     def child_environment(self) -> dict[str, str]:
         """Returns what a child needs to use git in this work tree whoever owns it; no token among it."""

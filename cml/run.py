@@ -7,12 +7,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from cml.errors import WorkFailed, show_traceback
-from cml.forges.base import Outputs, Twin
+from cml.errors import BadInput, WorkFailed, show_traceback
+from cml.forges.base import Outputs, Published, Twin
 from cml.pipeline.project import Pipeline
 from cml.prepare import Work, head_of, is_edited, look_on, prepare, standing_on
 from cml.report import files
 from cml.report.collect import Subject, collect
+from cml.report.gates import gates_failed
 from cml.report.model import Failure
 from cml.session import Session
 from cml.skip import skip_reason
@@ -25,7 +26,8 @@ def run(here: Session) -> int:
     """Does the main job and returns the exit code. Raises BadInput, with nothing touched."""
     head = head_of(here)
     context = here.forge.context
-    if context.is_ci and (reason := skip_reason(here.repository.commit(head).message)):
+    message = here.repository.commit(head).message
+    if context.is_ci and (reason := skip_reason(message, is_asked_for=context.is_asked_for)):
         return skip(here, head, reason)
     if not context.reproduces:
         return tell(here, here.open_pipeline(), look_on(here, head))
@@ -57,6 +59,9 @@ def run(here: Session) -> int:
 
 def skip(here: Session, head: str, reason: str) -> int:
     here.log.step("skip", reason)
+    # A pull request that was opened after its branch had its results has no report yet.
+    if here.forge.context.pull and (twin := here.forge.done(head)):
+        _warn(here, here.forge.adopt(twin))
     _hand_on(here, Outputs(skipped=True, sha=head))
     return 0
 
@@ -68,10 +73,8 @@ def follow(here: Session, twin: Twin, head: str) -> int:
         _hand_on(here, Outputs(skipped=True, sha=head, report_url=twin.url))
         return 0
     here.log.step("twin", f"another run has done the same work, and its result stands: {twin.url}")
-    published = here.forge.adopt(twin)
-    for warning in published.warnings:
-        here.log.warning(warning)
-    _hand_on(here, twin.outputs)
+    _warn(here, here.forge.adopt(twin))
+    _hand_on(here, replace(twin.outputs, report=_where(here)), markdown=twin.markdown)
     return twin.exit_code
 
 
@@ -101,7 +104,7 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
         sha=subject.sha,
         tag=work.saved.tag if work.saved else "",
         verdict=report.verdict,
-        report=os.path.relpath(FOLDER.resolve() / "report.md", here.repository.top),
+        report=_where(here),
     )
     published = here.forge.publish(
         report,
@@ -112,14 +115,30 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
         outputs=outputs,
         exit_code=code,
     )
-    for warning in published.warnings:
-        here.log.warning(warning)
+    _warn(here, published)
     _hand_on(here, replace(outputs, report_url=published.url))
+    if code == 3:
+        here.log.error(gates_failed(report))
     return code
 
 
-def _hand_on(here: Session, outputs: Outputs) -> None:
-    with contextlib.suppress(OSError):
+def _where(here: Session) -> str:
+    return os.path.relpath(FOLDER.resolve() / "report.md", here.repository.top)
+
+
+def _warn(here: Session, published: Published) -> None:
+    for warning in published.warnings:
+        here.log.warning(warning)
+
+
+def _hand_on(here: Session, outputs: Outputs, *, markdown: str | None = None) -> None:
+    """Hands the outputs on; `markdown` is the report of a run whose work was not done here."""
+    with contextlib.suppress(OSError, BadInput):
+        files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
         here.repository.exclude(f"{files.FOLDER}/")
+        if outputs.skipped or markdown is not None:
+            files.clear(FOLDER)  # a report of an earlier run in this workspace is not this one's
         files.write_outputs(outputs, FOLDER)
+        if markdown is not None:
+            (FOLDER / "report.md").write_text(markdown, encoding="utf-8")
     here.forge.set_outputs(outputs)

@@ -70,6 +70,8 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
         temporary = Path(tempfile.gettempdir())
         sweep(temporary)
         grant = leave.enter_context(credentials(os.environ, temporary))
+        if isinstance(work_tree, Repository):
+            work_tree.freeze_hooks(grant.folder / "hooks")
         masks = Masks.from_environment(at_the_door, extra=[*tokens.values(), *grant.secrets])
         # DVC's own site cache outlives a job and remembers what a remote held then.
         os.environ["DVC_SITE_CACHE_DIR"] = str(grant.folder / "dvc")

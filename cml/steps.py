@@ -7,9 +7,11 @@ import subprocess
 
 from cml.errors import WorkFailed
 from cml.interrupt import beside
+from cml.pipeline.messages import one_line
 from cml.pipeline.project import Pipeline, StageFailed
 from cml.prepare import AUTO, Work, uncommitted
-from cml.save import check_history, refused, save_commit, save_data
+from cml.repository import REMOTE, GitFailed
+from cml.save import Saved, check_history, refused, save_commit, save_data
 from cml.session import Session
 
 
@@ -23,6 +25,8 @@ def set_up(here: Session, pipeline: Pipeline, work: Work) -> None:
         outcome = here.repository.can_push(work.head, work.branch)
         if outcome.is_stale:
             check_history(here.repository, branch=work.branch, head=work.head)
+        elif outcome.is_new and here.forge.context.push_branch:
+            raise WorkFailed(f"{work.branch} is gone from {REMOTE}, so the results have no place to go", step="push")
         elif not outcome.is_done:
             raise refused(outcome, work.branch, here.forge.context.push_advice)
         work.is_new_branch = outcome.is_new
@@ -50,7 +54,7 @@ def pull(here: Session, pipeline: Pipeline, work: Work) -> None:
         try:
             decision = beside(lambda: pipeline.pull(targets, may_overwrite=context.is_ci))
         except WorkFailed as error:
-            if context.pull and context.pull.is_fork:
+            if _is_fork(here):
                 raise ForeignStorage(str(error)) from error
             raise
     here.log.step("pull", decision)
@@ -65,7 +69,12 @@ def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
     with here.log.children() as tail:
         try:
             beside(lambda: pipeline.reproduce(targets, pull_missing=is_auto))
-        except StageFailed as error:
+        except Exception as error:
+            # With `auto` it is here that a fork's run meets a storage it has no credentials for.
+            if is_auto and _is_fork(here) and not any(run.status == "failed" for run in pipeline.runs):
+                raise ForeignStorage(one_line(error)) from error
+            if not isinstance(error, StageFailed):
+                raise
             message = f"the stage {error.stage} failed: {error.reason}{_what_helps(tail.text)}"
             raise WorkFailed(message, step="reproduce", log_tail=tail.text) from error
     counts = {
@@ -90,6 +99,11 @@ def _what_helps(log_tail: str) -> str:
     return f". It lacks the Python package {name}: put it into your requirements, and install those in `setup`"
 
 
+def _is_fork(here: Session) -> bool:
+    pull = here.forge.context.pull
+    return pull is not None and pull.is_fork
+
+
 def save(here: Session, pipeline: Pipeline, work: Work) -> None:
     changed = here.repository.changed_files()
     work.changed_paths = pipeline.own_files(changed, lambda path: here.repository.blob(work.head, path))
@@ -109,13 +123,22 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
             step="push",
         )
     beside(lambda: save_data(pipeline, here.log, head=work.head, sends=True))
-    work.saved = save_commit(
+    try:
+        work.saved = _commit(here, pipeline, work, work.branch)
+    except (GitFailed, subprocess.TimeoutExpired) as error:
+        message = f"{REMOTE} cannot be reached: {error}. The data is on the DVC remote, so the next run is cheap"
+        raise WorkFailed(message, step="push") from error
+    return None
+
+
+def _commit(here: Session, pipeline: Pipeline, work: Work, branch: str) -> Saved:
+    return save_commit(
         here.repository,
         pipeline,
         here.log,
         head=work.head,
         paths=work.changed_paths,
-        branch=work.branch,
+        branch=branch,
         is_new_branch=work.is_new_branch,
         tag_prefix=here.settings.tag_prefix,
         subject=here.settings.commit_message,

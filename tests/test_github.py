@@ -266,17 +266,19 @@ def test_a_forks_pull_request_gets_a_report_and_no_push(hub: Hub) -> None:
     assert "::warning::" in done.err
 
 
-def test_a_fork_whose_storage_cannot_be_read_is_only_looked_at(hub: Hub) -> None:
+@pytest.mark.parametrize("dvc_pull", ["", "auto"])
+def test_a_fork_whose_storage_cannot_be_read_is_only_looked_at(hub: Hub, dvc_pull: str) -> None:
     fork = hub.forge.create_repository("bob/digits", fork_of="ada/digits")
     clone = hub.world.place / "bobs"
     hub.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=hub.world.place)
     hub.world.git("switch", "--quiet", "--create", "try", cwd=clone)
     hub.world.dvc("remote", "modify", "--quiet", "storage", "url", "s3://no-bucket-of-mine", cwd=clone)
+    hub.world.write({"params.yaml": "train:\n  rate: 0.1\n"}, cwd=clone)
     hub.world.git("commit", "--quiet", "--all", "--message", "From a fork", cwd=clone)
     hub.world.git("push", "--quiet", "origin", "try", cwd=clone)
     pull = hub.forge.open_pull("try", from_fork="bob/digits")
     env = hub.forge.event("pull_request", pull=pull.number)
-    done = hub.job(env, token=hub.forge.token("fork"))
+    done = hub.job(env, token=hub.forge.token("fork"), dvc_pull=dvc_pull)
     assert done.code == 0, done.err
     assert "what git holds" in done.err
     assert "train ran" not in done.err
@@ -442,12 +444,18 @@ def test_a_shallow_clone_lists_the_branchs_experiments(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("event", ["workflow_dispatch", "schedule"])
-def test_dispatches_and_schedules_save_on_their_branch(hub: Hub, event: str) -> None:
-    env = hub.forge.event(event)  # type: ignore[arg-type]
-    done = hub.job(env, setup="echo 'a,b\n9,9' > raw.csv && dvc add --quiet raw.csv")
-    assert done.code == 0, done.err
-    tip = hub.world.tip("main")
-    assert hub.outputs(env)["sha"] == tip
+def test_data_that_changes_is_saved_day_after_day(hub: Hub, event: str) -> None:
+    source = hub.world.place / "news.csv"
+    for number, news in enumerate(("a,b\n9,9\n", "a,b\n9,9\n", "a,b\n7,7\n", "a,b\n7,7\n", "a,b\n5,5\n")):
+        source.write_text(news)
+        before = hub.world.tip("main")
+        env = hub.forge.event(event)  # type: ignore[arg-type]
+        done = hub.job(env, setup=f"cp {source} raw.csv && dvc add --quiet raw.csv")
+        assert done.code == 0, done.err
+        tip = hub.world.tip("main")
+        assert (tip != before) == (number in (0, 2, 4)), f"day {number}: {done.err}"
+        assert hub.outputs(env)["sha"] == tip
+        hub.forge.finish_run(env["GITHUB_RUN_ID"])
     assert "raw.csv.dvc" in hub.world.git("show", "--format=", "--name-only", tip, cwd=hub.world.origin).split()
 
 
@@ -482,3 +490,62 @@ def test_a_wrong_repository_is_bad_input(hub: Hub, repository: str) -> None:
     done = hub.again({**env, "GITHUB_REPOSITORY": repository}, workspace=workspace)
     assert done.code in (1, 2)
     assert len([line for line in done.err.splitlines() if line.startswith("::error::")]) == 1
+
+
+def test_a_stage_cannot_get_the_token_through_a_hook(hub: Hub, tmp_path: Path) -> None:
+    hub.branch("try", 0.1)
+    stolen = tmp_path / "stolen"
+    hook = f"printf '#!/bin/sh\\nenv > {stolen}\\n' > .git/hooks/pre-push; chmod +x .git/hooks/pre-push"
+    done = hub.job(hub.forge.event("push", ref="try"), setup=f"mkdir -p .git/hooks; {hook}")
+    assert done.code == 0, done.err
+    assert not stolen.exists()
+
+
+def test_a_head_branch_that_is_gone_is_not_made_again(hub: Hub) -> None:
+    hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    env = hub.forge.event("pull_request", pull=pull.number)
+    workspace = hub.forge.checkout(env, token=hub.token)
+    hub.world.git("update-ref", "-d", "refs/heads/try", cwd=hub.world.origin)
+    done = hub.again(env, workspace=workspace)
+    assert done.code == 1
+    assert "try is gone" in done.err
+    assert "train ran" not in done.err
+    assert "try" not in hub.world.git("branch", "--list", cwd=hub.world.origin)
+
+
+def test_a_pull_request_opened_after_its_push_gets_the_report(hub: Hub) -> None:
+    hub.branch("try", 0.1)
+    assert hub.job(hub.forge.event("push", ref="try")).code == 0
+    pull = hub.forge.open_pull("try")
+    env = hub.forge.event("pull_request", pull=pull.number, action="opened")
+    done = hub.job(env)
+    assert done.code == 0, done.err
+    assert hub.outputs(env)["skipped"] == "true"
+    (comment,) = hub.forge.comments(pull.number)
+    assert "accuracy" in comment.body
+
+
+def test_another_bots_comment_is_never_touched(hub: Hub) -> None:
+    hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    theirs = hub.forge.comment(pull.number, "<!-- cml-report: DVC Report -->\ntheirs", login="echo[bot]")
+    assert hub.job(hub.forge.event("pull_request", pull=pull.number)).code == 0
+    assert theirs.body.endswith("theirs")
+    assert len(hub.forge.comments(pull.number)) == 2
+
+
+def test_a_skipped_run_writes_through_no_link(hub: Hub, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (hub.world.project / "cml-report").mkdir(exist_ok=True)
+    (hub.world.project / "cml-report" / "cml.env").unlink(missing_ok=True)
+    (hub.world.project / "cml-report" / "cml.env").symlink_to(victim)
+    hub.world.git("add", "--force", "cml-report/cml.env")
+    hub.world.git("commit", "--quiet", "--message", "A link [skip ci]")
+    hub.world.git("push", "--quiet", "origin", "main")
+    env = hub.forge.event("push", ref="main")
+    done = hub.job(env)
+    assert done.code == 0, done.err
+    assert hub.outputs(env)["skipped"] == "true"
+    assert victim.read_text() == "mine"

@@ -100,6 +100,9 @@ def test_a_gate_that_fails_ends_with_3_and_the_results_are_saved(world: World) -
     done = world.cml("run", "--push", "true", "--metrics-gate", "accuracy >= 0.9")
     assert done.code == 3, done.err
     assert world.outputs()["verdict"] == "failed"
+    assert [line for line in done.err.splitlines() if line.startswith("error: ")] == [
+        "error: metrics_gate: accuracy >= 0.9 failed. The results are saved all the same"
+    ]
     assert world.git("log", "-1", "--format=%s", "main") == "Update DVC results"
     done = world.cml("run", "--push", "true", "--metrics-gate", "accuracy >= 0.7; loss <= 0.5")
     assert done.code == 0, done.err

@@ -50,3 +50,12 @@ def test_in_ci_our_own_results_commit_is_not_run_again(trained_world: World) -> 
     done = trained_world.cml("run", env={"GITLAB_CI": "true", "CI_JOB_TOKEN": "token-of-the-job"})
     assert done.code == 0, done.err
     assert trained_world.outputs()["skipped"] == "true"
+
+
+def test_a_squash_merge_that_quotes_our_message_is_run() -> None:
+    assert skip_reason(f"Feature (#7)\n\n* Try a rate\n\n* Update DVC results\n\nCML-Run: {SHA}") is None
+
+
+def test_a_run_that_somebody_asked_for_is_no_loop() -> None:
+    assert skip_reason(f"Update DVC results\n\nCML-Run: {SHA}", is_asked_for=True) is None
+    assert skip_reason("Words [skip ci]", is_asked_for=True) is not None

@@ -54,6 +54,11 @@ class Context:
     push_advice: str = "let this user write to the branch"
 
     @property
+    def is_asked_for(self) -> bool:
+        """Whether a clock or a person asked for the run, perhaps because something outside git has changed."""
+        return self.event in ("schedule", "workflow_dispatch", "repository_dispatch", "web", "trigger")
+
+    @property
     def is_ci(self) -> bool:
         return self.place != "local"
 
@@ -110,6 +115,9 @@ class Forge(Protocol):
 
     def begin(self, key: str) -> Twin | None:
         """Marks the work, known by its key, as begun; returns the twin that has done it or is at it, if any."""
+
+    def done(self, sha: str) -> Twin | None:
+        """Returns what an earlier run came to whose results commit is `sha`, where the place keeps that."""
 
     def publish(
         self, report: Report, *, markdown: Callable[[int], str], folder: Path, outputs: Outputs, exit_code: int

@@ -80,7 +80,8 @@ class GitHub:
         self._key = ""
         self._uses_status = False
         self._warnings: list[str] = []
-        self._deadline: float | None = None
+        self._patience = WAIT_SECONDS
+        self._bot = "github-actions[bot]"
         self._api_object: Api | None = None
 
     # The log
@@ -129,7 +130,7 @@ class GitHub:
             if check.external_id == self._external_id:
                 continue
             if check.status == "completed":
-                if is_twin and (done := _embedded(check)):
+                if is_twin and not self.context.is_asked_for and (done := _embedded(check)):
                     return done
             elif not self._is_alive(check):
                 check.edit(status="completed", conclusion="cancelled")
@@ -167,7 +168,7 @@ class GitHub:
         """Ends a check run that was begun and never published: the run was cancelled, or broke."""
         if check := self._check:
             self._check = None
-            self._deadline = time.monotonic() + 3  # a cancelled job is killed soon
+            self._patience = min(self._patience, 3.0)  # a cancelled job is killed soon
             self._try("check run", lambda: check.edit(status="completed", conclusion="cancelled"))
 
     # The run ends
@@ -182,6 +183,13 @@ class GitHub:
         url = self._publish_comment(text) or url
         self._write_summary(markdown(SUMMARY_LIMIT))
         return Published(url=url, warnings=tuple(self._warnings))
+
+    def done(self, sha: str) -> Twin | None:
+        def find() -> Twin | None:
+            twins = (_embedded(check) for check in self._checks(sha) if check.status == "completed")
+            return next((twin for twin in twins if twin and twin.outputs and twin.outputs.sha == sha), None)
+
+        return self._try("check run", find)
 
     def adopt(self, twin: Twin) -> Published:
         """Shows what a twin found where it is not shown yet: on a pull request that was opened after its run."""
@@ -202,10 +210,10 @@ class GitHub:
         conclusion = "failure" if report.verdict == "failed" else "success"
         embedded = f"{EMBEDDED}{json.dumps({'outputs': outputs.pairs(), 'exit_code': exit_code})} -->"
         shown = {"title": _title(report), "summary": text, "text": embedded}
-        check, self._check = self._check, None
+        check = self._check
         url = None
         if check:
-            self._try("check run", lambda: check.edit(status="completed", conclusion=conclusion, output=_output(shown)))
+            self._try("check run", lambda: self._complete(check, conclusion, shown))
             url = check.html_url
         if check is None or outputs.sha != check.head_sha:
             sha = outputs.sha
@@ -216,6 +224,10 @@ class GitHub:
             shas = dict.fromkeys([outputs.sha, self.context.head or outputs.sha])
             self._try("commit status", lambda: self._set_statuses(list(shas), state, shown["title"]))
         return url
+
+    def _complete(self, check: CheckRun, conclusion: str, shown: Mapping[str, str]) -> None:
+        check.edit(status="completed", conclusion=conclusion, output=_output(shown))
+        self._check = None
 
     def _complete_on(self, sha: str, conclusion: str, shown: Mapping[str, str]) -> CheckRun | None:
         for check in self._checks(sha):
@@ -233,7 +245,7 @@ class GitHub:
         from github import GithubException
 
         try:
-            return _whole(
+            made = _whole(
                 self._api.create_check_run(
                     name=self._name,
                     head_sha=sha,
@@ -242,6 +254,8 @@ class GitHub:
                     **fields,  # type: ignore[arg-type]
                 )
             )
+            self._bot = f"{made.app.slug}[bot]" if made.app else self._bot
+            return made
         except GithubException as error:
             if error.status == 403 and "app" in _message(error).lower():
                 # Only an app's token may make check runs; a personal one is left with commit statuses.
@@ -290,7 +304,7 @@ class GitHub:
         return _whole(issue.create_comment(body))
 
     def _is_ours(self, comment: IssueComment) -> bool:
-        """Whether the token wrote a comment. An installation's token cannot ask who it is, and is a bot."""
+        """Whether the token wrote a comment. An installation's token cannot ask who it is: its check runs tell."""
         from github import GithubException
 
         try:
@@ -298,7 +312,7 @@ class GitHub:
         except GithubException as error:
             if error.status not in (401, 403, 404):
                 raise
-            return bool(comment.user.type == "Bot")
+            return bool(comment.user.login == self._bot)
         return bool(comment.user.login == login)
 
     def _write_summary(self, text: str) -> None:
@@ -341,11 +355,9 @@ class GitHub:
         """Returns what `work` returns, tried again while the API is in trouble and time is left; else warns, None."""
         from github import GithubException
 
-        if self._deadline is None:
-            self._deadline = time.monotonic() + WAIT_SECONDS
         pause = 1.0
         while True:
-            wait = pause
+            wait, started = pause, time.monotonic()
             try:
                 return work()
             except GithubException as error:
@@ -358,10 +370,12 @@ class GitHub:
                 problem = f"{error.status} {message}"
             except Exception as error:
                 problem = " ".join(str(error).split()) or type(error).__name__
-            if time.monotonic() + wait > self._deadline:
+            self._patience -= time.monotonic() - started
+            if wait > self._patience:
                 self._warnings.append(f"GitHub did not take the {what} in time: {problem[:300]}")
                 return None
             time.sleep(wait)
+            self._patience -= wait
             pause = min(pause * 2, 20.0)
 
 

@@ -31,6 +31,9 @@ class Local:
     def begin(self, key: str) -> Twin | None:
         return None
 
+    def done(self, sha: str) -> Twin | None:
+        return None
+
     def publish(
         self, report: Report, *, markdown: Callable[[int], str], folder: Path, outputs: Outputs, exit_code: int
     ) -> Published:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from operator import eq, ge, gt, le, lt
 from typing import Literal
 
-from cml.report.model import Direction, GateResult, MetricRow, Value, Verdict
+from cml.report.model import Direction, GateResult, MetricRow, Report, Value, Verdict
 
 Operator = Literal[">=", "<=", ">", "<", "=="]
 Exact = Fraction | float  # a float only where it is infinite
@@ -259,3 +259,9 @@ def _head_direction(words: list[str]) -> Direction | None:
             is_unsure = SIGNS & set(rest) or (head == "map" and rest)  # `neg_log_loss`, `heat_map`
             return None if is_unsure else USUAL[head]
     return USUAL.get(words[-1])
+
+
+def gates_failed(report: Report) -> str:
+    """Returns one line that names the rules a report failed."""
+    rules = dict.fromkeys(result.rule for result in report.gates if not result.passed)
+    return f"metrics_gate: {'; '.join(list(rules)[:5])} failed. The results are saved all the same"
