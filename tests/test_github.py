@@ -443,17 +443,17 @@ def test_a_shallow_clone_lists_the_branchs_experiments(hub: Hub) -> None:
     assert "Latest 2 experiments in the branch" in hub.check(hub.world.tip("try")).output["summary"]
 
 
-@pytest.mark.parametrize("event", ["workflow_dispatch", "schedule"])
-def test_data_that_changes_is_saved_day_after_day(hub: Hub, event: str) -> None:
+def test_data_that_changes_is_saved_day_after_day(hub: Hub) -> None:
     source = hub.world.place / "news.csv"
-    for number, news in enumerate(("a,b\n9,9\n", "a,b\n9,9\n", "a,b\n7,7\n", "a,b\n7,7\n", "a,b\n5,5\n")):
+    days = (("schedule", "a,b\n9,9\n"), ("workflow_dispatch", "a,b\n9,9\n"), ("schedule", "a,b\n7,7\n"))
+    for number, (event, news) in enumerate(days):
         source.write_text(news)
         before = hub.world.tip("main")
         env = hub.forge.event(event)  # type: ignore[arg-type]
         done = hub.job(env, setup=f"cp {source} raw.csv && dvc add --quiet raw.csv")
         assert done.code == 0, done.err
         tip = hub.world.tip("main")
-        assert (tip != before) == (number in (0, 2, 4)), f"day {number}: {done.err}"
+        assert (tip != before) == (number != 1), f"day {number}: {done.err}"
         assert hub.outputs(env)["sha"] == tip
         hub.forge.finish_run(env["GITHUB_RUN_ID"])
     assert "raw.csv.dvc" in hub.world.git("show", "--format=", "--name-only", tip, cwd=hub.world.origin).split()
