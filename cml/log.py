@@ -138,9 +138,6 @@ class Tail:
     def add(self, line: str) -> None:
         self._lines.append(line)
 
-    def clear(self) -> None:
-        self._lines.clear()
-
     @property
     def text(self) -> str:
         return "\n".join(self._lines)

@@ -21,7 +21,6 @@ from cml.errors import BadInput, CmlError
 REMOTE = "origin"
 OLDEST_GIT = (2, 31)  # the first that reads configuration from GIT_CONFIG_COUNT
 GIT_SECONDS = 600
-SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 class GitFailed(CmlError):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from github.IssueComment import IssueComment
     from github.Repository import Repository as Api
 
-LIMIT = 58_000  # characters of a comment or a check's summary; both are refused above 65,536
+LIMIT = 58_000  # bytes of a comment or a check's summary; both are refused above 65,535
 SUMMARY_LIMIT = 1_000_000  # bytes of a job summary are 1 MiB
 WAIT_SECONDS = 120.0  # for the API, in a whole run
 REQUEST_SECONDS = 20
@@ -225,16 +225,16 @@ class GitHub:
             self._try("commit status", lambda: self._set_statuses(list(shas), state, shown["title"]))
         return url
 
-    def _complete(self, check: CheckRun, conclusion: str, shown: Mapping[str, str]) -> None:
-        check.edit(status="completed", conclusion=conclusion, output=_output(shown))
+    def _complete(self, check: CheckRun, conclusion: str, shown: dict[str, str]) -> None:
+        check.edit(status="completed", conclusion=conclusion, output=shown)
         self._check = None
 
-    def _complete_on(self, sha: str, conclusion: str, shown: Mapping[str, str]) -> CheckRun | None:
+    def _complete_on(self, sha: str, conclusion: str, shown: dict[str, str]) -> CheckRun | None:
         for check in self._checks(sha):
             if check.external_id == self._external_id:
-                check.edit(status="completed", conclusion=conclusion, output=_output(shown))
+                check.edit(status="completed", conclusion=conclusion, output=shown)
                 return check
-        return self._create_check(sha, status="completed", conclusion=conclusion, output=_output(shown))
+        return self._create_check(sha, status="completed", conclusion=conclusion, output=shown)
 
     def _create_check(self, sha: str, **fields: str | dict[str, str]) -> CheckRun | None:
         if self._uses_status:
@@ -383,10 +383,6 @@ def _command(text: str) -> None:
     with contextlib.suppress(OSError):
         sys.stderr.write(f"::{text}\n")
         sys.stderr.flush()
-
-
-def _output(shown: Mapping[str, str]) -> dict[str, str]:
-    return dict(shown)
 
 
 def _whole(thing: Made) -> Made:
