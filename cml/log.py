@@ -34,7 +34,7 @@ class Log:
         masks: Masks,
         *,
         annotate: Callable[[str, str], bool] | None = None,
-        guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+        guard: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self.masks = masks
         self.warnings: list[str] = []
@@ -83,11 +83,12 @@ class Log:
             self.line(f"{kind}: {text}")
 
     @contextmanager
-    def children(self) -> Iterator[Tail]:
-        """While inside, what this process and its children write to stdout and stderr is shown live and masked; the
-        last lines are kept in the Tail, masked too, for the report of a failure.
+    def children(self, title: str) -> Iterator[Tail]:
+        """While inside, what this process and its children write to stdout and stderr is shown live and masked, under
+        `title` where the place folds its log; the last lines are kept in the Tail, masked too, for the report of a
+        failure.
         """
-        with self._guard():
+        with self._guard(title):
             self._held = []
             try:
                 with self._piped() as tail:

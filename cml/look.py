@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cml.baseline import find_baseline
 from cml.errors import BadInput
+from cml.forges.base import LIMIT
 from cml.pipeline.project import Pipeline
 from cml.prepare import head_of, is_edited, template_of
 from cml.report import files
@@ -15,7 +16,6 @@ from cml.report.gates import gates_failed
 from cml.report.model import Baseline
 from cml.session import Session
 
-PUBLISHED_LIMIT = 58_000  # bytes of a comment; both forges take more
 FOLDER = Path(files.FOLDER)
 
 
@@ -54,7 +54,7 @@ def publish(here: Session, folder: Path) -> int:
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} is no saved report: {' '.join(str(error).split())}") from None
     found = replace(found, name=here.settings.report_name)
-    text = files.markdown(found, settings=here.settings, template=None, log=here.log, limit=PUBLISHED_LIMIT)
+    text = files.markdown(found, settings=here.settings, template=None, log=here.log, limit=LIMIT)
     published = here.forge.comment(text)
     for warning in published.warnings:
         here.log.warning(warning)
@@ -67,8 +67,8 @@ def _print(here: Session, pipeline: Pipeline, subject: Subject, baseline: Baseli
     files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
     here.repository.exclude(f"{files.FOLDER}/")
     files.clear(FOLDER)
-    found = collect(
-        pipeline, here.repository, here.settings, here.log, subject=subject, baseline=baseline, folder=FOLDER
+    found = here.forge.context.linked(
+        collect(pipeline, here.repository, here.settings, here.log, subject=subject, baseline=baseline, folder=FOLDER)
     )
     here.stdout.write(files.write_report(found, FOLDER, settings=here.settings, template=template, log=here.log))
     here.stdout.flush()

@@ -24,8 +24,9 @@ DEEPENINGS, DEEPENING_COMMITS = 4, 50
 
 @dataclass(kw_only=True)
 class Work:
-    """What a run has come to. `branch` is where results go, None when nothing is to be pushed; targets that are None
-    were switched off. `is_looking_on` means that nothing was run: the report shows what git holds of `head`.
+    """What a run has come to. `branch` is where results go, None when nothing is to be pushed, and `no_push` why not;
+    targets that are None were switched off. `is_looking_on` means that nothing was run: the report shows what git holds
+    of `head`.
     """
 
     head: str
@@ -37,6 +38,7 @@ class Work:
     changed_paths: list[str] = field(default_factory=list)
     saved: Saved | None = None
     failure: Failure | None = None
+    no_push: str = ""
     is_looking_on: bool = False
     is_new_branch: bool = False
 
@@ -86,7 +88,8 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
             f"these outputs have nowhere to go, since no DVC remote is set for them: {', '.join(homeless[:10])}. "
             "Add a default one (dvc remote add -d NAME URL), or work without: push=false dvc_pull=-"
         )
-    branch = _push_branch(here)
+    no_push = here.forge.no_push() or ("" if settings.push else "push is off")
+    branch = None if no_push else _push_branch(here)
     if branch and (edited := uncommitted(here, pipeline)):
         raise BadInput(
             f"push is on, and stages depend on what no commit holds: {', '.join(edited[:10])}. Commit it, or set "
@@ -94,12 +97,20 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
         )
     files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
     template = template_of(settings)
-    _introduce(here, branch)
+    _introduce(here, f"results go to {branch}" if branch else f"results stay here, {no_push}")
     baseline = find_baseline(here.repository, settings, here.forge.context, head)
     here.repository.exclude(f"{files.FOLDER}/")
     here.log.step("baseline", f"{baseline.name}, {baseline.reason}" if baseline else "none: no commit is before this")
     _fetch_experiments(here, head)
-    return Work(head=head, baseline=baseline, branch=branch, targets=targets, pulled=pulled, template=template)
+    return Work(
+        head=head,
+        baseline=baseline,
+        branch=branch,
+        targets=targets,
+        pulled=pulled,
+        template=template,
+        no_push=no_push,
+    )
 
 
 def look_on(here: Session, head: str) -> Work:
@@ -134,10 +145,9 @@ def _fetch_experiments(here: Session, head: str) -> None:
         )
 
 
-def _introduce(here: Session, branch: str | None) -> None:
+def _introduce(here: Session, results: str) -> None:
     context = here.forge.context
     place = {"local": "a laptop", "github": "GitHub", "gitlab": "GitLab"}[context.place]
-    results = f"results go to {branch}" if branch else f"results stay here, {context.no_push or 'push is off'}"
     here.log.line(f"start      cml {__version__} on {place}; {results}")
     if context.is_ci and not context.slug:
         here.log.warning(f"{place} is not connected, so the report is in this log and in {files.FOLDER}/ alone")
@@ -154,10 +164,8 @@ def template_of(settings: Settings) -> str | None:
     return files.read_template(settings)
 
 
-def _push_branch(here: Session) -> str | None:
+def _push_branch(here: Session) -> str:
     context, repository = here.forge.context, here.repository
-    if not here.settings.push or context.no_push:
-        return None
     if repository.origin_url() is None:
         raise BadInput(f"push is on, and the repository has no remote {REMOTE}: git remote add {REMOTE} URL")
     branch = context.push_branch or repository.branch()

@@ -129,6 +129,10 @@ class Repository:
         parents, author, date, message = text.split("\0", 3)
         return Commit(sha=sha, parents=tuple(parents.split()), author=author, date=date, message=message.strip())
 
+    def commits_between(self, old: str, new: str) -> list[Commit]:
+        """Returns the commits that `new` has in its history and `old` has not, the newest first."""
+        return [self.commit(sha) for sha in self._git("rev-list", f"{old}..{new}").split()]
+
     def origin_url(self) -> str | None:
         try:
             return self._git("config", "--get", f"remote.{REMOTE}.url").strip() or None
@@ -343,7 +347,9 @@ class Repository:
         refused = [line for line in done.stdout.splitlines() if line.startswith("!")]
         reasons = [line.split("\t")[-1] for line in refused]
         stale = r"\[rejected\] \((fetch first|non-fast-forward|stale info)\)|failed to update ref|cannot lock ref"
-        if any(re.search(stale, reason) for reason in reasons):
+        # Two atomic pushes at the same instant: only the server's own words tell the loser.
+        raced = r"^remote: error: cannot lock ref '[^']+': is at [0-9a-f]+ but expected [0-9a-f]+"
+        if any(re.search(stale, reason) for reason in reasons) or re.search(raced, done.stderr, re.MULTILINE):
             return PushOutcome(is_done=False, is_stale=True, reason="the branch moved on")
         lines = [line.strip() for line in done.stderr.splitlines()]
         told = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]

@@ -13,8 +13,8 @@ from cml.errors import WorkFailed
 from cml.log import Log
 from cml.pipeline import locks, objects
 from cml.pipeline.project import Pipeline
-from cml.repository import REMOTE, Identity, PushOutcome, Repository
-from cml.skip import TRAILER
+from cml.repository import REMOTE, Identity, Repository
+from cml.skip import own_head, own_key, results_message
 
 ATTEMPTS = 16
 LONGEST_WAIT_SECONDS = 4.0
@@ -26,6 +26,14 @@ class Saved:
 
     sha: str
     tag: str
+
+
+class AlreadySaved(Exception):
+    """Another run has saved the results of the same work, in this commit."""
+
+    def __init__(self, sha: str) -> None:
+        super().__init__(sha)
+        self.sha = sha
 
 
 def save_data(pipeline: Pipeline, log: Log, *, head: str, sends: bool) -> None:
@@ -52,14 +60,16 @@ def save_commit(
     is_new_branch: bool,
     tag_prefix: str,
     subject: str,
+    key: str,
     identity: Identity | None,
     advice: str,
 ) -> Saved:
     """Commits the paths on top of `head`, or of what others pushed meanwhile, and pushes commit and tag together.
 
-    Raises WorkFailed when origin refuses, or when the branch moved on so that the results are not for its tree.
+    Raises WorkFailed when origin refuses, or when the branch moved on so that the results are not for its tree;
+    AlreadySaved when it moved on by a twin's results.
     """
-    message = f"{subject}\n\n{TRAILER}: {head}\n"
+    message = results_message(subject, head=head, key=key)
     ours = repository.commit_files(paths, parent=head, message=message, identity=identity)
     commit = ours
     for attempt in range(ATTEMPTS):
@@ -76,16 +86,28 @@ def save_commit(
             log.step("commit", f"{repository.short(commit)}{tagged} pushed to {branch}{rest}")
             return Saved(sha=commit, tag=tag)
         if not outcome.is_stale:
-            raise refused(outcome, branch, advice)
+            raise refused(outcome.reason, branch, advice)
         time.sleep(random.uniform(0, min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt)))
-        commit = _rebase(repository, pipeline, log, ours=ours, head=head, paths=paths, branch=branch, identity=identity)
+        tip = check_history(repository, branch=branch, head=head)
+        check_twins(repository, head=head, tip=tip, key=key)
+        commit = _rebase(
+            repository,
+            pipeline,
+            log,
+            ours=ours,
+            head=head,
+            tip=tip,
+            paths=paths,
+            branch=branch,
+            identity=identity,
+        )
     raise WorkFailed(f"{branch} moved on {ATTEMPTS} times while the results were being pushed: run again", step="push")
 
 
-def refused(outcome: PushOutcome, branch: str, advice: str) -> WorkFailed:
+def refused(reason: str, branch: str, advice: str) -> WorkFailed:
     """Returns the failure of a push that origin refuses."""
     return WorkFailed(
-        f"{REMOTE} refuses a push to {branch}: {outcome.reason.rstrip('.')}. What helps: {advice}; or set push to "
+        f"{REMOTE} refuses a push to {branch}: {reason.rstrip('.')}. What helps: {advice}; or set push to "
         "false for a report only",
         step="push",
     )
@@ -108,6 +130,13 @@ def check_history(repository: Repository, *, branch: str, head: str) -> str:
     return tip
 
 
+def check_twins(repository: Repository, *, head: str, tip: str, key: str) -> None:
+    """Raises AlreadySaved where a commit between the two holds the results of the same work."""
+    for commit in repository.commits_between(head, tip):
+        if own_head(commit.message) == head and own_key(commit.message) == key:
+            raise AlreadySaved(commit.sha)
+
+
 def _rebase(
     repository: Repository,
     pipeline: Pipeline,
@@ -115,11 +144,11 @@ def _rebase(
     *,
     ours: str,
     head: str,
+    tip: str,
     paths: list[str],
     branch: str,
     identity: Identity | None,
 ) -> str:
-    tip = check_history(repository, branch=branch, head=head)
     changed = repository.changed_between(head, tip)
     contents: dict[str, bytes] = {}
     for path in sorted(changed & set(paths)):

@@ -13,15 +13,21 @@ from typing import TextIO
 from cml import interrupt
 from cml.credentials import Grant, credentials, sweep
 from cml.errors import BadInput
-from cml.forges.base import Context, Forge
-from cml.forges.github import GitHub, Job
+from cml.forges.base import Context, Forge, Place
+from cml.forges.github import GitHub
+from cml.forges.github import Job as GitHubJob
 from cml.forges.github_event import read_context as read_github_context
+from cml.forges.gitlab import GitLab
+from cml.forges.gitlab_api import Api as GitLabApi
+from cml.forges.gitlab_pipeline import Job as GitLabJob
+from cml.forges.gitlab_pipeline import read_context as read_gitlab_context
 from cml.forges.local import Local
 from cml.forges.local import read_context as read_local_context
 from cml.log import Log
 from cml.masks import Masks
 from cml.ownership import given_back
 from cml.pipeline.project import Pipeline
+from cml.report.model import Report
 from cml.repository import Repository
 from cml.settings import Settings, read_settings
 from cml.tokens import take_tokens
@@ -61,7 +67,7 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
     context = _read_context(os.environ)
     settings = read_settings(os.environ, options, is_ci=context.is_ci)
     token = tokens.for_place(context.place)
-    work_tree = _open(_enter(settings), token)
+    work_tree = _open(_enter(settings), token, context.place, is_job_token=tokens.is_job_token(token))
     with contextlib.ExitStack() as leave:
         leave.callback(interrupt.bury)
         if isinstance(work_tree, Repository):
@@ -77,22 +83,23 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
         os.environ["DVC_SITE_CACHE_DIR"] = str(grant.folder / "dvc")
         os.environ["DVC_NO_ANALYTICS"] = "true"
         stdout = _keep_stdout()
-        forge = _forge(context, settings, token=token, stdout=stdout)
+        forge = _forge(context, settings, token=token, is_job_token=tokens.is_job_token(token), stdout=stdout)
         leave.callback(forge.close)
         log = Log(masks, annotate=forge.annotate, guard=forge.children)
         yield Session(settings=settings, work_tree=work_tree, forge=forge, log=log, stdout=stdout, grant=grant)
 
 
-def _open(directory: Path, token: str | None) -> Repository | BadInput:
+def _open(directory: Path, token: str | None, place: Place, *, is_job_token: bool) -> Repository | BadInput:
+    user = "x-access-token" if place != "gitlab" else "gitlab-ci-token" if is_job_token else "oauth2"
     try:
-        return Repository(directory, token=token)
+        return Repository(directory, token=token, user=user)
     except BadInput as error:
         return error
 
 
 def _read_context(environment: Mapping[str, str]) -> Context:
     if environment.get("GITHUB_ACTIONS") != "true":
-        return read_local_context(environment)
+        return read_gitlab_context(environment) if environment.get("GITLAB_CI") == "true" else read_local_context()
     path = environment.get("GITHUB_EVENT_PATH", "")
     try:
         text = Path(path).read_text(encoding="utf-8") if path else "{}"
@@ -101,11 +108,25 @@ def _read_context(environment: Mapping[str, str]) -> Context:
     return read_github_context(environment, text)
 
 
-def _forge(context: Context, settings: Settings, *, token: str | None, stdout: TextIO) -> Forge:
+def _forge(context: Context, settings: Settings, *, token: str | None, is_job_token: bool, stdout: TextIO) -> Forge:
+    def show(report: Report) -> str:
+        from cml.report.render import render_terminal
+
+        return render_terminal(report, number_format=settings.metrics_format, locale=settings.locale)
+
     if context.place == "github" and context.slug and token:
-        job = Job.read(os.environ)
+        job = GitHubJob.read(os.environ)
         return GitHub(context, job, token, report_name=settings.report_name, comment=settings.comment)
-    return Local(context, stdout, number_format=settings.metrics_format, locale=settings.locale)
+    if context.place == "gitlab" and context.slug and token and os.environ.get("CI_API_V4_URL"):
+        return GitLab(
+            context,
+            GitLabApi(GitLabJob.read(os.environ), token, is_job_token=is_job_token),
+            report_name=settings.report_name,
+            comment=settings.comment,
+            show=show,
+            terminal=stdout,
+        )
+    return Local(context, stdout, show=show)
 
 
 def _keep_stdout() -> TextIO:

@@ -6,8 +6,10 @@ import re
 
 SKIP_WORDS = ("[ci skip]", "[skip ci]", "[no ci]", "[skip actions]", "[actions skip]")
 TRAILER = "CML-Run"
+WORK = "CML-Work"  # the key of what was done, since several jobs may each save results for one commit
 # A subject and trailers, no more: a squash merge quotes our message below others, and is not ours.
 OTHERS = r"(?:[\w-]+: [^\n]*\n)*"
+KEY = re.compile(rf"^{WORK}: ([0-9a-f]+)$", re.MULTILINE)
 OWN_COMMIT = re.compile(rf"[^\n]+\n\n{OTHERS}{TRAILER}: ([0-9a-f]{{40,64}})(?:\n[\w-]+: [^\n]*)*")
 
 
@@ -24,6 +26,17 @@ def skip_reason(message: str, *, is_asked_for: bool = False) -> str | None:
     if own_head(message) and not is_asked_for:
         return f"the commit holds results of a run already ({TRAILER} trailer)"
     return None
+
+
+def results_message(subject: str, *, head: str, key: str) -> str:
+    """Returns the message of the commit that holds the results of the work known by `key` for `head`."""
+    return f"{subject}\n\n{WORK}: {key}\n{TRAILER}: {head}\n"
+
+
+def own_key(message: str) -> str | None:
+    """Returns the key of the work whose results a commit holds."""
+    found = KEY.search(message)
+    return found[1] if found else None
 
 
 def own_head(message: str) -> str | None:

@@ -11,7 +11,7 @@ from cml.pipeline.messages import one_line
 from cml.pipeline.project import Pipeline, StageFailed
 from cml.prepare import AUTO, Work, uncommitted
 from cml.repository import REMOTE, GitFailed
-from cml.save import Saved, check_history, refused, save_commit, save_data
+from cml.save import Saved, check_history, check_twins, refused, save_commit, save_data
 from cml.session import Session
 
 
@@ -20,19 +20,26 @@ class ForeignStorage(Exception):
 
 
 def set_up(here: Session, pipeline: Pipeline, work: Work) -> None:
-    """Asks whether the push will be allowed, before anything costs time, then runs the user's own lines."""
+    """Asks whether the push will be allowed, before anything costs time, then runs the user's own lines. Raises
+    AlreadySaved where a twin has pushed the results.
+    """
     if work.branch:
+        context = here.forge.context
+        if reason := here.forge.refusal(work.branch):
+            raise refused(reason, work.branch, context.push_advice)
         outcome = here.repository.can_push(work.head, work.branch)
         if outcome.is_stale:
-            check_history(here.repository, branch=work.branch, head=work.head)
-        elif outcome.is_new and here.forge.context.push_branch:
+            tip = check_history(here.repository, branch=work.branch, head=work.head)
+            if not context.is_asked_for:
+                check_twins(here.repository, head=work.head, tip=tip, key=here.settings.key)
+        elif outcome.is_new and context.push_branch:
             raise WorkFailed(f"{work.branch} is gone from {REMOTE}, so the results have no place to go", step="push")
         elif not outcome.is_done:
-            raise refused(outcome, work.branch, here.forge.context.push_advice)
+            raise refused(outcome.reason, work.branch, context.push_advice)
         work.is_new_branch = outcome.is_new
     if not here.settings.setup:
         return
-    with here.log.children() as tail:
+    with here.log.children("setup") as tail:
         command = ["sh", "-e", "-c", here.settings.setup]
         code = beside(lambda: subprocess.run(command, stdin=subprocess.DEVNULL).returncode)
     if code:
@@ -66,7 +73,7 @@ def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
         return here.log.step("reproduce", "left out by `-`")
     if is_auto and pipeline.is_up_to_date(targets):
         return here.log.step("reproduce", "every stage is up to date, and nothing was pulled")
-    with here.log.children() as tail:
+    with here.log.children("reproduce") as tail:
         try:
             beside(lambda: pipeline.reproduce(targets, pull_missing=is_auto))
         except Exception as error:
@@ -114,8 +121,7 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
             beside(lambda: save_data(pipeline, here.log, head=work.head, sends=has_news))
         return here.log.step("save", "nothing changed, so there is nothing to commit")
     if not work.branch:
-        why = here.forge.context.no_push or "push is off"
-        return here.log.step("save", f"{', '.join(work.changed_paths[:5])} changed and stay here: {why}")
+        return here.log.step("save", f"{', '.join(work.changed_paths[:5])} changed and stay here: {work.no_push}")
     if edited := uncommitted(here, pipeline):
         raise WorkFailed(
             f"{', '.join(edited[:10])} changed during the run, and stages depend on it: no commit holds what the "
@@ -142,6 +148,7 @@ def _commit(here: Session, pipeline: Pipeline, work: Work, branch: str) -> Saved
         is_new_branch=work.is_new_branch,
         tag_prefix=here.settings.tag_prefix,
         subject=here.settings.commit_message,
+        key=here.settings.key,
         identity=here.forge.context.identity,
         advice=here.forge.context.push_advice,
     )

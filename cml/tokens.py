@@ -24,6 +24,10 @@ class Tokens:
         """Returns every secret of them, for the masks."""
         return list(self.by_name.values())
 
+    def is_job_token(self, token: str | None) -> bool:
+        """Whether a token is the one that GitLab makes for each job, under whichever name it was passed."""
+        return token is not None and token == self.by_name.get("CI_JOB_TOKEN")
+
     def for_place(self, place: str) -> str | None:
         """Returns the token of a place, by the contract's order. Raises BadInput for none at all in CI."""
         order = {

@@ -117,7 +117,8 @@ VARIABLES: tuple[Variable, ...] = (
         name="locale",
         kind="text",
         default="en",
-        help="Language of numbers in the report: `en`, `de`, `pt_BR`.",
+        help="Language of the report, its numbers and dates: `en`, `de`, `es`, `fr`, `pt_BR`. Any other locale has its "
+        "own numbers and dates, and English words.",
     ),
     Variable(
         name="metrics_gate",

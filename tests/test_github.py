@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,53 +138,6 @@ def test_a_pull_request_is_worked_on_at_its_head_and_gets_one_comment(hub: Hub) 
     assert hub.forge.unknown == []
 
 
-@pytest.mark.parametrize("first", ["push", "pull_request"])
-def test_push_and_pull_request_of_one_commit_train_once(hub: Hub, first: str) -> None:
-    hub.branch("try", 0.1)
-    pull = hub.forge.open_pull("try")
-    jobs = {
-        "push": hub.forge.event("push", ref="try"),
-        "pull_request": hub.forge.event("pull_request", pull=pull.number),
-    }
-    second = next(name for name in jobs if name != first)
-    assert "train ran" in hub.job(jobs[first]).err
-    tip = hub.world.tip("try")
-    done = hub.job(jobs[second])
-    assert done.code == 0, done.err
-    assert "its result stands" in done.err
-    assert "train ran" not in done.err
-    assert hub.world.tip("try") == tip
-    assert hub.outputs(jobs[second])["sha"] == tip
-    assert len(hub.forge.comments(pull.number)) == 1
-
-
-def test_a_twin_under_way_ends_the_second_run_at_once(hub: Hub) -> None:
-    hub.branch("try", 0.1)
-    pull = hub.forge.open_pull("try")
-    slow = hub.forge.event("push", ref="try")
-    workspace = hub.forge.checkout(slow, token=hub.token)
-    extra = {**slow, "INPUT_REPO_TOKEN": hub.token, "setup": "touch ../under-way; sleep 8"}
-    extra.pop("HOME"), extra.pop("PATH", None)
-    run = subprocess.Popen(
-        ["cml", "run"],
-        cwd=workspace,
-        env=hub.world.environment(extra),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    for _ in range(200):
-        if (workspace.parent / "under-way").exists():
-            break
-        subprocess.run(["sleep", "0.1"])
-    env = hub.forge.event("pull_request", pull=pull.number)
-    done = hub.job(env, setup="touch ../under-way; sleep 8")
-    assert done.code == 0, done.err
-    assert hub.outputs(env)["skipped"] == "true"
-    assert hub.outputs(env)["report_url"]
-    assert run.wait(60) == 0
-    assert len(hub.forge.comments(pull.number)) == 1
-
-
 def test_a_run_that_died_is_trained_again_and_its_check_ended(hub: Hub) -> None:
     head = hub.branch("try", 0.1)
     dead = hub.forge.event("push", ref="try")
@@ -225,24 +177,6 @@ def test_a_failing_stage_fails_the_check_and_pushes_nothing(hub: Hub) -> None:
     stopped = done.err.index("::stop-commands::")
     assert stopped < done.err.index("::error::not a command") < done.err.index("::error::reproduce")
     assert len([line for line in done.err.splitlines() if line.startswith("::error::reproduce")]) == 1
-
-
-def test_a_gate_that_fails_shows_in_the_check_and_results_are_saved(hub: Hub) -> None:
-    hub.branch("try", 0.3)
-    env = hub.forge.event("push", ref="try")
-    done = hub.job(env, metrics_gate="accuracy >= 0.9")
-    assert done.code == 3, done.err
-    tip = hub.world.tip("try")
-    assert hub.check(tip).conclusion == "failure"
-    assert hub.outputs(env) | {"report_url": ""} == {
-        "skipped": "false",
-        "changed": "true",
-        "sha": tip,
-        "tag": "",
-        "verdict": "failed",
-        "report": "cml-report/report.md",
-        "report_url": "",
-    }
 
 
 def test_a_forks_pull_request_gets_a_report_and_no_push(hub: Hub) -> None:
@@ -512,18 +446,6 @@ def test_a_head_branch_that_is_gone_is_not_made_again(hub: Hub) -> None:
     assert "try is gone" in done.err
     assert "train ran" not in done.err
     assert "try" not in hub.world.git("branch", "--list", cwd=hub.world.origin)
-
-
-def test_a_pull_request_opened_after_its_push_gets_the_report(hub: Hub) -> None:
-    hub.branch("try", 0.1)
-    assert hub.job(hub.forge.event("push", ref="try")).code == 0
-    pull = hub.forge.open_pull("try")
-    env = hub.forge.event("pull_request", pull=pull.number, action="opened")
-    done = hub.job(env)
-    assert done.code == 0, done.err
-    assert hub.outputs(env)["skipped"] == "true"
-    (comment,) = hub.forge.comments(pull.number)
-    assert "accuracy" in comment.body
 
 
 def test_another_bots_comment_is_never_touched(hub: Hub) -> None:

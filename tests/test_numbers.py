@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 
 from cml.report.numbers import DEFAULT, MISSING, NumberFormat
 
-VECTORS = json.loads(Path(__file__).with_name("data").joinpath("numeral_vectors.json").read_text("utf-8"))["vectors"]
+VECTORS = [
+    vector
+    for name in ("numeral_vectors.json", "numeral_random.json")
+    for vector in json.loads(Path(__file__).with_name("data").joinpath(name).read_text("utf-8"))["vectors"]
+]
 CODE = "import sys; from cml.report.numbers import *; NumberFormat.parse(DEFAULT); print('babel' in sys.modules)"
 
 

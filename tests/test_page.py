@@ -1,63 +1,160 @@
-"""report.html in a real browser: it opens from disk, asks the network for nothing, and its tables work."""
+"""report.html in a real browser: it opens from disk, asks the network for nothing, and its tables work for everybody."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from test_render import CASES, html
+from browser import CHROMIUM, OPTIONS, Page, browser
+from test_render import CASES, PNG, empty, everything, html, metric
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from cml.report.model import MetricRow, Report
+
 needs_browser = pytest.mark.skipif(
-    BROWSER is None and os.environ.get("CML_TEST_BROWSER") != "required",
+    CHROMIUM is None and os.environ.get("CML_TEST_BROWSER") != "required",
     reason="no Chromium on this machine (Debian: apt-get install chromium); .ci/run requires one",
 )
-OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--enable-logging=stderr",
-    "--virtual-time-budget=3000",
-)
+pytestmark = needs_browser
 
 
-def browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    assert BROWSER, "CML_TEST_BROWSER=required, and there is no Chromium"
-    profile = f"--user-data-dir={page.parent / 'profile'}"
-    command = [BROWSER, *OPTIONS, profile, *options, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with browser(tmp_path_factory.mktemp("profile")) as page:
+        yield page
 
 
-@needs_browser
+def many() -> Report:
+    """Forty metrics, some of long names, every fourth unchanged."""
+    names = ("f1", "eval.by_class.versicolor.recall", "inference.throughput_images_per_second", "loss")
+    rows: list[MetricRow] = []
+    for place in range(40):
+        new = place if place % 4 == 3 else place + 1 - place % 2 * 2
+        path = "experiments/2024-05/eval/live/metrics_summary.json"
+        rows.append(metric(f"{names[place % 4]}_{place}", place, new, better=new > place or None, path=path))
+    return replace(everything(), metrics=tuple(rows), unreadable=())
+
+
+def show(window: Page, place: Path, report: Report, *, width: int = 1200, dark: bool = False) -> None:
+    page = place / "report.html"
+    page.write_text(html(report, {"plots/loss.png": PNG, "plots/a.png": PNG, "plots/b.png": PNG}), encoding="utf-8")
+    window.open(page, width=width, dark=dark)
+
+
+def column(window: Page, number: int) -> list[Any]:
+    """The cells of a column of the metrics as they stand, of the rows that are shown."""
+    rows = "[...document.querySelectorAll('#metrics tbody tr')].filter((row) => row.offsetParent)"
+    found: list[Any] = window.value(f"{rows}.map((row) => row.cells[{number}].innerText.trim().split('\\n')[0])")
+    return found
+
+
 @pytest.mark.parametrize("name", ["typical", "everything", "hostile"])
 def test_the_page_works_from_disk_and_breaks_no_rule_of_its_own(name: str, tmp_path: Path) -> None:
+    assert CHROMIUM
     page = tmp_path / "report.html"
     page.write_text(html(CASES[name]()))
-    done = browse(page, "--dump-dom")
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    command = [CHROMIUM, *OPTIONS, profile, "--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom"]
+    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     assert re.search(r"<th[^>]*><button type=\"button\">", done.stdout), "the script made the heads sortable"
     complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert complaints == []
 
 
-@needs_browser
-def test_nothing_sticks_out_on_a_phone(tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
-    # Chromium's own window is never narrower than 500 px; a frame of the page's own width is.
-    (tmp_path / "inner.html").write_text(html(CASES["typical"]()))
-    page.write_text(
-        "<body style='margin:0'><iframe src='inner.html' width='390' height='2000' style='border:0'></iframe><script>"
-        "onload = () => { const d = document.querySelector('iframe').contentDocument.documentElement;"
-        "document.body.dataset.widths = d.scrollWidth + ' ' + d.clientWidth; }</script>"
+def test_a_table_is_sorted_by_the_keyboard_alone(window: Page, tmp_path: Path) -> None:
+    show(window, tmp_path, many())
+    own = column(window, 0)
+    head = "document.querySelectorAll('#metrics thead th')[2]"
+    window.value(f"{head}.querySelector('button').focus()")
+    window.press("Enter")
+    assert window.value(f"{head}.getAttribute('aria-sort')") == "ascending"
+    assert column(window, 2) == sorted(column(window, 2), key=int)
+    window.press(" ")
+    assert window.value(f"{head}.getAttribute('aria-sort')") == "descending"
+    assert column(window, 2) == sorted(column(window, 2), key=int, reverse=True)
+    window.press("Enter")
+    assert window.value("document.querySelectorAll('[aria-sort]').length") == 0
+    assert column(window, 0) == own
+    window.press("Tab")
+    assert window.value("document.activeElement.innerText") == "new"
+    window.press("Enter")
+    assert window.value(f"{head}.getAttribute('aria-sort')") is None, "one column at a time"
+
+
+def test_values_that_are_no_numbers_stand_last(window: Page, tmp_path: Path) -> None:
+    rows = [metric("a", 1, 10), metric("b", 1, "text"), metric("c", 1, -9), metric("d", 1, 1e300), metric("e", 1, 9)]
+    show(window, tmp_path, replace(empty(), metrics=tuple(rows)))
+    window.value("document.querySelectorAll('#metrics thead button')[3].focus()")
+    window.press("Enter")
+    assert column(window, 0) == ["c", "e", "a", "d", "b"]
+    window.press("Enter")
+    assert column(window, 0) == ["d", "a", "e", "c", "b"]
+
+
+def test_a_search_finds_rows_and_says_how_many(window: Page, tmp_path: Path) -> None:
+    show(window, tmp_path, many())
+    assert len(column(window, 0)) == 30, "unchanged ones are folded"
+    window.value("document.querySelector('#metrics input[type=search]').focus()")
+    window.type("LOSS ")
+    assert len(column(window, 0)) == 10, "and found"
+    assert window.value("document.querySelector('#metrics [role=status]').innerText") == "10 of 40"
+    window.type("_7")
+    assert column(window, 0) == ["loss_7"]
+    window.value("document.querySelector('#metrics input[type=search]').select()")
+    window.type("nothing like it")
+    assert column(window, 0) == []
+    assert window.value("document.querySelector('#metrics [role=status]').innerText") == "0 of 40"
+
+
+def test_unchanged_rows_unfold(window: Page, tmp_path: Path) -> None:
+    show(window, tmp_path, many())
+    window.value("document.querySelector('#metrics input[type=checkbox]').focus()")
+    window.press(" ")
+    assert len(column(window, 0)) == 40
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_screen_reader_meets_tables_with_heads(window: Page, tmp_path: Path, width: int) -> None:
+    show(window, tmp_path, many(), width=width)
+    window.value("document.querySelector('#metrics thead button').focus()")
+    window.press("Enter")
+    heard = window.heard()
+    roles = Counter(node["role"] for node in heard)
+    assert roles["table"] == 5
+    assert roles["rowheader"] >= 30
+    assert {"metric", "old", "new", "diff", "stage", "experiment"} <= {
+        node["name"].rstrip(" ↕↑↓") for node in heard if node["role"] == "columnheader"
+    }
+    assert {"Metrics, a table", "Data, a table"} <= {node["name"] for node in heard if node["role"] == "region"}
+    assert {"Search metrics"} == {node["name"] for node in heard if node["role"] == "searchbox"}
+    assert roles["status"] >= 1
+    assert all(node["name"] for node in heard if node["role"] in ("image", "link", "button", "checkbox"))
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("report", [CASES["typical"](), many(), CASES["hostile"]()], ids=["typical", "many", "hostile"])
+def test_nothing_sticks_out_on_a_phone(window: Page, tmp_path: Path, report: Report, *, dark: bool) -> None:
+    show(window, tmp_path, report, width=390, dark=dark)
+    assert window.value("document.documentElement.scrollWidth") <= 390
+    assert window.value("document.querySelector('#metrics .scroll').scrollWidth") <= 390 - 2 * 11
+    light = window.value("getComputedStyle(document.body).backgroundColor") == "rgb(246, 247, 249)"
+    assert light is not dark
+
+
+def test_names_break_behind_separators_on_a_phone(window: Page, tmp_path: Path) -> None:
+    show(window, tmp_path, many(), width=390)
+    lines = window.value(
+        "(() => { const name = document.querySelector('#metrics tbody .under'); const range = new Range(); const lines = {};"
+        "const walk = document.createTreeWalker(name, NodeFilter.SHOW_TEXT);"
+        "while (walk.nextNode()) for (let i = 0; i < walk.currentNode.length; i++) { range.setStart(walk.currentNode, i);"
+        "range.setEnd(walk.currentNode, i + 1); const top = Math.round(range.getBoundingClientRect().top);"
+        "lines[top] = (lines[top] || '') + range; } return Object.values(lines) })()"
     )
-    done = browse(page, "--dump-dom", "--allow-file-access-from-files")
-    found = re.search(r'data-widths="(\d+) (\d+)"', done.stdout)
-    assert found
-    assert int(found[1]) <= int(found[2]) <= 390
+    assert "".join(lines) == "experiments/2024-05/eval/live/metrics_summary.json"
+    assert all(re.search(r"[/_.-]$", line) for line in lines[:-1]), lines

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+import vl_convert
 from dvc_render import VegaRenderer
 
 from cml.report import drawing
@@ -92,8 +93,8 @@ def test_a_line_plot_is_one_drawing_of_both_sides_with_points_for_a_sparkline(ga
     plot = drawn["line"]
     assert plot.problem is None
     (image,) = plot.images
-    assert (image.label, image.width, image.height) == ("", 1200, 680)
-    assert image_size((folder / image.file).read_bytes()) == ("png", 1200, 680)
+    assert (image.label, image.width, image.height) == ("", 960, 600)
+    assert image_size((folder / image.file).read_bytes()) == ("png", 960, 600)
     assert [label for label, _ in plot.points] == ["baseline", "current"]
     for (_, values), start in zip(plot.points, (1.0, 2.0), strict=True):
         assert (len(values), values[0]) == (40, start)
@@ -122,7 +123,7 @@ def test_the_baseline_is_dashed_and_the_sides_keep_their_colours_alone_or_togeth
     both = filled(dvc_spec(rows_of(5), "simple"))
     assert both["encoding"]["color"]["scale"] == {"domain": [*SIDES], "range": ["#7a8ba6", "#c2410c"]}
     assert both["encoding"]["strokeDash"]["scale"] == {"domain": [*SIDES], "range": [[6, 3], [1, 0]]}
-    assert (both["background"], both["width"], both["height"]) == ("white", 600, 340)
+    assert (both["background"], both["width"], both["height"]) == ("white", 480, 300)
     alone = filled(dvc_spec(rows_of(5)[5:], "simple"))
     assert alone["encoding"]["color"]["scale"] == {"domain": ["current"], "range": ["#c2410c"]}
 
@@ -133,7 +134,7 @@ def test_what_a_template_chose_itself_stays() -> None:
     spec = {"data": ONE_ROW, "mark": "bar", "width": 90, "config": dark, "encoding": {**XY, "color": color}}
     restyled = filled(spec)
     assert restyled["encoding"]["color"] == color
-    assert (restyled["width"], restyled["height"], restyled["background"]) == (90, 340, "#222")
+    assert (restyled["width"], restyled["height"], restyled["background"]) == (90, 300, "#222")
     assert restyled["config"]["axis"] == {"labelColor": "white"}
 
 
@@ -144,9 +145,26 @@ def test_a_confusion_matrix_shows_its_counts_where_they_have_room(classes: int, 
     assert [param.get("value", False) for param in params if param["name"] == "showValues"] == [shows_counts]
 
 
+@pytest.mark.parametrize("template", ["simple", "linear", "scatter", "confusion", "bar_horizontal"])
+def test_another_language_names_the_sides_in_legends_and_over_panels(template: str) -> None:
+    rows = [row | {"step": "ab"[row["step"] % 2]} for row in rows_of(6)] if template == "confusion" else rows_of(6)
+    words = {"baseline": "Ursprung", "current": "jetzt"}
+    specification = Chart(dvc_spec(rows, template)).specification("", sides=words)
+    found = re.findall("<text[^>]*>([^<]*)</text>", vl_convert.vegalite_to_svg(specification, vl_version="5.21"))
+    assert {"Ursprung", "jetzt"} <= {*found}
+    assert not {"baseline", "current"} & {*found}
+
+
 def test_a_note_stands_below_the_title() -> None:
     title = filled(dvc_spec(rows_of(3)), note="baseline: loss.csv:\nNo such file")["title"]
     assert (title["text"], title["subtitle"]) == ("Loss", "baseline: loss.csv: No such file")
+
+
+def test_a_title_that_stands_above_the_drawing_is_not_drawn_again() -> None:
+    chart = Chart(dvc_spec(rows_of(3)))
+    assert "title" not in json.loads(chart.specification("", caption="Loss"))
+    assert json.loads(chart.specification("", caption="loss.csv"))["title"]["text"] == "Loss"
+    assert json.loads(chart.specification("gone", caption="Loss"))["title"]["subtitle"] == "gone"
 
 
 # Rows

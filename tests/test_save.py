@@ -37,6 +37,19 @@ def test_results_go_on_top_of_what_others_pushed(world: World) -> None:
     world.witness("main")
 
 
+def test_of_two_pushes_at_the_same_instant_the_loser_goes_on_top(world: World) -> None:
+    """The branch moves after the server has looked at it, and before the server locks it."""
+    meanwhile = sneak(world, {"README.md": "words\n"})
+    world.git("update-ref", "refs/heads/main", f"{meanwhile}~1", cwd=world.origin)
+    hook = world.origin / "hooks" / "pre-receive"
+    hook.write_text(f'#!/bin/sh\nunset GIT_QUARANTINE_PATH\ngit update-ref refs/heads/main {meanwhile}\nrm "$0"\n')
+    hook.chmod(0o755)
+    done = world.cml(*PUSH)
+    assert done.code == 0, done.err
+    assert world.git("rev-parse", f"{world.tip()}~1", cwd=world.origin) == meanwhile
+    assert world.tags() == [f"dvc_{world.tip()[:7]}"]
+
+
 def test_results_of_an_older_tree_are_not_pushed(world: World) -> None:
     meanwhile = sneak(world, {"train.py": TRAIN + "# changed\n"})
     done = world.cml(*PUSH)

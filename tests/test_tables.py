@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import yaml
-from tables import TOP, with_inputs, with_table
+from gitlab_include import documents, include
+from tables import COMPONENT, TEMPLATE, TOP, with_inputs, with_table, with_template
 
 from cml.cli import _parser
 from cml.forges.base import Outputs
@@ -32,6 +33,26 @@ def test_action_yml_has_the_outputs() -> None:
     outputs = yaml.safe_load((TOP / "action.yml").read_text())["outputs"]
     assert list(outputs) == [field.name for field in dataclasses.fields(Outputs)]
     assert all(set(output) == {"description"} for output in outputs.values())
+
+
+def test_the_gitlab_template_has_the_inputs() -> None:
+    text = TEMPLATE.read_text()
+    assert text == with_template(text), "run `python tests/tables.py`"
+    assert COMPONENT.read_bytes() == TEMPLATE.read_bytes(), "run `python tests/tables.py`"
+    inputs = documents(TEMPLATE)[0]["spec"]["inputs"]
+    names = [variable.name for variable in VARIABLES if variable.name != "repo_token"]
+    assert list(inputs) == [*names, "job_name", "stage", "image", "tags", "rules"]
+    assert {inputs[name]["default"] for name in names} == {""}, "an input left out leaves `variables:` its say"
+
+
+def test_the_gitlab_template_hands_every_input_on() -> None:
+    given = {variable.name: (variable.choices or ("true",))[0] for variable in VARIABLES if variable.is_option}
+    handed_on = {
+        name.removeprefix("INPUT_").lower(): value["value"] if isinstance(value, dict) else value
+        for name, value in include(TEMPLATE, given)[".cml"]["variables"].items()
+        if name != "GIT_DEPTH"
+    }
+    assert handed_on == given
 
 
 def test_every_variable_has_one_setting() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
+from urllib.parse import quote
 
 from cml.report.model import Report
 from cml.repository import Identity
 
 Place = Literal["github", "gitlab", "local"]
+ASKED_FOR = ("schedule", "workflow_dispatch", "repository_dispatch", "web", "api", "trigger", "pipeline", "chat")
+LIMIT = 58_000  # bytes of a message that every forge takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +60,31 @@ class Context:
     @property
     def is_asked_for(self) -> bool:
         """Whether a clock or a person asked for the run, perhaps because something outside git has changed."""
-        return self.event in ("schedule", "workflow_dispatch", "repository_dispatch", "web", "trigger")
+        return self.event in ASKED_FOR
 
     @property
     def is_ci(self) -> bool:
         return self.place != "local"
+
+    def linked(self, report: Report) -> Report:
+        """Returns a report with the addresses of its run, of the code that changed and of its experiments."""
+        if not self.project_url:
+            return report
+        pages = f"{self.project_url}/-" if self.place == "gitlab" else self.project_url
+        baseline = report.baseline
+        return replace(
+            report,
+            run_url=self.run_url,
+            compare_url=f"{pages}/compare/{baseline.sha}...{report.sha}"
+            if baseline and baseline.sha != report.sha
+            else None,
+            experiments=tuple(
+                each
+                if each.is_current and report.has_workspace_changes
+                else replace(each, url=f"{pages}/commit/{each.sha}")
+                for each in report.experiments
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,17 +125,21 @@ class Twin:
 
 
 class Forge(Protocol):
-    """A place that shows reports. Nothing but `begin` and `publish` talks to its API, and neither ever raises: their
-    troubles are warnings.
-    """
+    """A place that shows reports. What talks to its API never raises: troubles are warnings of what is published."""
 
     context: Context
 
     def annotate(self, kind: str, text: str) -> bool:
         """Shows a "warning" or "error" in the place's own way; returns whether it has one."""
 
-    def children(self) -> AbstractContextManager[None]:
-        """Inside, what children print cannot command the place."""
+    def children(self, title: str) -> AbstractContextManager[None]:
+        """Inside, what children print cannot command the place; `title` says what they are at."""
+
+    def no_push(self) -> str | None:
+        """Returns why nothing is pushed for this kind of event, or None where results are."""
+
+    def refusal(self, branch: str) -> str | None:
+        """Returns why the place would refuse a push to a branch, where its API knows before git does."""
 
     def begin(self, key: str) -> Twin | None:
         """Marks the work, known by its key, as begun; returns the twin that has done it or is at it, if any."""
@@ -120,9 +148,20 @@ class Forge(Protocol):
         """Returns what an earlier run came to whose results commit is `sha`, where the place keeps that."""
 
     def publish(
-        self, report: Report, *, markdown: Callable[[int], str], folder: Path, outputs: Outputs, exit_code: int
+        self,
+        report: Report,
+        *,
+        markdown: Callable[[int, Mapping[str, str]], str],
+        folder: Path,
+        outputs: Outputs,
+        exit_code: int,
     ) -> Published:
-        """Shows a report whose files lie in `folder`; `markdown` writes it within a number of characters."""
+        """Shows a report whose files lie in `folder`; `markdown` writes it within a number of bytes, with the images
+        that have an address (file -> address).
+        """
+
+    def is_told(self) -> bool:
+        """Whether the pull request shows a report of this name already, or could not show one."""
 
     def adopt(self, twin: Twin) -> Published:
         """Shows what a twin came to where it is not shown yet."""
@@ -135,3 +174,26 @@ class Forge(Protocol):
 
     def close(self) -> None:
         """Ends what was begun and not published."""
+
+
+def marker_of(name: str, run: str = "") -> str:
+    """Returns the hidden first line that a report's message is looked up by; `run` where every run has its own."""
+    return f"<!-- cml-report: {quote(name, safe=' ')}{f' {run}' if run else ''} -->"
+
+
+def is_marked(text: str, name: str) -> bool:
+    """Whether a message is a report of this name, of whichever run."""
+    return re.match(re.escape(marker_of(name)[:-4]) + r"( [\d.]+)? -->", text) is not None
+
+
+def headline(report: Report) -> str:
+    """Returns the report in one plain line: what failed, or what got better and worse, and the gates."""
+    if report.failure:
+        return f"{report.failure.step} failed"
+    counts = {
+        word: sum(row.better is side for row in report.metrics or ())
+        for word, side in (("better", True), ("worse", False))
+    }
+    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no metric better or worse"
+    gates = {"passed": "gates passed: ", "failed": "a gate failed: ", "none": ""}[report.verdict]
+    return f"{gates}{told}"

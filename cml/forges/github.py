@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote
 
-from cml.forges.base import Context, Outputs, Published, Twin
+from cml.forges.base import LIMIT, Context, Outputs, Published, Twin, headline, is_marked, marker_of
+from cml.forges.patience import REQUEST_SECONDS, TRANSIENT, Patience, Trouble, words_of
 from cml.report.model import Report
 
 if TYPE_CHECKING:
@@ -26,14 +26,9 @@ if TYPE_CHECKING:
     from github.IssueComment import IssueComment
     from github.Repository import Repository as Api
 
-LIMIT = 58_000  # bytes of a comment or a check's summary; both are refused above 65,535
 SUMMARY_LIMIT = 1_000_000  # bytes of a job summary are 1 MiB
-WAIT_SECONDS = 120.0  # for the API, in a whole run
-REQUEST_SECONDS = 20
 TWIN_IS_DEAD_AFTER_SECONDS = 6 * 3600
-TRANSIENT = (429, 500, 502, 503, 504)
 EMBEDDED = "<!-- cml-outputs: "
-T = TypeVar("T")
 Made = TypeVar("Made", "CheckRun", "IssueComment")
 
 
@@ -59,14 +54,6 @@ class Job:
         )
 
 
-class Refused(Exception):
-    """The API said no for good: its status and its words."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"{status} {message}")
-        self.status = status
-
-
 class GitHub:
     """A job on GitHub Actions, or on a GitHub Enterprise Server: hosts come from the environment alone."""
 
@@ -79,8 +66,7 @@ class GitHub:
         self._check: CheckRun | None = None
         self._key = ""
         self._uses_status = False
-        self._warnings: list[str] = []
-        self._patience = WAIT_SECONDS
+        self._patience = Patience(_trouble)
         self._bot = "github-actions[bot]"
         self._api_object: Api | None = None
 
@@ -94,7 +80,7 @@ class GitHub:
         return True
 
     @contextlib.contextmanager
-    def children(self) -> Iterator[None]:
+    def children(self, title: str) -> Iterator[None]:
         """While children talk, the runner obeys no command in what they say."""
         mark = secrets.token_hex(16)
         _command(f"stop-commands::{mark}")
@@ -111,16 +97,16 @@ class GitHub:
             return None
         self._key = key
         head = self.context.head
-        twin = self._try("check run", lambda: self._find_twin(head))
+        twin = self._patience.ask("check run", lambda: self._find_twin(head))
         if twin:
             return twin
-        self._check = self._try("check run", lambda: self._create_check(head, status="in_progress"))
+        self._check = self._patience.ask("check run", lambda: self._create_check(head, status="in_progress"))
         if self._check is None:
             return None
-        first = self._try("check run", lambda: self._first_of_race(head))
+        first = self._patience.ask("check run", lambda: self._first_of_race(head))
         if first:
             check, self._check = self._check, None
-            self._try("check run", lambda: check.edit(status="completed", conclusion="skipped"))
+            self._patience.ask("check run", lambda: check.edit(status="completed", conclusion="skipped"))
         return first
 
     def _find_twin(self, head: str) -> Twin | None:
@@ -168,61 +154,85 @@ class GitHub:
         """Ends a check run that was begun and never published: the run was cancelled, or broke."""
         if check := self._check:
             self._check = None
-            self._patience = min(self._patience, 3.0)  # a cancelled job is killed soon
-            self._try("check run", lambda: check.edit(status="completed", conclusion="cancelled"))
+            self._patience.hurry(3.0)  # a cancelled job is killed soon
+            self._patience.ask("check run", lambda: check.edit(status="completed", conclusion="cancelled"))
 
     # The run ends
 
     def publish(
-        self, report: Report, *, markdown: Callable[[int], str], folder: Path, outputs: Outputs, exit_code: int
+        self,
+        report: Report,
+        *,
+        markdown: Callable[[int, Mapping[str, str]], str],
+        folder: Path,
+        outputs: Outputs,
+        exit_code: int,
     ) -> Published:
         """Shows the report in every place that takes it, the most read one first."""
-        text = markdown(LIMIT)
-        self._warnings.clear()
+        text = markdown(LIMIT, {})  # no image has an address here: GitHub lets no token upload one
+        self._patience.troubles.clear()
         url = self._publish_check(report, text, outputs, exit_code) or self.context.run_url or ""
         url = self._publish_comment(text) or url
-        self._write_summary(markdown(SUMMARY_LIMIT))
-        return Published(url=url, warnings=tuple(self._warnings))
+        warnings = self._write_summary(markdown(SUMMARY_LIMIT, {}))
+        return Published(url=url, warnings=(*self._warnings(), *warnings))
+
+    def no_push(self) -> str | None:
+        return self.context.no_push
+
+    def refusal(self, branch: str) -> str | None:
+        return None  # git's own dry run tells
 
     def done(self, sha: str) -> Twin | None:
         def find() -> Twin | None:
             twins = (_embedded(check) for check in self._checks(sha) if check.status == "completed")
             return next((twin for twin in twins if twin and twin.outputs and twin.outputs.sha == sha), None)
 
-        return self._try("check run", find)
+        return self._patience.ask("check run", find)
 
     def adopt(self, twin: Twin) -> Published:
         """Shows what a twin found where it is not shown yet: on a pull request that was opened after its run."""
-        self._warnings.clear()
+        self._patience.troubles.clear()
         url = self._publish_comment(twin.markdown) if twin.markdown else None
-        self._write_summary(twin.markdown)
-        return Published(url=url or twin.url, warnings=tuple(self._warnings))
+        warnings = self._write_summary(twin.markdown)
+        return Published(url=url or twin.url, warnings=(*self._warnings(), *warnings))
 
     def comment(self, text: str) -> Published:
         """Shows a saved report on the event's pull request: as a comment, never as a check that could let it in."""
-        self._warnings.clear()
+        self._patience.troubles.clear()
         url = self._publish_comment(text)
-        if url is None and not self._warnings:
-            self._warnings.append("no open pull request has the commit that this event is about, so nothing was posted")
-        return Published(url=url or "", warnings=tuple(self._warnings))
+        warnings = self._warnings()
+        if url is None and not warnings:
+            warnings = ("no open pull request has the commit that this event is about, so nothing was posted",)
+        return Published(url=url or "", warnings=warnings)
+
+    def is_told(self) -> bool:
+        def find() -> bool:
+            number = self._pull_number()
+            comments = self._api.get_issue(number).get_comments() if number else ()
+            return any(is_marked(comment.body, self._name) and self._is_ours(comment) for comment in comments)
+
+        return self._comment_mode == "off" or self._patience.ask("comment", find) is not False
+
+    def _warnings(self) -> tuple[str, ...]:
+        return tuple(_hint(what, trouble) for what, trouble in self._patience.troubles.items())
 
     def _publish_check(self, report: Report, text: str, outputs: Outputs, exit_code: int) -> str | None:
         conclusion = "failure" if report.verdict == "failed" else "success"
         embedded = f"{EMBEDDED}{json.dumps({'outputs': outputs.pairs(), 'exit_code': exit_code})} -->"
-        shown = {"title": _title(report), "summary": text, "text": embedded}
+        shown = {"title": headline(report), "summary": text, "text": embedded}
         check = self._check
         url = None
         if check:
-            self._try("check run", lambda: self._complete(check, conclusion, shown))
+            self._patience.ask("check run", lambda: self._complete(check, conclusion, shown))
             url = check.html_url
         if check is None or outputs.sha != check.head_sha:
             sha = outputs.sha
-            own = self._try("check run", lambda: self._complete_on(sha, conclusion, shown))
+            own = self._patience.ask("check run", lambda: self._complete_on(sha, conclusion, shown))
             url = own.html_url if own else url
         if self._uses_status:
             state = "failure" if conclusion == "failure" else "success"
             shas = dict.fromkeys([outputs.sha, self.context.head or outputs.sha])
-            self._try("commit status", lambda: self._set_statuses(list(shas), state, shown["title"]))
+            self._patience.ask("commit status", lambda: self._set_statuses(list(shas), state, shown["title"]))
         return url
 
     def _complete(self, check: CheckRun, conclusion: str, shown: dict[str, str]) -> None:
@@ -274,13 +284,13 @@ class GitHub:
     def _publish_comment(self, text: str) -> str | None:
         if self._comment_mode == "off":
             return None
-        number = self._try("comment", self._pull_number)
+        number = self._patience.ask("comment", self._pull_number)
         if number is None:
             return None
-        run = f" {self._job.run_id}.{self._job.attempt}" if self._comment_mode == "new" else ""
-        marker = f"<!-- cml-report: {quote(self._name, safe=' ')}{run} -->"
+        run = f"{self._job.run_id}.{self._job.attempt}" if self._comment_mode == "new" else ""
+        marker = marker_of(self._name, run)
         body = f"{marker}\n{text}"
-        comment = self._try("comment", lambda: self._write_comment(number, marker, body))
+        comment = self._patience.ask("comment", lambda: self._write_comment(number, marker, body))
         return comment.html_url if comment else None
 
     def _pull_number(self) -> int | None:
@@ -315,14 +325,16 @@ class GitHub:
             return bool(comment.user.login == self._bot)
         return bool(comment.user.login == login)
 
-    def _write_summary(self, text: str) -> None:
+    def _write_summary(self, text: str) -> tuple[str, ...]:
+        """Returns its warnings."""
         if not self._job.summary_file:
-            return
+            return ()
         try:
             with Path(self._job.summary_file).open("a", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
-            self._warnings.append(f"the job summary cannot be written: {error}")
+            return (f"the job summary cannot be written: {error}",)
+        return ()
 
     def set_outputs(self, outputs: Outputs) -> None:
         if not self._job.output_file:
@@ -351,33 +363,6 @@ class GitHub:
             self._api_object = self._client.get_repo(self.context.slug)
         return self._api_object
 
-    def _try(self, what: str, work: Callable[[], T]) -> T | None:
-        """Returns what `work` returns, tried again while the API is in trouble and time is left; else warns, None."""
-        from github import GithubException
-
-        pause = 1.0
-        while True:
-            wait, started = pause, time.monotonic()
-            try:
-                return work()
-            except GithubException as error:
-                message = _message(error)
-                is_limit = error.status == 403 and "rate limit" in message.lower()
-                if error.status not in TRANSIENT and not is_limit:
-                    self._warnings.append(_hint(what, Refused(error.status, message)))
-                    return None
-                wait = _retry_after(error) or pause
-                problem = f"{error.status} {message}"
-            except Exception as error:
-                problem = " ".join(str(error).split()) or type(error).__name__
-            self._patience -= time.monotonic() - started
-            if wait > self._patience:
-                self._warnings.append(f"GitHub did not take the {what} in time: {problem[:300]}")
-                return None
-            time.sleep(wait)
-            self._patience -= wait
-            pause = min(pause * 2, 20.0)
-
 
 def _command(text: str) -> None:
     with contextlib.suppress(OSError):
@@ -390,18 +375,6 @@ def _whole(thing: Made) -> Made:
     if "id" not in thing.raw_data:
         raise ValueError("the answer is not what was asked for")
     return thing
-
-
-def _title(report: Report) -> str:
-    if report.failure:
-        return f"{report.failure.step} failed"
-    counts = {
-        word: sum(row.better is side for row in report.metrics or ())
-        for word, side in (("better", True), ("worse", False))
-    }
-    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no metric better or worse"
-    gates = {"passed": "gates passed: ", "failed": "a gate failed: ", "none": ""}[report.verdict]
-    return f"{gates}{told}"
 
 
 def _embedded(check: CheckRun) -> Twin | None:
@@ -431,6 +404,21 @@ def _embedded(check: CheckRun) -> Twin | None:
         return None
 
 
+def _trouble(error: Exception) -> Trouble:
+    from github import GithubException
+
+    if not isinstance(error, GithubException):
+        return Trouble(status=0, words=words_of(error))
+    message = _message(error)
+    is_limit = error.status == 403 and "rate limit" in message.lower()
+    return Trouble(
+        status=error.status,
+        words=message,
+        wait=_retry_after(error),
+        is_final=error.status not in TRANSIENT and not is_limit,
+    )
+
+
 def _message(error: Exception) -> str:
     data = getattr(error, "data", None)
     message = data.get("message") if isinstance(data, dict) else None
@@ -453,9 +441,11 @@ PERMISSIONS = {
 }
 
 
-def _hint(what: str, refused: Refused) -> str:
-    if refused.status == 401:
-        return f"GitHub knows the token no more ({refused}): is repo_token expired, or of another host?"
-    if refused.status in (403, 404):
-        return f"GitHub refuses the {what} ({refused}): add `{PERMISSIONS[what]}` under `permissions:` of the job"
-    return f"GitHub refuses the {what}: {refused}"
+def _hint(what: str, trouble: Trouble) -> str:
+    if not trouble.is_final:
+        return f"GitHub did not take the {what} in time: {trouble}"
+    if trouble.status == 401:
+        return f"GitHub knows the token no more ({trouble}): is repo_token expired, or of another host?"
+    if trouble.status in (403, 404):
+        return f"GitHub refuses the {what} ({trouble}): add `{PERMISSIONS[what]}` under `permissions:` of the job"
+    return f"GitHub refuses the {what}: {trouble}"

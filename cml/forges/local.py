@@ -9,24 +9,27 @@ from typing import TextIO
 
 from cml.forges.base import Context, Outputs, Published, Twin
 from cml.report.model import Report
-from cml.report.numbers import NumberFormat
-from cml.repository import Identity
 
 
 class Local:
     """Shows the report on a terminal."""
 
-    def __init__(self, context: Context, terminal: TextIO, *, number_format: NumberFormat, locale: str) -> None:
+    def __init__(self, context: Context, terminal: TextIO, *, show: Callable[[Report], str]) -> None:
         self.context = context
         self._terminal = terminal
-        self._number_format = number_format
-        self._locale = locale
+        self._show = show
 
     def annotate(self, kind: str, text: str) -> bool:
         return False
 
-    def children(self) -> contextlib.AbstractContextManager[None]:
+    def children(self, title: str) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
+
+    def no_push(self) -> str | None:
+        return self.context.no_push
+
+    def refusal(self, branch: str) -> str | None:
+        return None
 
     def begin(self, key: str) -> Twin | None:
         return None
@@ -35,14 +38,21 @@ class Local:
         return None
 
     def publish(
-        self, report: Report, *, markdown: Callable[[int], str], folder: Path, outputs: Outputs, exit_code: int
+        self,
+        report: Report,
+        *,
+        markdown: Callable[[int, Mapping[str, str]], str],
+        folder: Path,
+        outputs: Outputs,
+        exit_code: int,
     ) -> Published:
-        from cml.report.render import render_terminal
-
         with contextlib.suppress(OSError):  # the reader of the terminal is gone; the files are there
-            self._terminal.write(render_terminal(report, number_format=self._number_format, locale=self._locale))
+            self._terminal.write(self._show(report))
             self._terminal.flush()
         return Published(url=(folder / "report.html").resolve().as_uri())
+
+    def is_told(self) -> bool:
+        return True
 
     def adopt(self, twin: Twin) -> Published:
         return Published(url=twin.url)
@@ -59,15 +69,6 @@ class Local:
         return None
 
 
-def read_context(environment: Mapping[str, str]) -> Context:
-    """Returns the context of a laptop, or of a GitLab job, which is not connected yet and behaves as one."""
-    if environment.get("GITLAB_CI") != "true":
-        return Context(place="local", event="local")
-    name = environment.get("GITLAB_USER_NAME")
-    return Context(
-        place="gitlab",
-        event=environment.get("CI_PIPELINE_SOURCE", ""),
-        push_branch=environment.get("CI_COMMIT_BRANCH"),
-        default_branch=environment.get("CI_DEFAULT_BRANCH") or None,
-        identity=Identity(name=name, email=environment.get("GITLAB_USER_EMAIL", "")) if name else None,
-    )
+def read_context() -> Context:
+    """Returns the context of a run that no forge started."""
+    return Context(place="local", event="local")

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,14 +19,15 @@ from cml.report.drawing import LONGEST_SIDE, one_line
 LABELS = ("baseline", "current")
 COLORS = {"baseline": "#7a8ba6", "current": "#c2410c"}  # apart in lightness and in hue, for every kind of eye
 DASHES = {"baseline": [6, 3], "current": [1, 0]}
-WIDTH, HEIGHT, PANEL = 600, 340, 250  # of a drawing, and the side of one panel of several; before scaling
+# Of a drawing, and the side of one panel of several, before scaling: on a phone 12 pixels of text are left 8.
+WIDTH, HEIGHT, PANEL = 480, 300, 190
 SERIES_ROWS, DRAWN_ROWS = 1_000, 20_000  # of one line, and of a drawing: 1,200 pixels can show no more
 SAMPLES = 40
 LEGIBLE_CLASSES = 12  # of a confusion matrix, for its counts to have room
 UNDRAWABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # one of these aborts vl-convert
 
 CONFIG: dict[str, dict[str, Any]] = {
-    "title": {"fontSize": 15, "color": "#1f2328", "anchor": "start", "offset": 10, "limit": 560}
+    "title": {"fontSize": 15, "color": "#1f2328", "anchor": "start", "offset": 10, "limit": 440}
     | {"subtitleFontSize": 12, "subtitleColor": "#57606a", "subtitlePadding": 5},
     "axis": {"labelFontSize": 12, "labelColor": "#424a53", "labelLimit": 180, "labelOverlap": "greedy"}
     | {"titleFontSize": 12, "titleFontWeight": "normal", "titleColor": "#424a53", "titlePadding": 8}
@@ -85,20 +86,25 @@ class Chart:
                 if encoding.get("type") == "quantitative":
                     self.numbers.add(field)
 
-    def specification(self, note: str) -> str:
+    def specification(self, note: str, *, caption: str = "", sides: Mapping[str, str] | None = None) -> str:
         """Returns the specification to draw, as JSON: in our size and colours, with no more rows than can be seen.
 
-        Raises ValueError where a field that must hold numbers holds none.
+        A title that is the `caption` is left out; `sides` are words for "baseline" and "current". Raises ValueError
+        where a field that must hold numbers holds none.
         """
         rows = self._cleaned(self.thinned())
         spec: Node = self._restyled(self.spec)
         if rows:
             spec["data"] = {"values": rows}
-        title = spec.get("title")
-        spec["title"] = {**title} if isinstance(title, dict) else {"text": title or ""}
-        spec["title"] |= {"anchor": "start", "subtitle": one_line(note)} if note else {"anchor": "start"}
+        title = spec.pop("title", None)
+        title = {**title} if isinstance(title, dict) else {"text": title or ""}
+        if title.get("text") == caption:
+            title["text"] = ""
+        if title.get("text") or note:
+            spec["title"] = title | {"anchor": "start"} | ({"subtitle": one_line(note)} if note else {})
         self._size(spec)
         self._dash(spec)
+        _name_sides(spec, sides or {})
         ours, theirs = dict(CONFIG), spec.get("config") or {}
         if "line" in self.marks:
             ours["legend"] = {**ours["legend"], "symbolType": "stroke"}
@@ -161,6 +167,9 @@ class Chart:
         is_single = PANELS.isdisjoint(spec) and not any(encoding.get(channel) for channel in PANELS)
         unit = spec["spec"] if isinstance(spec.get("spec"), dict) else spec
         for side, pixels in (("width", WIDTH if is_single else PANEL), ("height", HEIGHT if is_single else PANEL)):
+            for layer in unit.get("layer") or ():  # the confusion matrix has its size in one of them
+                if isinstance(layer, dict) and layer.get(side) == 300:
+                    del layer[side]
             if unit.get(side) in (None, 300, "container", {}):
                 unit[side] = pixels
             elif isinstance(unit[side], int | float) and unit[side] > LONGEST_SIDE:
@@ -213,6 +222,17 @@ class Chart:
             values = [number for row in rows if (number := _number(row.get(y))) is not None]
             found[str(rows[0].get("rev"))] = tuple(values[index] for index in _even(len(values), SAMPLES))
         return tuple((label, found[label]) for label in self.labels if found[label])
+
+
+def _name_sides(spec: Node, words: Mapping[str, str]) -> None:
+    """Writes these words for the sides in legends and over panels; where a template hides them, they stay hidden."""
+    for node in list(_nodes(spec)) if words else ():
+        for channel, encoding in node.items():
+            if isinstance(encoding, dict) and encoding.get("field") == "rev":
+                part = "header" if channel in PANELS else "legend"
+                if channel in GROUPING and encoding.get(part, {}) is not None:
+                    names = json.dumps(words, ensure_ascii=False)
+                    encoding[part] = {"labelExpr": f"{names}[datum.value] || datum.value", **encoding.get(part, {})}
 
 
 def _nodes(node: Any) -> Iterator[Node]:

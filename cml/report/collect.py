@@ -12,6 +12,7 @@ from cml.pipeline.messages import one_line
 from cml.pipeline.project import Pipeline
 from cml.pipeline.revisions import Snapshot, Values, data_changes, snapshot
 from cml.report import gates
+from cml.report.language import noop
 from cml.report.model import (
     Baseline,
     DataChanges,
@@ -31,7 +32,7 @@ from cml.repository import Repository
 from cml.settings import Settings
 from cml.skip import own_head
 
-NO_TAGS = "set tag_prefix (for example dvc_) to tag results and list the latest experiments here"
+NO_TAGS = noop("set tag_prefix (for example dvc_) to tag results and list the latest experiments here")
 T = TypeVar("T")
 
 
@@ -248,8 +249,9 @@ def _plots(
 ) -> tuple[Plot, ...] | None:
     from cml.pipeline.plots import read_plots
     from cml.report.plots import draw
+    from cml.report.sections import side_words
 
     if settings.plots is None:
         return None
     sides = {"baseline": against, "current": subject.revision} if against else {"current": subject.revision}
-    return draw(read_plots(pipeline, sides, settings.plots), folder)
+    return draw(read_plots(pipeline, sides, settings.plots), folder, sides=side_words(settings.locale))

@@ -6,10 +6,10 @@ Jinja is imported where it is used: a skipped run must not pay for it.
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cml.report import markup
+from cml.report import markup, templates_folder
+from cml.report.language import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,91 +17,105 @@ if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from markupsafe import Markup
 
+    from cml.report.language import Words
+
 Kind = Literal["md", "html"]
 SHORT = 60  # characters of a name
 USER_TEMPLATE = "<template>"  # what Jinja calls a template that comes from no file
+
+
+class TooLong(BaseException):
+    """Time is up. No `except Exception` of Jinja's catches it."""
 
 
 class TemplateProblem(ValueError):
     """The user's template is broken: `line 3: 'metrix' is undefined`."""
 
 
-def templates_folder() -> Path:
-    """Where our templates lie: in the installed package, else in the repository."""
-    installed = Path(__file__).parent / "templates"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "templates" / "report"
-
-
 def render(name: str, context: dict[str, Any], *, kind: Kind, short: int = SHORT) -> str:
-    """Renders one of our own templates; names are cut to `short` characters."""
-    return _environment(kind, short).get_template(name).render(context)
+    """Renders one of our own templates in the context's `language`; names are cut to `short` characters."""
+    return _environment(kind, short, context["language"]).get_template(name).render(context)
 
 
 def render_user_template(text: str, context: dict[str, Any]) -> str:
-    """Renders the text of a user's Markdown template. Raises TemplateProblem."""
-    from jinja2 import TemplateError
+    """Renders the text of a user's Markdown template. Raises TemplateProblem, whatever is wrong with it.
 
+    For the child process of `contained`, which ends what takes too long or too much memory.
+    """
     try:
-        return _environment("md", SHORT).from_string(text).render(context)
-    except (TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+        return _environment("md", SHORT, context["language"]).from_string(text).render(context)
+    except (Exception, TooLong) as error:
         raise TemplateProblem(_describe(error)) from None
-    except RecursionError as error:
-        raise TemplateProblem(f"{_describe(error)}: the template calls itself without end") from None
 
 
-def _describe(error: Exception) -> str:
-    """Jinja rewrites a traceback so that its frames name the template's own lines; the innermost is the one."""
+def _describe(error: BaseException) -> str:
     from jinja2 import TemplateNotFound
 
-    line, trace = getattr(error, "lineno", None), error.__traceback__
-    while trace:
-        if trace.tb_frame.f_code.co_filename == USER_TEMPLATE:
-            line = trace.tb_lineno
-        trace = trace.tb_next
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, TemplateNotFound):
         message = f"there is no template {error.name!r}; ours is 'report.md.j2'"
+    elif isinstance(error, RecursionError | SyntaxError):  # Python's own, of what Jinja made of the template
+        message = "it calls itself without end, or is nested too deep"
+    elif isinstance(error, MemoryError):
+        message = "it needs more memory than a template gets"
+    line = None if isinstance(error, SyntaxError) else _line_of(error)
     return f"line {line}: {message}" if line else message
 
 
+def _line_of(error: BaseException) -> int | None:
+    """The innermost line of the user's own template: Jinja rewrites the frames of an Exception so that they name it."""
+    line: int | None = getattr(error, "lineno", None)
+    trace = error.__traceback__
+    while trace:
+        code, names = trace.tb_frame.f_code, trace.tb_frame.f_globals
+        if code.co_filename == USER_TEMPLATE:
+            template = names.get("__jinja_template__")
+            line = template.get_corresponding_lineno(trace.tb_lineno) if template else trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
 @lru_cache
-def _environment(kind: Kind, short: int) -> ImmutableSandboxedEnvironment:
-    from jinja2 import FileSystemLoader, StrictUndefined
+def _environment(kind: Kind, short: int, language: str) -> ImmutableSandboxedEnvironment:
+    from jinja2 import FileSystemLoader, StrictUndefined, pass_context
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+    escape = _escape_with(markup.html, markup.html) if kind == "html" else _escape_with(markup.text, markup.figure)
     environment = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(templates_folder()),
         autoescape=True,
         undefined=StrictUndefined,
+        optimized=False,  # else what a template calculates is calculated while it is compiled, and no line is at fault
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_finalize_with(markup.html, markup.html)
-        if kind == "html"
-        else _finalize_with(markup.text, markup.figure),
+        finalize=pass_context(lambda _, value: escape(value)),  # Jinja has a context only when it renders
     )
     for name in ("lipsum", "cycler", "joiner"):
         environment.globals.pop(name)
+    environment.globals.update(_speech(words_of(language), escape))
     environment.filters["short"] = lambda value, width=None: _short(value, min(width or short, short * 5))
     if kind == "md":
         environment.filters.update(
+            cell=_markup(markup.cell),
             code=_markup(markup.code),
             link=_markup(markup.link),
+            image=_markup(markup.image),
             fence=_markup(markup.fence),
             revision=_markup(markup.revision),
         )
     else:
-        environment.filters["address"] = markup.web_address
+        environment.filters.update(address=markup.web_address, breakable=_markup(markup.breakable))
     return environment
 
 
-def _finalize_with(text: Callable[[str], str], figure: Callable[[str], str]) -> Callable[[object], Markup]:
+def _escape_with(text: Callable[[str], str], figure: Callable[[str], str]) -> Callable[[object], Markup]:
     """Returns what escapes all that Jinja prints, but for what a filter, a macro or the template itself made.
 
-    Here, and in `_markup`, a string becomes Markup: after it was escaped.
+    Here, in `_speech` and in `_markup`, a string becomes Markup: after it was escaped.
     """
     from markupsafe import Markup
 
-    def finalize(value: object) -> Markup:
+    def escape(value: object) -> Markup:
         match value:
             case Markup():
                 return value
@@ -112,13 +126,36 @@ def _finalize_with(text: Callable[[str], str], figure: Callable[[str], str]) -> 
             case _:
                 return Markup(text(str(value)))  # noqa: S704
 
-    return finalize
+    return escape
+
+
+def _speech(words: Words, escape: Callable[[object], Markup]) -> dict[str, Callable[..., Markup]]:
+    """Returns gettext's functions for templates: `_("Latest %(what)s", what=name)`, values escaped on their way in."""
+    from markupsafe import Markup
+
+    def fill(message: str, values: dict[str, object]) -> Markup:
+        text = str(escape(message))
+        return Markup(text % {name: escape(value) for name, value in values.items()} if values else text)  # noqa: S704
+
+    return {
+        "_": lambda message, **values: fill(words.gettext(message), values),
+        "pgettext": lambda context, message, **values: fill(words.pgettext(context, message), values),
+        "ngettext": lambda one, many, count, **values: fill(
+            words.ngettext(one, many, count), {"count": markup.Figure(count), **values}
+        ),
+        "npgettext": lambda context, one, many, count, **values: fill(
+            words.npgettext(context, one, many, count), {"count": markup.Figure(count), **values}
+        ),
+    }
 
 
 def _markup(escape: Callable[..., str]) -> Callable[..., Markup]:
     from markupsafe import Markup
 
-    return lambda *arguments: Markup(escape(*arguments))  # noqa: S704
+    def filtered(value: Any, *arguments: Any) -> Markup:
+        return Markup(escape(value.unescape() if isinstance(value, Markup) else value, *arguments))  # noqa: S704
+
+    return filtered
 
 
 def _short(value: str, width: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from cml.errors import BadInput
@@ -49,18 +50,35 @@ def read_template(settings: Settings) -> str | None:
     return text
 
 
-def markdown(report: Report, *, settings: Settings, template: str | None, log: Log, limit: int | None = None) -> str:
-    """Returns the Markdown within `limit` characters. A user's template that fails is a warning, and ours serves."""
+def markdown(
+    report: Report,
+    *,
+    settings: Settings,
+    template: str | None,
+    log: Log,
+    limit: int | None = None,
+    image_urls: Mapping[str, str] | None = None,
+) -> str:
+    """Returns the Markdown within `limit` bytes of UTF-8; images that `image_urls` (by `PlotImage.file`) has an
+    address for are shown. A user's template that fails is a warning, and ours serves.
+    """
     from cml.report import render
 
-    number_format, locale = settings.metrics_format, settings.locale
-    try:
+    def written(user_template: str | None) -> str:
         return render.render_markdown(
-            report, number_format=number_format, locale=locale, user_template=template, limit=limit
+            report,
+            number_format=settings.metrics_format,
+            locale=settings.locale,
+            user_template=user_template,
+            limit=limit,
+            image_urls=image_urls,
         )
+
+    try:
+        return written(template)
     except render.TemplateProblem as error:
         log.warning(f"template {settings.template}: {error}; CML's own serves")
-        return render.render_markdown(report, number_format=number_format, locale=locale, limit=limit)
+        return written(None)
 
 
 def write_report(report: Report, folder: Path, *, settings: Settings, template: str | None, log: Log) -> str:

@@ -15,6 +15,8 @@ from urllib.parse import quote, urlsplit
 ZERO_WIDTH = "\u200b"
 LONGEST = 1000  # characters of one value, where no template asks for fewer
 LONGEST_URL = 500
+WIDE = 24  # characters of a name that is broken where a table is narrow
+_URL_MARKS = "/:?#@!$&+,;=%~.-_"  # none of them ends a Markdown link or an HTML attribute
 
 # Controls, bidi marks, zero-width and other invisible characters, halves of surrogate pairs (names that are no UTF-8).
 _HIDDEN = re.compile(
@@ -71,6 +73,18 @@ def text(value: str) -> str:
     return _escape(_DOLLAR.sub("&#36;", _encode(value)))
 
 
+def cell(value: str) -> str:
+    """The same for a table's cell, which is wide: a long name may go on in the next line behind a separator."""
+    if len(value) <= WIDE:
+        return text(value)
+    lines = [""]
+    for piece in re.split(r"(?<=[/_.])(?=\w)", text(value)):
+        if lines[-1] and len(lines[-1] + piece) > WIDE:
+            lines.append("")
+        lines[-1] += piece
+    return "<wbr>".join(lines)
+
+
 def revision(value: str) -> str:
     """Markdown that reads as a git revision; `HEAD~1` stays as people know it, since one tilde alone means nothing."""
     found = re.fullmatch(r"([\w./-]{1,200})~(\d{0,6})", value)
@@ -97,6 +111,12 @@ def link(label: str, url: str | None) -> str:
     return f"[{text(label)}]({address.replace('&', '&amp;')})" if address else text(label)
 
 
+def image(label: str, url: str) -> str:
+    """An image, or the mere label where `url` is no `image_address`."""
+    address = image_address(url)
+    return f"![{text(label)}]({address.replace('&', '&amp;')})" if address else text(label)
+
+
 def fence(lines: Iterable[str], language: str = "text") -> str:
     """A code block that no line inside it ends."""
     body = "\n".join(lines)
@@ -112,8 +132,16 @@ def web_address(url: str | None) -> str | None:
         return None
     if not url or parts.scheme not in ("http", "https") or not parts.hostname:
         return None
-    address = quote(url.encode("utf-8", "replace"), safe="/:?#@!$&+,;=%~.-_")
+    address = quote(url.encode("utf-8", "replace"), safe=_URL_MARKS)
     return address if len(address) <= LONGEST_URL else None
+
+
+def image_address(url: str) -> str | None:
+    """A web address, or a path on the forge itself (GitLab's `/uploads/...`); None for anything else."""
+    if url.startswith("/") and not url.startswith(("//", "/\\")):
+        address = quote(url.encode("utf-8", "replace"), safe=_URL_MARKS)
+        return address if len(address) <= LONGEST_URL else None
+    return web_address(url)
 
 
 def mermaid(label: str) -> str:
@@ -137,6 +165,11 @@ def guard_commands(rendered: str) -> str:
 def html(value: str) -> str:
     """HTML that reads as `value`, also inside an attribute."""
     return escape_html(visible(value))
+
+
+def breakable(value: str) -> str:
+    """The same, of a name that may go on in the next line behind a separator, before it breaks anywhere."""
+    return "<wbr>".join(map(html, re.split(r"(?<=[/._:-])(?=\w)", value)))
 
 
 def _show(match: re.Match[str]) -> str:

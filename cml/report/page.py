@@ -12,23 +12,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from cml.report.environment import templates_folder
+from cml.report import templates_folder
 from cml.report.units import sample
-from cml.report.view import PlotView, Series, View
+from cml.report.view import Picture, PlotView, Series, View
 
 WIDTH, HEIGHT, MARGIN = 320, 120, 4  # of a line chart without an image, in SVG units
 CHART_POINTS = 160
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """An image of a plot; `source` is a data: address, empty where the file is not at hand."""
-
-    source: str
-    label: str
-    file: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +40,12 @@ class Figure:
     lines: tuple[Line, ...]
 
 
-def page_context(view: View, *, images: Mapping[str, bytes]) -> dict[str, Any]:
+def image_sources(images: Mapping[str, bytes]) -> dict[str, str]:
+    """Returns data: addresses of images, by the same names."""
+    return {file: f"data:image/png;base64,{b64encode(data).decode()}" for file, data in images.items()}
+
+
+def page_context(view: View) -> dict[str, Any]:
     """Names for report.html.j2; `csp` forbids every request, and every style and script but these two."""
     from markupsafe import Markup
 
@@ -64,7 +58,7 @@ def page_context(view: View, *, images: Mapping[str, bytes]) -> dict[str, Any]:
         "style": Markup(style),  # noqa: S704 (our own file)
         "script": Markup(script),  # noqa: S704 (our own file)
         "csp": csp,
-        "figures": tuple(_figure(plot, images) for plot in view.plots),
+        "figures": tuple(_figure(plot) for plot in view.plots),
         "stages": sorted((*view.pipeline, *view.pipeline_idle), key=lambda stage: stage.place),
         "sides": {"width": WIDTH, "height": HEIGHT},
     }
@@ -74,25 +68,13 @@ def _hash(text: str) -> str:
     return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
 
 
-def _figure(plot: PlotView, images: Mapping[str, bytes]) -> Figure:
-    pictures = tuple(
-        Picture(
-            source=_data_address(images.get(image.file)),
-            label=image.label,
-            file=image.file,
-            width=image.width,
-            height=image.height,
-        )
-        for image in plot.images
-    )
-    has_picture = any(picture.source for picture in pictures)
+def _figure(plot: PlotView) -> Figure:
     return Figure(
-        title=plot.title, problem=plot.problem, pictures=pictures, lines=() if has_picture else _lines(plot.series)
+        title=plot.title,
+        problem=plot.problem,
+        pictures=plot.images,
+        lines=() if plot.is_shown else _lines(plot.series),
     )
-
-
-def _data_address(png: bytes | None) -> str:
-    return f"data:image/png;base64,{b64encode(png).decode()}" if png else ""
 
 
 def _lines(series: tuple[Series, ...]) -> tuple[Line, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,13 +50,16 @@ class BrokenPlot:
 DvcPlot = VegaPlot | ImagePlot | BrokenPlot
 
 
-def draw(plots: Sequence[DvcPlot], folder: Path) -> tuple[Plot, ...]:
-    """Draws plots into `folder`/plots and returns them in the same order; what can't be drawn says why in `problem`."""
+def draw(plots: Sequence[DvcPlot], folder: Path, *, sides: Mapping[str, str] | None = None) -> tuple[Plot, ...]:
+    """Draws plots into `folder`/plots and returns them in the same order; what can't be drawn says why in `problem`.
+
+    `sides` are words for "baseline" and "current" in another language.
+    """
     orders: list[Order] = []
     drafts = []
     for plot in plots:
         try:
-            drafts.append(_draft(plot, orders))
+            drafts.append(_draft(plot, orders, sides or {}))
         except Exception as error:
             drafts.append(_Draft(title=plot.title, problem=one_line(error)))
     answers = draw_all(orders)
@@ -73,12 +76,12 @@ class _Draft:
     problem: str | None = None
 
 
-def _draft(plot: DvcPlot, orders: list[Order]) -> _Draft:
+def _draft(plot: DvcPlot, orders: list[Order], sides: Mapping[str, str]) -> _Draft:
     if isinstance(plot, BrokenPlot):
         return _Draft(title=plot.title, problem=one_line(plot.reason))
     if isinstance(plot, VegaPlot):
         chart = Chart(plot.spec)
-        orders.append({"spec": chart.specification(plot.note)})
+        orders.append({"spec": chart.specification(plot.note, caption=plot.title, sides=sides)})
         return _Draft(title=plot.title, images=(("", len(orders) - 1),), points=chart.points())
     images: list[tuple[str, bytes | int]] = []
     for label in LABELS:

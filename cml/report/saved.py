@@ -1,11 +1,13 @@
 """A report read back from report.json, which somebody else may have written: every field is checked.
 
-Links and images are dropped, since only the run that made a report knows where they lead. Pure.
+What report.schema.json allows is read, and all else is refused; but a field with a default may be lacking, since an
+older CML did not write it. Links and images are dropped: only the run that made a report knows where they lead. Pure.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import types
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -13,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from cml.report import model
 from cml.report.exports import VERSION
 from cml.report.model import Experiment, Report
+from cml.report.units import is_number
 
 LONGEST = 5_000_000  # characters of a file; ten thousand metrics are two million
 LONGEST_TEXT = 20_000
@@ -26,7 +29,7 @@ def read_report(text: str) -> Report:
         data = json.loads(text, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
-    if not isinstance(data, dict) or data.get("version") != VERSION:
+    if not isinstance(data, dict) or data.get("version") is True or data.get("version") != VERSION:
         raise ValueError(f"it is no report of version {VERSION}")
     report: Report = _object(Report, data, "report")
     return replace(
@@ -60,12 +63,13 @@ def _object(kind: type, data: Any, where: str) -> Any:
 
 
 def _metrics(data: Any, where: str) -> dict[tuple[str, str], Any]:
-    rows = _value(list[dict[str, Any]], data, where)
+    if not isinstance(data, list) or not all(isinstance(row, dict) and "value" in row for row in data):
+        raise ValueError(f"{where} is of another kind than expected")
     return {
         (_value(str, row.get("path"), where), _value(str, row.get("name"), where)): _value(
-            model.Value, row.get("value"), where
+            model.Value, row["value"], where
         )
-        for row in rows
+        for row in data
     }
 
 
@@ -82,14 +86,14 @@ def _value(hint: Any, data: Any, where: str) -> Any:
             return tuple(_value(inner[0], each, where) for each in data)
         if len(inner) == len(data):
             return tuple(_value(each, item, where) for each, item in zip(inner, data, strict=True))
-    if origin is list and isinstance(data, list) and all(isinstance(each, dict) for each in data):
-        return data
     if is_dataclass(hint) and isinstance(hint, type):
         return _object(hint, data, where)
-    if hint is float and isinstance(data, (int, float)) and not isinstance(data, bool):
-        return float(data)
+    if hint is float and is_number(data):
+        return _float(data)
     if hint is float and data in ("NaN", "Infinity", "-Infinity"):
         return float(data)
+    if hint is int and isinstance(data, float) and data.is_integer():  # JSON knows one kind of number
+        return int(data)
     if hint is type(None) and data is None:
         return None
     if hint in (bool, int, str) and type(data) is hint:
@@ -97,7 +101,16 @@ def _value(hint: Any, data: Any, where: str) -> Any:
     raise ValueError(f"{where} is of another kind than expected")
 
 
+def _float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
 def _one_of(hints: tuple[Any, ...], data: Any, where: str) -> Any:
+    if float in hints and isinstance(data, float):
+        return data
     for hint in hints:
         try:
             return _value(hint, data, where)

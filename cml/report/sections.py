@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 from cml.report import units
+from cml.report.language import ENGLISH, Words, language_of, noop, npnoop, pnoop, words_of
 from cml.report.markup import mermaid
 from cml.report.model import DataChanges, DataEntry, Experiment, PipelineSection, Plot, Report
-from cml.report.units import Pen, count_of, is_number, key
-from cml.report.view import DASH, DataCount, DataRow, ExperimentRow, PlotView, Series, Stage
+from cml.report.units import Pen, is_number, key
+from cml.report.view import DASH, DataCount, DataRow, ExperimentRow, Picture, PlotView, Series, Stage
 
 EXPERIMENT_METRICS = 3
 CHART_POINTS = 40
@@ -18,7 +19,7 @@ LARGEST_GRAPH = 100  # stages; three times as many edges
 Column = tuple[tuple[str, str], str]
 """A metric as (path, name), and what heads its column."""
 
-COLORS = {"grey": "#8b949e", "blue": "#2f81f7", "orange": "#db6d28", "purple": "#a371f7"}
+COLORS = {noop("grey"): "#8b949e", noop("blue"): "#2f81f7", noop("orange"): "#db6d28", noop("purple"): "#a371f7"}
 _CHART_COLORS = (
     '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "' + ", ".join(COLORS.values()) + '"}}}}%%'
 )
@@ -31,18 +32,48 @@ _STAGE_STYLES = {
 }
 _STAGE_CLASSES = {"ran": "ran", "failed": "failed", "not run": "waiting"}
 
+_SIDES = {"baseline": pnoop("side", "baseline"), "current": pnoop("side", "current")}
+_KINDS = {
+    "added": (pnoop("heading", "Added"), pnoop("file", "added")),
+    "modified": (pnoop("heading", "Modified"), pnoop("file", "modified")),
+    "deleted": (pnoop("heading", "Deleted"), pnoop("file", "deleted")),
+    "renamed": (pnoop("heading", "Renamed"), pnoop("file", "renamed")),
+}
+_STAGES = {
+    "failed": (pnoop("stage", "failed"), npnoop("stages", "%(count)s failed", "%(count)s failed")),
+    "ran": (pnoop("stage", "ran"), npnoop("stages", "%(count)s ran", "%(count)s ran")),
+    "restored": (
+        pnoop("stage", "restored from cache"),
+        npnoop("stages", "%(count)s restored from cache", "%(count)s restored from cache"),
+    ),
+    "up to date": (pnoop("stage", "up to date"), npnoop("stages", "%(count)s up to date", "%(count)s up to date")),
+    "frozen": (pnoop("stage", "frozen"), npnoop("stages", "%(count)s frozen", "%(count)s frozen")),
+    "not run": (pnoop("stage", "not run"), npnoop("stages", "%(count)s not run", "%(count)s not run")),
+}
 
-def plots(given: Sequence[Plot], *, pen: Pen) -> tuple[PlotView, ...]:
-    return tuple(_plot(plot, pen=pen) for plot in given)
+
+def side(label: str, *, words: Words) -> str:
+    """The word for a side of the comparison; a label that names none stays as it is."""
+    return words.pgettext(*_SIDES[label]) if label in _SIDES else label
 
 
-def _plot(plot: Plot, *, pen: Pen) -> PlotView:
+def side_words(locale: str) -> dict[str, str]:
+    """The words for "baseline" and "current" in the locale's language; none where it is English."""
+    language = language_of(locale)
+    return {} if language == ENGLISH else {label: side(label, words=words_of(language)) for label in _SIDES}
+
+
+def plots(given: Sequence[Plot], *, pen: Pen, sources: Mapping[str, str]) -> tuple[PlotView, ...]:
+    return tuple(_plot(plot, pen=pen, sources=sources) for plot in given)
+
+
+def _plot(plot: Plot, *, pen: Pen, sources: Mapping[str, str]) -> PlotView:
     finite = [point for _, points in plot.points for point in points if math.isfinite(point)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
     series = tuple(
         Series(
-            label=label,
-            color=color,
+            label=side(label, words=pen.words),
+            color=pen.words.gettext(color),
             trend=units.sparkline(points, low=low, high=high),
             first=pen.metric(points[0]),
             last=pen.metric(points[-1]),
@@ -52,7 +83,17 @@ def _plot(plot: Plot, *, pen: Pen) -> PlotView:
         if points
     )
     chart = _chart([each.points for each in series], low=low, high=high)
-    return PlotView(title=plot.title, problem=plot.problem, images=plot.images, series=series, chart=chart)
+    images = tuple(
+        Picture(
+            file=image.file,
+            label=side(image.label, words=pen.words),
+            width=image.width,
+            height=image.height,
+            source=sources.get(image.file, ""),
+        )
+        for image in plot.images
+    )
+    return PlotView(title=plot.title, problem=plot.problem, images=images, series=series, chart=chart)
 
 
 def _chart(series: Sequence[tuple[float, ...]], *, low: float, high: float) -> tuple[str, ...]:
@@ -69,7 +110,12 @@ def _chart(series: Sequence[tuple[float, ...]], *, low: float, high: float) -> t
 
 def data_counts(data: DataChanges | None, *, pen: Pen) -> tuple[DataCount, ...]:
     return tuple(
-        DataCount(kind=kind, count=len(entries), size=_sum_of_sizes(kind, entries, pen=pen))
+        DataCount(
+            kind=kind,
+            said=pen.words.pgettext(*_KINDS[kind][0]),
+            count=len(entries),
+            size=_sum_of_sizes(kind, entries, pen=pen),
+        )
         for kind, entries in _by_kind(data)
     )
 
@@ -78,11 +124,12 @@ def data_rows(data: DataChanges | None, *, pen: Pen) -> tuple[DataRow, ...]:
     return tuple(
         DataRow(
             kind=kind,
+            said=pen.words.pgettext(*_KINDS[kind][1]),
             path=entry.path,
             old_path=entry.old_path,
             size=pen.size_change(entry.old_size, entry.new_size),
             key=key(entry.old_size if entry.new_size is None else entry.new_size),
-            files=count_of(entry.files, "file") if entry.files else "",
+            files=_files(entry.files, pen.words),
             biggest=entry.biggest,
         )
         for kind, entries in _by_kind(data)
@@ -93,12 +140,16 @@ def data_rows(data: DataChanges | None, *, pen: Pen) -> tuple[DataRow, ...]:
 def _by_kind(data: DataChanges | None) -> tuple[tuple[str, tuple[DataEntry, ...]], ...]:
     if data is None:
         return ()
-    return ("Added", data.added), ("Modified", data.modified), ("Deleted", data.deleted), ("Renamed", data.renamed)
+    return ("added", data.added), ("modified", data.modified), ("deleted", data.deleted), ("renamed", data.renamed)
+
+
+def _files(count: int, words: Words) -> str:
+    return words.ngettext("%(count)s file", "%(count)s files", count) % {"count": count} if count else ""
 
 
 def _sum_of_sizes(kind: str, entries: tuple[DataEntry, ...], *, pen: Pen) -> str:
     """What a change adds (or frees), where every size is known."""
-    takes_old, takes_new = kind in ("Modified", "Deleted"), kind in ("Modified", "Added")
+    takes_old, takes_new = kind in ("modified", "deleted"), kind in ("modified", "added")
     olds = [entry.old_size for entry in entries if takes_old]
     news = [entry.new_size for entry in entries if takes_new]
     sizes = [size for size in (*olds, *news) if size is not None]
@@ -115,7 +166,8 @@ def stages(pipeline: PipelineSection | None, *, pen: Pen) -> tuple[Stage, ...]:
         Stage(
             place=place,
             name=stage.name,
-            status=_status(stage.status),
+            status=stage.status,
+            said=pen.words.pgettext(*_STAGES[stage.status][0]),
             time=pen.duration(stage.seconds),
             key=key(stage.seconds),
             needs=tuple(before for before, after in pipeline.edges if after == stage.name),
@@ -128,15 +180,14 @@ def pipeline_counts(pipeline: PipelineSection | None, *, pen: Pen) -> tuple[str,
     """`2 ran`, `1 restored from cache`, `3 min 05 s in all`."""
     if pipeline is None:
         return ()
-    order = ("failed", "ran", "restored", "up to date", "frozen", "not run")
-    counts = ((status, sum(stage.status == status for stage in pipeline.stages)) for status in order)
-    words = tuple(f"{count} {_status(status)}" for status, count in counts if count)
+    found = []
+    for status, (_, counted) in _STAGES.items():
+        if count := sum(stage.status == status for stage in pipeline.stages):
+            found.append(pen.words.npgettext(*counted, count) % {"count": count})
     seconds = math.fsum(stage.seconds for stage in pipeline.stages if stage.seconds and stage.seconds > 0)
-    return (*words, f"{pen.duration(seconds)} in all") if seconds else words
-
-
-def _status(status: str) -> str:
-    return "restored from cache" if status == "restored" else status
+    if seconds:
+        found.append(pen.words.gettext("%(time)s in all") % {"time": pen.duration(seconds)})
+    return tuple(found)
 
 
 def graph(pipeline: PipelineSection | None) -> tuple[str, ...]:
@@ -170,7 +221,8 @@ def experiments(
             url=each.url,
             subject=each.subject,
             author=each.author,
-            date=units.moment(each.date),
+            date=pen.moment(each.date),
+            when=each.date,
             is_current=each.is_current,
             cells=tuple(pen.metric(each.metrics[metric]) if metric in each.metrics else DASH for metric in metrics),
             keys=tuple(key(each.metrics.get(metric)) for metric in metrics),

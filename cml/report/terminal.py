@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from unicodedata import combining, east_asian_width
 
+from cml.report.language import Words, words_of
 from cml.report.markup import guard_commands, shorten, visible
 from cml.report.model import Report
 from cml.report.numbers import NumberFormat
@@ -18,88 +19,107 @@ NAME, VALUE, LINE = 44, 24, 300  # characters of a name, a value, a sentence
 def render_terminal(report: Report, *, number_format: NumberFormat, locale: str) -> str:
     """Returns title, verdict and baseline, the metrics and params that changed, gates, warnings and the failure."""
     view = view_of(report, number_format=number_format, locale=locale)
-    blocks = [_head(view), _metrics(view), _params(view), _gates(view), _work(view), _warnings(view), _failure(view)]
+    words = words_of(view.language)
+    parts = (_head, _metrics, _params, _gates, _data, _pipeline, _warnings, _failure)
+    blocks = [part(view, words) for part in parts]
     return guard_commands("\n\n".join("\n".join(block) for block in blocks if block)) + "\n"
 
 
-def _head(view: View) -> list[str]:
+def _head(view: View, words: Words) -> list[str]:
     title = _plain(view.name, LINE)
     verdict = ". ".join(_plain(part, LINE) for part in (view.title, *view.details))
     lines = [title, "=" * max(1, _width(title)), verdict]
     if view.baseline is None:
-        return [*lines, "No baseline: there is no commit before this one."]
-    lines.append(f"Baseline: {_plain(view.baseline.name, NAME)} ({view.baseline.sha} vs {view.current.sha})")
+        return [*lines, words.gettext("No baseline: there is no commit before this one.")]
+    sides = {"name": _plain(view.baseline.name, NAME), "old": view.baseline.sha, "new": view.current.sha}
+    lines.append(words.gettext("Baseline: %(name)s (%(old)s vs %(new)s)") % sides)
     if view.reason:
         lines.append(f"  {_plain(view.reason, LINE)}")
     if view.comparison == "same":
-        lines.append("This compares a revision with itself: there is no diff, only values.")
+        lines.append(words.gettext("This compares a revision with itself: there is no diff, only values."))
     return lines
 
 
-def _metrics(view: View) -> list[str]:
+def _metrics(view: View, words: Words) -> list[str]:
     if not view.has_metrics:
         return []
     rows = (*view.metrics, *view.metrics_more)
     if view.comparison == "diff":
-        lines = _table(_cells(rows, view), ("metric", "old", "new", "diff", ""), "lrrrl")
+        heads = (words.gettext("metric"), *_sides(words), words.gettext("diff"), "")
+        lines = _table(_cells(rows, view, words), heads, "lrrrl", words)
     else:
-        lines = _table(_cells(rows, view), ("metric", "value", ""), "lrl")
+        lines = _table(_cells(rows, view, words), (words.gettext("metric"), words.gettext("value"), ""), "lrl", words)
     for file in view.unreadable:
-        lines.append(f"  {_plain(file.path, NAME)} ({file.side}) cannot be read: {_plain(file.reason, LINE)}")
-    if view.metrics_unchanged:
-        lines.append(f"  {len(view.metrics_unchanged)} unchanged")
-    return ["Metrics", *(lines or ["  none"])]
+        said = words.gettext("%(side)s cannot be read: %(reason)s")
+        said %= {"side": file.said, "reason": _plain(file.reason, LINE)}
+        lines.append("  " + words.gettext("%(name)s: %(value)s") % {"name": _plain(file.path, NAME), "value": said})
+    if still := len(view.metrics_unchanged):
+        said = words.npgettext("metrics", "%(count)s unchanged", "%(count)s unchanged", still)
+        lines.append(f"  {said % {'count': still}}")
+    return [words.gettext("Metrics"), *(lines or ["  " + words.pgettext("metrics", "none")])]
 
 
-def _params(view: View) -> list[str]:
+def _params(view: View, words: Words) -> list[str]:
     rows = (*view.params, *view.params_more)
     if not rows or view.comparison != "diff":
         return []
-    return ["Params", *_table(_cells(rows, view), ("param", "old", "new", "", ""), "lrrrl")]
+    heads = (words.gettext("param"), *_sides(words), "", "")
+    return [words.gettext("Params"), *_table(_cells(rows, view, words), heads, "lrrrl", words)]
 
 
-def _cells(rows: Iterable[Row], view: View) -> list[tuple[str, ...]]:
+def _sides(words: Words) -> tuple[str, str]:
+    return words.pgettext("value", "old"), words.pgettext("value", "new")
+
+
+def _cells(rows: Iterable[Row], view: View, words: Words) -> list[tuple[str, ...]]:
     """Only the sides there are; paths only where more than one file has rows."""
     rows = tuple(rows)
+    marks = {"better": words.pgettext("metric", "better"), "worse": words.pgettext("metric", "worse"), "": ""}
     has_paths = len({row.path for row in rows}) > 1
     cells = []
     for row in rows:
         name = _plain(f"{row.path}:{row.name}" if has_paths else row.name, NAME)
         sides = (row.old, row.new, row.diff) if view.comparison == "diff" else (row.new,)
-        cells.append((name, *(_plain(side, VALUE) for side in sides), row.mark))
+        cells.append((name, *(_plain(side, VALUE) for side in sides), marks[row.mark]))
     return cells
 
 
-def _gates(view: View) -> list[str]:
-    words = {"passed": "passed ", "failed": "FAILED ", "unmatched": "no match"}
+def _gates(view: View, words: Words) -> list[str]:
+    states = {
+        "failed": words.pgettext("gate", "failed").upper(),
+        "unmatched": words.pgettext("gate", "no match"),
+        "passed": words.pgettext("gate", "passed"),
+    }
+    width = max(_width(state) for state in states.values())
     gates = (*view.gates, *view.gates_passed)
     lines = [
-        f"  {words[gate.state]} {_plain(gate.rule, LINE)}"
-        + (f"  ({_plain(gate.metric, NAME)} is {gate.value})" if gate.metric else "")
+        f"  {_pad(states[gate.state], width, right=False)}  {_plain(gate.rule, LINE)}"
+        + (f"  ({_plain(gate.metric, NAME)} = {gate.value})" if gate.metric else "")
         for gate in gates
     ]
-    return ["Gates", *lines] if lines else []
+    return [words.gettext("Gates"), *lines] if lines else []
 
 
-def _work(view: View) -> list[str]:
-    lines = []
-    if view.has_data:
-        changed = [f"{each.count} {each.kind.lower()}" for each in view.data_counts if each.count]
-        lines.append(f"Data: {', '.join(changed) or 'no change'}")
-    if view.has_pipeline:
-        lines.append(f"Pipeline: {', '.join(view.pipeline_counts)}")
-    return lines
+def _data(view: View, words: Words) -> list[str]:
+    counts = [{"name": each.said, "value": each.count} for each in view.data_counts if each.count]
+    changed = ", ".join(words.gettext("%(name)s: %(value)s") % count for count in counts)
+    lines = ["  " + (changed or words.gettext("No tracked data changed."))]
+    return [words.gettext("Data"), *lines] if view.has_data else []
 
 
-def _warnings(view: View) -> list[str]:
-    return ["Warnings", *(f"  {_plain(each, LINE)}" for each in view.warnings)] if view.warnings else []
+def _pipeline(view: View, words: Words) -> list[str]:
+    return [words.gettext("Pipeline"), f"  {', '.join(view.pipeline_counts)}"] if view.has_pipeline else []
 
 
-def _failure(view: View) -> list[str]:
-    return ["The log's end", *(f"  {line}" for line in view.log)] if view.log else []
+def _warnings(view: View, words: Words) -> list[str]:
+    return [words.gettext("Warnings"), *(f"  {_plain(each, LINE)}" for each in view.warnings)] if view.warnings else []
 
 
-def _table(rows: Sequence[tuple[str, ...]], heads: tuple[str, ...], align: str) -> list[str]:
+def _failure(view: View, words: Words) -> list[str]:
+    return [words.gettext("The log's end"), *(f"  {line}" for line in view.log)] if view.log else []
+
+
+def _table(rows: Sequence[tuple[str, ...]], heads: tuple[str, ...], align: str, words: Words) -> list[str]:
     """Columns, each aligned to the (l)eft or the (r)ight; empty ones are left out."""
     if not rows:
         return []
@@ -110,7 +130,10 @@ def _table(rows: Sequence[tuple[str, ...]], heads: tuple[str, ...], align: str) 
             width = max(map(_width, (head, *cells)))
             columns.append([_pad(cell, width, right=side == "r") for cell in (head, *cells)])
     lines = ["  " + "  ".join(line).rstrip() for line in zip(*columns, strict=True)]
-    return [*lines, f"  {len(rows) - ROWS} more in the report"] if len(rows) > ROWS else lines
+    if rest := max(0, len(rows) - ROWS):
+        more = words.ngettext("%(count)s more in the full report", "%(count)s more in the full report", rest)
+        lines.append(f"  {more % {'count': rest}}")
+    return lines
 
 
 def _pad(text: str, width: int, *, right: bool) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeGuard
 
+from cml.report.language import ENGLISH, Words, noop
 from cml.report.markup import Figure
 
 if TYPE_CHECKING:
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
     from cml.report.numbers import NumberFormat
 
 _BARS = "▁▂▃▄▅▆▇█"
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_UNITS = (noop("B"), noop("KiB"), noop("MiB"), noop("GiB"), noop("TiB"), noop("PiB"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pen:
-    """Writes values: numbers of metrics in `metrics_format`, all of them for one locale."""
+    """Writes values: numbers of metrics in `metrics_format`, all of them for one locale and in its `words`."""
 
     number_format: NumberFormat
     locale: str
+    words: Words
 
     def metric(self, value: Value) -> str:
         return Figure(self.number_format.value(value, locale=self.locale)) if is_number(value) else plain(value)
@@ -39,12 +41,18 @@ class Pen:
         return Figure(plain(value)) if is_number(value) else plain(value)
 
     def size(self, count: int) -> str:
-        return Figure(size(count, locale=self.locale))
+        return Figure(size(count, locale=self.locale, words=self.words))
 
     def size_change(self, old: int | None, new: int | None) -> str:
         """`12 KiB → 13 KiB`; the side that is known where only one is; else nothing."""
         sides = [self.size(side) for side in (old, new) if side is not None]
         return Figure(" → ".join(sides if sides[1:] and sides[0] != sides[1] else sides[:1]))
+
+    def moment(self, date: str) -> str:
+        return moment(date, locale=self.locale)
+
+    def significant(self, number: float, unit: str = "") -> str:
+        return Figure(significant(number, locale=self.locale, unit=unit))
 
     def duration(self, seconds: float | None) -> str:
         return Figure("" if seconds is None else duration(seconds, locale=self.locale))
@@ -65,13 +73,15 @@ def key(value: Value) -> str:
     return "" if math.isnan(number) else repr(number)
 
 
-def size(count: int, *, locale: str) -> str:
+def size(count: int, *, locale: str, words: Words) -> str:
     """Bytes, as `1.2 MiB`."""
     number, unit = float(abs(count)), 0
     while number >= 1023.5 and unit < len(_UNITS) - 1:
         number, unit = number / 1024, unit + 1
     decimals = 1 if unit and number < 99.95 else 0
-    return f"{'-' if count < 0 else ''}{decimal(number, decimals=decimals, locale=locale)} {_UNITS[unit]}"
+    return (
+        f"{'-' if count < 0 else ''}{decimal(number, decimals=decimals, locale=locale)} {words.gettext(_UNITS[unit])}"
+    )
 
 
 def duration(seconds: float, *, locale: str) -> str:
@@ -95,12 +105,30 @@ def decimal(number: float, *, decimals: int, locale: str) -> str:
     return str(format_decimal(number, format=pattern, locale=_locale(locale)))
 
 
-def moment(date: str) -> str:
-    """An ISO 8601 date, as `2024-05-01 12:34` in its own zone."""
+def moment(date: str, *, locale: str) -> str:
+    """An ISO 8601 date in its own zone, as the locale has it. Plain English, which is everybody's, has ISO's too."""
     try:
-        return datetime.fromisoformat(date.replace("Z", "+00:00")).strftime("%Y-%m-%d %H:%M")
+        when = datetime.fromisoformat(date.replace("Z", "+00:00"))
     except ValueError:
         return date
+    if locale == ENGLISH:
+        return when.strftime("%Y-%m-%d %H:%M")
+    from babel.dates import format_date, format_time, get_datetime_format
+
+    order = str(get_datetime_format("medium", locale=_locale(locale))).replace("'", "")
+    return order.format(
+        format_time(when, "short", tzinfo=when.tzinfo, locale=_locale(locale)),
+        format_date(when, "medium", locale=_locale(locale)),
+    )
+
+
+def significant(number: float, *, locale: str, unit: str = "") -> str:
+    """A number in six digits; a `%` behind it is written as the locale has it."""
+    from babel.numbers import format_percent, get_decimal_symbol
+
+    digits = f"{number:.6g}".replace(".", get_decimal_symbol(_locale(locale)))
+    pattern = str(format_percent(0, locale=_locale(locale))) if unit == "%" else "0"
+    return pattern.replace("0", digits)
 
 
 def plain(value: Value) -> str:
@@ -136,11 +164,6 @@ def sparkline(points: Sequence[float], *, low: float, high: float, count: int = 
         share = (point - low) / span if span > 0 and math.isfinite(span) else 0.5
         bars.append(_BARS[min(len(_BARS) - 1, max(0, int(share * len(_BARS))))])
     return "".join(bars)
-
-
-def count_of(number: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _digits(number: int) -> str:

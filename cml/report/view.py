@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from cml.report.model import PlotImage, Report
+from cml.report.model import Report
 
 DASH = "—"
 Mark = Literal["better", "worse", ""]
@@ -35,10 +35,11 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Unreadable:
-    """A file of metrics or params that could not be read; `side` is "baseline" or "current"."""
+    """A file of metrics or params that could not be read; `side` is "baseline" or "current", `said` its word."""
 
     path: str
-    side: str
+    side: Literal["baseline", "current"]
+    said: str
     reason: str
 
 
@@ -80,19 +81,40 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An image of a plot. `source` is the address it is shown from, empty where it cannot be shown here; sizes in
+    pixels.
+    """
+
+    file: str
+    label: str
+    width: int
+    height: int
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlotView:
     """`chart` is a Mermaid diagram of the series, where they can share an axis."""
 
     title: str
     problem: str | None
-    images: tuple[PlotImage, ...]
+    images: tuple[Picture, ...]
     series: tuple[Series, ...]
     chart: tuple[str, ...]
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether one of its images can be shown."""
+        return any(image.source for image in self.images)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataRow:
+    """`kind` is "added", "modified", "deleted" or "renamed", `said` its word."""
+
     kind: str
+    said: str
     path: str
     old_path: str | None
     size: str
@@ -103,18 +125,22 @@ class DataRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DataCount:
+    """`kind` is one of DataRow's, `said` its word as a heading."""
+
     kind: str
+    said: str
     count: int
     size: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """`place` is where it stands in the order of the run."""
+    """`place` is where it stands in the order of the run, `said` the word for its status."""
 
     place: int
     name: str
     status: str
+    said: str
     time: str
     key: str
     needs: tuple[str, ...]
@@ -122,12 +148,15 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentRow:
+    """`when` is its date as ISO 8601 has it."""
+
     name: str
     sha: str
     url: str | None
     subject: str
     author: str
     date: str
+    when: str
     is_current: bool
     cells: tuple[str, ...]
     keys: tuple[str, ...]
@@ -137,10 +166,11 @@ class ExperimentRow:
 class View:
     """What a template sees, each field by its name. A section with `has_...` false is left out.
 
-    `omitted` counts, by field, the rows that a limit took away.
+    `language` is that of its words. `omitted` counts, by field, the rows that a limit took away.
     """
 
     report: Report
+    language: str
     name: str
     icon: str
     tone: Tone

@@ -6,13 +6,14 @@ Pure; what things look like on paper stands in the templates, the other sections
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cml.report import sections
+from cml.report.language import Words, language_of, nnoop, noop, npnoop, pnoop, words_of
 from cml.report.markup import Figure, log_lines
 from cml.report.model import DataChanges, GateResult, MetricRow, ParamRow, Report, UnreadableFile
-from cml.report.units import Pen, count_of, is_number, key
+from cml.report.units import Pen, is_number, key
 from cml.report.view import DASH, Comparison, Gate, Highlight, Mark, Row, Side, Tone, Unreadable, View
 
 if TYPE_CHECKING:
@@ -20,26 +21,58 @@ if TYPE_CHECKING:
 
 UNFOLDED = 20  # rows of a table before the rest folds away
 HIGHLIGHTS = 3
+
+# How metrics fared, and how many: the first of a list names the noun.
+_FIRST = {
+    "better": nnoop("%(count)s metric better", "%(count)s metrics better"),
+    "worse": nnoop("%(count)s metric worse", "%(count)s metrics worse"),
+    "changed": nnoop("%(count)s metric changed", "%(count)s metrics changed"),
+    "new": nnoop("%(count)s metric new", "%(count)s metrics new"),
+    "removed": nnoop("%(count)s metric removed", "%(count)s metrics removed"),
+    "unchanged": nnoop("%(count)s metric unchanged", "%(count)s metrics unchanged"),
+}
+_REST = {
+    "worse": npnoop("metrics", "%(count)s worse", "%(count)s worse"),
+    "changed": npnoop("metrics", "%(count)s changed", "%(count)s changed"),
+    "new": npnoop("metrics", "%(count)s new", "%(count)s new"),
+    "removed": npnoop("metrics", "%(count)s removed", "%(count)s removed"),
+}
+_DIFFS = {
+    "added": pnoop("metric", "new"),
+    "removed": pnoop("metric", "removed"),
+    "changed": pnoop("metric", "changed"),
+}
+_STEPS = (noop("setup"), noop("pull"), noop("reproduce"), noop("push"), noop("run"))
+_REASONS = (noop("the target branch"), noop("the default branch"), noop("the commit before"))
+_PLAIN_REASONS = ("the default", "as set")  # which say no more than the baseline's name
 AnyRow = TypeVar("AnyRow", MetricRow, ParamRow)
 
 
-def view_of(report: Report, *, number_format: NumberFormat, locale: str) -> View:
-    """Returns the report in words. Raises ValueError for a locale that Babel doesn't know."""
-    pen = Pen(number_format=number_format, locale=locale)
+def view_of(
+    report: Report, *, number_format: NumberFormat, locale: str, sources: Mapping[str, str] | None = None
+) -> View:
+    """Returns the report in words of the locale's language; `sources` are addresses of images by `PlotImage.file`.
+
+    Raises ValueError for a locale that Babel doesn't know.
+    """
+    language = language_of(locale)
+    words = words_of(language)
+    pen = Pen(number_format=number_format, locale=locale, words=words)
     comparison = _comparison(report)
     moved, still = _split(sorted(report.metrics or (), key=_rank), comparison)
     metrics = tuple(_metric(row, pen=pen, comparison=comparison) for row in moved)
     moved_params, still_params = _split(report.params or (), comparison)
     params = tuple(_param(row, pen=pen) for row in moved_params)
-    gates = tuple(map(_gate, report.gates))
-    plots = sections.plots(report.plots or (), pen=pen)
+    gates = tuple(_gate(result, pen=pen) for result in report.gates)
+    plots = sections.plots(report.plots or (), pen=pen, sources=sources or {})
     stages = sections.stages(report.pipeline, pen=pen)
     busy = tuple(stage for stage in stages if stage.status not in ("up to date", "frozen"))
     columns = sections.experiment_columns(report)
-    icon, tone, title, details = _verdict(report, metrics=metrics, gates=gates, comparison=comparison)
+    icon, tone, title, details = _verdict(report, metrics=metrics, gates=gates, comparison=comparison, words=words)
     baseline = report.baseline
     return View(
         report=report,
+        language=language,
         name=report.name,
         icon=icon,
         tone=tone,
@@ -48,8 +81,11 @@ def view_of(report: Report, *, number_format: NumberFormat, locale: str) -> View
         highlights=_highlights(metrics),
         comparison=comparison,
         baseline=Side(name=baseline.name, sha=Figure(baseline.sha[:7])) if baseline else None,
-        reason=baseline.reason if baseline else "",
-        current=Side(name="this run", sha=Figure("workspace" if report.has_workspace_changes else report.sha[:7])),
+        reason=_reason(baseline.reason, words) if baseline else "",
+        current=Side(
+            name=words.gettext("this run"),
+            sha=Figure(words.gettext("workspace") if report.has_workspace_changes else report.sha[:7]),
+        ),
         failure=report.failure.message if report.failure else "",
         log=log_lines(report.failure.log_tail) if report.failure else (),
         gates=tuple(gate for state in ("failed", "unmatched") for gate in gates if gate.state == state),
@@ -59,14 +95,14 @@ def view_of(report: Report, *, number_format: NumberFormat, locale: str) -> View
         metrics=metrics[:UNFOLDED],
         metrics_more=metrics[UNFOLDED:],
         metrics_unchanged=tuple(_metric(row, pen=pen, comparison=comparison) for row in still),
-        unreadable=tuple(map(_unreadable, report.unreadable)),
+        unreadable=tuple(_unreadable(file, pen=pen) for file in report.unreadable),
         has_params=bool(report.params),
         params=params[:UNFOLDED],
         params_more=params[UNFOLDED:],
         params_unchanged=tuple(_param(row, pen=pen) for row in still_params),
         has_plots=bool(plots),
         plots=plots,
-        charts=tuple(plot for plot in plots if plot.chart),
+        charts=tuple(plot for plot in plots if plot.chart and not plot.is_shown),
         has_data=report.data is not None and (comparison == "diff" or report.data != DataChanges()),
         data_counts=sections.data_counts(report.data, pen=pen),
         data=sections.data_rows(report.data, pen=pen),
@@ -79,7 +115,7 @@ def view_of(report: Report, *, number_format: NumberFormat, locale: str) -> View
         experiment_columns=tuple(heading for _, heading in columns),
         experiments=sections.experiments(report.experiments, [metric for metric, _ in columns], pen=pen),
         experiment_trends=sections.trends(report.experiments, columns),
-        experiments_hint=report.experiments_hint or "",
+        experiments_hint=words.gettext(report.experiments_hint) if report.experiments_hint else "",
         warnings=report.warnings,
         run_url=report.run_url,
         compare_url=report.compare_url,
@@ -109,21 +145,28 @@ def _rank(row: MetricRow) -> int:
 
 
 def _verdict(
-    report: Report, *, metrics: Sequence[Row], gates: Sequence[Gate], comparison: Comparison
+    report: Report, *, metrics: Sequence[Row], gates: Sequence[Gate], comparison: Comparison, words: Words
 ) -> tuple[str, Tone, str, tuple[str, ...]]:
     """Icon, tone, what is said in bold, and what is said after it."""
     better, worse = (sum(row.mark == mark for row in metrics) for mark in ("better", "worse"))
-    summary = _summary(metrics, total=len(report.metrics or ()), comparison=comparison)
-    notes = (count_of(len(report.warnings), "warning"),) if report.warnings else ()
+    summary = _summary(metrics, total=len(report.metrics or ()), comparison=comparison, words=words)
+    warnings = len(report.warnings)
+    notes = (
+        (words.ngettext("%(count)s warning", "%(count)s warnings", warnings) % {"count": warnings},) if warnings else ()
+    )
     failed = [gate for gate in gates if gate.state == "failed"]
-    judged = [gate for gate in gates if gate.state != "unmatched"]
+    judged = sum(gate.state != "unmatched" for gate in gates)
     if report.failure:
-        return "❌", "bad", f"Failed: {report.failure.step}", (report.failure.message, *notes)
+        step = report.failure.step
+        said = words.gettext("Failed: %(step)s") % {"step": words.gettext(step) if step in _STEPS else step}
+        return "❌", "bad", said, (report.failure.message, *notes)
     if report.verdict == "failed":
-        of = (f"{len(failed)} of {count_of(len(judged), 'gate')} failed",) if failed else ()
-        return "❌", "bad", "Failed", (*of, summary, *notes)
+        of = words.ngettext("%(failed)s of %(count)s gate failed", "%(failed)s of %(count)s gates failed", judged)
+        counts = (of % {"failed": len(failed), "count": judged},) if failed else ()
+        return "❌", "bad", words.gettext("Failed"), (*counts, summary, *notes)
     if report.verdict == "passed":
-        return "✅", "good", "Passed", (f"{count_of(len(judged), 'gate')} passed", summary, *notes)
+        passed = words.ngettext("%(count)s gate passed", "%(count)s gates passed", judged) % {"count": judged}
+        return "✅", "good", words.gettext("Passed"), (passed, summary, *notes)
     if better and worse:
         return "🟡", "mixed", summary, notes
     if better or worse:
@@ -131,12 +174,15 @@ def _verdict(
     return "⚪", "quiet", summary, notes
 
 
-def _summary(metrics: Sequence[Row], *, total: int, comparison: Comparison) -> str:
+def _summary(metrics: Sequence[Row], *, total: int, comparison: Comparison, words: Words) -> str:
     """`2 metrics better, 1 worse, 1 new`."""
     if not total:
-        return "No metrics"
+        return words.gettext("No metrics")
     if comparison != "diff":
-        return f"{count_of(total, 'metric')}, nothing to compare with"
+        said = words.ngettext(
+            "%(count)s metric, nothing to compare with", "%(count)s metrics, nothing to compare with", total
+        )
+        return said % {"count": total}
     counts = {
         "better": sum(row.mark == "better" for row in metrics),
         "worse": sum(row.mark == "worse" for row in metrics),
@@ -145,7 +191,9 @@ def _summary(metrics: Sequence[Row], *, total: int, comparison: Comparison) -> s
         "removed": sum(row.status == "removed" for row in metrics),
     }
     (word, first), *rest = [(word, count) for word, count in counts.items() if count] or [("unchanged", total)]
-    return ", ".join([f"{count_of(first, 'metric')} {word}", *(f"{count} {word}" for word, count in rest)])
+    parts = [words.ngettext(*_FIRST[word], first) % {"count": first}]
+    parts += [words.npgettext(*_REST[word], count) % {"count": count} for word, count in rest]
+    return ", ".join(parts)
 
 
 def _highlights(metrics: Sequence[Row]) -> tuple[Highlight, ...]:
@@ -170,7 +218,7 @@ def _metric(row: MetricRow, *, pen: Pen, comparison: Comparison) -> Row:
     diff, diff_key = "", ""
     if comparison == "diff" and row.status != "unchanged":
         mark = "" if row.better is None else "better" if row.better else "worse"
-        diff = {"added": "new", "removed": "removed"}.get(row.status, "changed")
+        diff = pen.words.pgettext(*_DIFFS[row.status])
         if row.status == "changed" and is_number(row.old) and is_number(row.new):
             change = pen.change(row.old, row.new)
             diff, diff_key = (diff if change == DASH else change), _difference(row.old, row.new)
@@ -204,18 +252,36 @@ def _param(row: ParamRow, *, pen: Pen) -> Row:
     )
 
 
-def _gate(result: GateResult) -> Gate:
+def _gate(result: GateResult, *, pen: Pen) -> Gate:
+    words = pen.words
     if result.metric is None:
-        return Gate(state="unmatched", rule=result.rule, metric="", value="matches no metric")
+        return Gate(state="unmatched", rule=result.rule, metric="", value=words.gettext("matches no metric"))
+    nothing = words.gettext("nothing to compare with") if result.passed else words.gettext("no number")
     unit = "%" if result.rule.rstrip().endswith("%") else ""
-    nothing = "nothing to compare with" if result.passed else "no number"
     return Gate(
         state="passed" if result.passed else "failed",
         rule=result.rule,
         metric=f"{result.path}:{result.metric}" if result.path else result.metric,
-        value=nothing if result.value is None else f"{result.value:.6g}{unit}",
+        value=nothing if result.value is None else pen.significant(result.value, unit),
     )
 
 
-def _unreadable(file: UnreadableFile) -> Unreadable:
-    return Unreadable(path=file.path, side="baseline" if file.side == "old" else "current", reason=file.reason)
+def _unreadable(file: UnreadableFile, *, pen: Pen) -> Unreadable:
+    side: Literal["baseline", "current"] = "baseline" if file.side == "old" else "current"
+    return Unreadable(path=file.path, side=side, said=sections.side(side, words=pen.words), reason=file.reason)
+
+
+def _reason(reason: str, words: Words) -> str:
+    """Why a baseline was taken, as `cml.baseline` words it."""
+    parts = []
+    for part in reason.split("; ") if reason not in _PLAIN_REASONS else ():
+        absent = part.removesuffix(" does not exist")
+        if part in _REASONS:
+            parts.append(words.gettext(part))
+        elif absent != part:
+            parts.append(words.gettext("%(revision)s does not exist") % {"revision": absent})
+        elif part.startswith("against "):
+            parts.append(words.gettext("against %(revision)s") % {"revision": part.removeprefix("against ")})
+        else:
+            parts.append(part)
+    return "; ".join(parts)

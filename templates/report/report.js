@@ -1,6 +1,6 @@
 "use strict";
 // Sorting, searching and folding of tables. Without it every row is there, in the report's own order.
-for (const table of document.querySelectorAll("table[data-rows]")) {
+for (const table of document.querySelectorAll("table[data-search]")) {
   const body = table.tBodies[0];
   const rows = Array.from(body.rows);
   const idle = rows.filter((row) => row.classList.contains("idle"));
@@ -17,13 +17,13 @@ for (const table of document.querySelectorAll("table[data-rows]")) {
       row.hidden = !(found && (words.length || showsIdle || !row.classList.contains("idle")));
       shown += row.hidden ? 0 : 1;
     }
-    count.textContent = words.length ? shown + " of " + rows.length : "";
+    count.textContent = words.length ? table.dataset.found.replace("{shown}", shown).replace("{count}", rows.length) : "";
   };
 
   if (rows.length > 8) {
     const input = document.createElement("input");
     input.type = "search";
-    input.placeholder = "Search " + table.dataset.rows;
+    input.placeholder = table.dataset.search;
     input.setAttribute("aria-label", input.placeholder);
     input.addEventListener("input", () => {
       words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -39,7 +39,7 @@ for (const table of document.querySelectorAll("table[data-rows]")) {
       showsIdle = box.checked;
       show();
     });
-    label.append(box, idle.length + " " + (table.dataset.idle || "unchanged"));
+    label.append(box, table.dataset.unchanged);
     tools.append(label);
   }
   if (tools.childNodes.length) {
@@ -57,9 +57,9 @@ for (const table of document.querySelectorAll("table[data-rows]")) {
     button.append(...head.childNodes);
     head.append(button);
     button.addEventListener("click", () => {
-      const up = head.getAttribute("aria-sort") !== "ascending";
+      const turn = { ascending: "descending", descending: "" }[head.getAttribute("aria-sort")] ?? "ascending";
       for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      if (turn) head.setAttribute("aria-sort", turn);
       const key = (row) => row.cells[place].dataset.key ?? row.cells[place].textContent.trim();
       const number = (text) => (text === "inf" ? Infinity : text === "-inf" ? -Infinity : Number(text));
       const order = (a, b) => {
@@ -67,9 +67,9 @@ for (const table of document.querySelectorAll("table[data-rows]")) {
         if (x === "" || y === "") return (x === "") - (y === "");
         const [m, n] = [number(x), number(y)];
         const step = Number.isNaN(m) || Number.isNaN(n) ? x.localeCompare(y, undefined, { numeric: true }) : m < n ? -1 : m > n ? 1 : 0;
-        return up ? step : -step;
+        return turn === "ascending" ? step : -step;
       };
-      body.append(...rows.slice().sort(order));
+      body.append(...(turn ? rows.slice().sort(order) : rows));
     });
   }
 }

@@ -37,9 +37,6 @@ GH006)
 GH013)
   say "error: GH013: Repository rule violations found for $ref." "" "- Changes must be made through a pull request." ""
   because "push declined due to repository rule violations" ;;
-GL)
-  say "GitLab: You are not allowed to push code to protected branches on this project."
-  because "pre-receive hook declined" ;;
 esac
 if [ "$STANDIN_WORKFLOWS" = refused ] && [ "${new#*[!0]}" != "$new" ]; then
   file=$(git log --format= --name-only "$new" --not --all -- .github/workflows | head -n 1)
@@ -106,7 +103,9 @@ def is_ancestor(bare: Path, old: str, new: str) -> bool:
     return True
 
 
-def merge(bare: Path, base: str, head: str, message: str) -> str | None:
+def merge(
+    bare: Path, base: str, head: str, message: str, *, name: str = "GitHub", email: str = "noreply@github.com"
+) -> str | None:
     """Returns a merge commit of head into base that no ref names yet, or None where they conflict.
 
     The same two commits always give the same merge: its time is the head's.
@@ -116,17 +115,17 @@ def merge(bare: Path, base: str, head: str, message: str) -> str | None:
     except GitFailed:
         return None
     when = git("show", "--no-patch", "--format=%ct +0000", head, cwd=bare)
-    who = {f"GIT_{role}_NAME": "GitHub" for role in ("AUTHOR", "COMMITTER")}
-    who |= {f"GIT_{role}_EMAIL": "noreply@github.com" for role in ("AUTHOR", "COMMITTER")}
+    who = {f"GIT_{role}_NAME": name for role in ("AUTHOR", "COMMITTER")}
+    who |= {f"GIT_{role}_EMAIL": email for role in ("AUTHOR", "COMMITTER")}
     who |= {f"GIT_{role}_DATE": when for role in ("AUTHOR", "COMMITTER")}
     return git("commit-tree", tree, "-p", base, "-p", head, "-m", message, cwd=bare, env=who)
 
 
-def write_hooks(folder: Path) -> Path:
-    """Writes the hooks into a folder, which core.hooksPath then names; returns it."""
+def write_hooks(folder: Path, own: Mapping[str, str] | None = None) -> Path:
+    """Writes a forge's own hooks (default: UPDATE_HOOK) into a folder, which core.hooksPath then names; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
-    hooks = dict.fromkeys(("pre-receive", "post-receive", "post-update"), CHAINED_HOOK)
-    for name, text in {**hooks, "update": UPDATE_HOOK}.items():
+    hooks = dict.fromkeys(("pre-receive", "update", "post-receive", "post-update"), CHAINED_HOOK)
+    for name, text in {**hooks, **(own or {"update": UPDATE_HOOK})}.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     return folder
@@ -140,23 +139,24 @@ def serve(
     user: str,
     hooks: Path,
     hidden: Sequence[str] = (),
+    settings: Sequence[tuple[str, str]] = (),
     variables: Mapping[str, str] | None = None,
     after_push: Callable[[], None] = lambda: None,
 ) -> Response:
     """Answers a git request whose path ends in `service` from a bare repository.
 
-    `hidden` are ref prefixes that can be fetched and not pushed; `variables` are for the update hook; `after_push` is
-    called when a push is over and before the client knows.
+    `hidden` are ref prefixes that can be fetched and not pushed; `settings` are git's; `variables` are for the hooks;
+    `after_push` is called when a push is over and before the client knows.
     """
     reasons = hooks / f"reasons-{threading.get_ident()}"
-    settings = [*SETTINGS, ("core.hooksPath", str(hooks)), *(("receive.hideRefs", prefix) for prefix in hidden)]
+    hides = [("receive.hideRefs", prefix) for prefix in hidden]
     process = subprocess.Popen(
         ["git", "http-backend"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={
-            **environment(settings),
+            **environment([*SETTINGS, ("core.hooksPath", str(hooks)), *hides, *settings]),
             "GIT_PROJECT_ROOT": str(bare.parent),
             "GIT_HTTP_EXPORT_ALL": "1",
             "PATH_INFO": f"/{bare.name}{service}",

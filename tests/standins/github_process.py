@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import signal
 import threading
@@ -11,40 +10,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from standins.door import is_at_the_door, open_door
 from standins.git_http import git
 from standins.github import Forge
-from standins.web import Exchange, Request, Response, json_response
+from standins.web import Exchange, Request, Response
 
 
 class ServedForge(Forge):
-    """A forge with its door: GET /_standin/state, and POST /_standin/METHOD with the keyword arguments of a method."""
+    """A forge with its door."""
 
     def _answer(self, request: Request, exchange: Exchange) -> Response:
-        if not request.path.startswith("/_standin/"):
-            return super()._answer(request, exchange)
-        name = request.path.rpartition("/")[2]
-        if request.method == "GET":
-            return json_response(self.dump())
-        result = getattr(self, name)(**json.loads(request.body.read_all() or b"{}")) if name[0] != "_" else None
-        return json_response(_plain(result))
+        if is_at_the_door(request):
+            return open_door(self, request, self.dump)
+        return super()._answer(request, exchange)
 
     def dump(self) -> dict[str, Any]:
-        """Returns everything that can be read, as plain data."""
+        """Returns everything that can be read."""
         kept = ("pulls", "comments", "check_runs", "statuses", "runs")
         repositories = {
-            name: {kind: _plain(getattr(repo, kind)) for kind in kept} for name, repo in self.state.repositories.items()
+            name: {kind: getattr(repo, kind) for kind in kept} for name, repo in self.state.repositories.items()
         }
-        return {"repositories": repositories, "requests": _plain(self.requests), "errors": self.errors}
-
-
-def _plain(thing: Any) -> Any:
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        return _plain(dataclasses.asdict(thing))
-    if isinstance(thing, dict):
-        return {str(name): _plain(one) for name, one in thing.items()}
-    if isinstance(thing, (list, tuple)):
-        return [_plain(one) for one in thing]
-    return str(thing) if isinstance(thing, Path) else thing
+        return {"repositories": repositories, "requests": self.requests, "errors": self.errors}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -73,13 +73,18 @@ class Body:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What came in. `path` is as sent (still quoted), without the query."""
+    """What came in. `path` is as sent (still quoted), without the query; `pairs` are all of the query's."""
 
     method: str
     path: str
-    query: dict[str, str]
+    pairs: list[tuple[str, str]]
     headers: Message
     body: Body
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query by name; of several of a name the last."""
+        return dict(self.pairs)
 
     @property
     def authorizations(self) -> list[str]:
@@ -202,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(
             method=self.command,
             path=path,
-            query=dict(urllib.parse.parse_qsl(query, keep_blank_values=True)),
+            pairs=urllib.parse.parse_qsl(query, keep_blank_values=True),
             headers=self.headers,
             body=Body(cast("BinaryIO", self.rfile), self.headers),
         )
@@ -213,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
             authorization=site.identify(request),
             at=time.time(),
         )
-        if not path.startswith("/_standin/"):  # a test's own door: see github_process
+        if not path.startswith("/_standin/"):  # a test's own door: see door.py
             site.exchanges.append(exchange)
         fault = site.fault_for(self.command, short)
         try:

@@ -1,0 +1,69 @@
+"""How a forge's API is asked: again while it is in trouble, and for two minutes in a whole run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+WAIT_SECONDS = 120.0  # for the API, in a whole run
+REQUEST_SECONDS = 20
+LONGEST_PAUSE_SECONDS = 20.0
+TRANSIENT = (429, 500, 502, 503, 504)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """Why a request failed: the status (0 where no answer came) and the words; `wait` are the seconds that the API asks
+    for. What `is_final` is not tried again.
+    """
+
+    status: int
+    words: str
+    wait: float | None = None
+    is_final: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.words}".strip() if self.status else self.words
+
+
+class Patience:
+    """Asks an API. `read` tells what an exception of its library means. `troubles` are what came to nothing, by what
+    was being done.
+    """
+
+    def __init__(self, read: Callable[[Exception], Trouble]) -> None:
+        self._read = read
+        self._seconds = WAIT_SECONDS
+        self.troubles: dict[str, Trouble] = {}
+
+    def hurry(self, seconds: float) -> None:
+        """Leaves no more than so many seconds."""
+        self._seconds = min(self._seconds, seconds)
+
+    def ask(self, what: str, work: Callable[[], T]) -> T | None:
+        """Returns what `work` returns, tried again as a whole while the API is in trouble and time is left; None where
+        it came to nothing.
+        """
+        pause = 1.0
+        while True:
+            started = time.monotonic()
+            try:
+                return work()
+            except Exception as error:
+                trouble = self._read(error)
+            self._seconds -= time.monotonic() - started
+            wait = pause if trouble.wait is None else trouble.wait
+            if trouble.is_final or wait > self._seconds:
+                self.troubles[what] = trouble
+                return None
+            time.sleep(wait)
+            self._seconds -= wait
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def words_of(error: Exception) -> str:
+    """Returns an exception's message on one line, or its kind where it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,78 @@
+"""Reads a template as GitLab's `include:` does: a header with inputs, and a body into which they are put.
+
+`python tests/gitlab_include.py FOLDER` writes gitlab/cml.yml's header and job there for the linters, which know neither
+two documents in one file nor blocks nor what stands in a hidden job.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tables import TEMPLATE
+
+BLOCK = re.compile(r"\$\[\[ inputs\.(\w+) \]\]")
+TYPES = {"string": str, "array": list}
+
+
+def documents(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns header and body of a template."""
+    header, body = yaml.safe_load_all(path.read_text())
+    return header, body
+
+
+def include(path: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Returns the body with inputs put in. Raises ValueError for an input that GitLab would refuse."""
+    header, body = documents(path)
+    specified = header["spec"]["inputs"]
+    values = {name: spec["default"] for name, spec in specified.items()} | dict(given or {})
+    for name, value in values.items():
+        if name not in specified:
+            raise ValueError(f"{name}: unknown input")
+        spec = specified[name]
+        if not isinstance(value, TYPES[spec.get("type", "string")]):
+            raise ValueError(f"{name}: provided value is not a {spec.get('type', 'string')}")
+        if value not in spec.get("options", [value]) or not re.search(spec.get("regex", ""), str(value)):
+            raise ValueError(f"{name}: {value!r} cannot be used")
+    filled = _fill(body, values)
+    assert isinstance(filled, dict)
+    return filled
+
+
+def jobs(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the visible jobs of a body, each with what it extends."""
+    return {
+        name: {**body.get(job.get("extends", ""), {}), **{key: job[key] for key in job if key != "extends"}}
+        for name, job in body.items()
+        if not name.startswith(".")
+    }
+
+
+def _fill(node: object, values: Mapping[str, Any]) -> object:
+    """A node that is one block becomes the input's value, whatever its type; elsewhere its text is put in."""
+    match node:
+        case dict():
+            return {_fill(key, values): _fill(value, values) for key, value in node.items()}
+        case list():
+            return [_fill(item, values) for item in node]
+        case str():
+            if whole := BLOCK.fullmatch(node):
+                return values[whole[1]]
+            return BLOCK.sub(lambda block: str(values[block[1]]), node)
+        case _:
+            return node
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, document in (("header", documents(TEMPLATE)[0]), ("job", jobs(include(TEMPLATE)))):
+        (folder / f"cml.{name}.yml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""The places a run can be in, with one face: a laptop, a job on GitHub, a job on GitLab. Each is real but for the forge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from conftest import Result, World
+from standins import github, gitlab
+
+NAME = "DVC Report"
+Env = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done(Result):
+    """How a job ended: what it printed, where it worked, and its outputs."""
+
+    workspace: Path
+    outputs: dict[str, str]
+
+
+class Place(Protocol):
+    """What every place can be asked. `env` is a job's environment; a laptop has no pull requests."""
+
+    name: str
+    world: World
+
+    def push(self, branch: str) -> Env:
+        """The job of a push to a branch."""
+
+    def pull(self, number: int) -> Env:
+        """The job of a push to a pull request's branch."""
+
+    def open_pull(self, branch: str) -> int: ...
+
+    def start(self, env: Env) -> Path:
+        """Starts a job; returns its workspace, as checked out."""
+
+    def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> Done:
+        """Starts a job, unless its workspace is there, and runs `cml run` with variables by their names."""
+
+    def reports(self, number: int) -> list[str]:
+        """The reports that a pull request shows."""
+
+    def conclusion(self, sha: str) -> str:
+        """What a commit shows: "success", "failure", or "" for nothing."""
+
+    def break_down(self) -> None:
+        """From now on, the API answers nothing but "come back in five minutes"."""
+
+
+def branch(world: World, name: str, rate: float) -> str:
+    """Pushes a branch with another parameter; returns its head."""
+    world.git("switch", "--quiet", "--create", name, "main")
+    sha = world.commit(f"Rate {rate}", {"params.yaml": f"train:\n  rate: {rate}\n"})
+    world.git("switch", "--quiet", "main")
+    return sha
+
+
+def _run(world: World, workspace: Path, env: Env, variables: Mapping[str, str], secrets: tuple[str, ...]) -> Done:
+    extra = {**env, **variables}
+    extra.pop("HOME", None)
+    extra.pop("PATH", None)
+    done = world.attempt("cml", "run", cwd=workspace, env=extra)
+    assert "Traceback" not in done.err
+    assert not [secret for secret in secrets if secret in done.err + done.out]
+    folder = Path(workspace, variables.get("working_directory", "."), "cml-report")
+    outputs = folder / "cml.env"
+    lines = outputs.read_text().splitlines() if outputs.exists() else []
+    pairs = (line.removeprefix("CML_").partition("=") for line in lines)
+    return Done(done.code, done.out, done.err, workspace=workspace, outputs={k.lower(): v for k, _, v in pairs})
+
+
+class Laptop:
+    name = "local"
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world = world
+        self._clones = 0
+
+    def push(self, branch: str) -> Env:
+        return {"BRANCH": branch}
+
+    def pull(self, number: int) -> Env:
+        raise NotImplementedError
+
+    def open_pull(self, branch: str) -> int:
+        raise NotImplementedError
+
+    def start(self, env: Env) -> Path:
+        self._clones += 1
+        return self.world.clone(f"laptop-{self._clones}", "--branch", env["BRANCH"])
+
+    def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> Done:
+        return _run(self.world, workspace or self.start(env), env, {"push": "true", **variables}, ())
+
+    def reports(self, number: int) -> list[str]:
+        raise NotImplementedError
+
+    def conclusion(self, sha: str) -> str:
+        return ""
+
+    def break_down(self) -> None:
+        """Has no API."""
+
+
+class Hub:
+    """A world whose origin is served by a stand-in GitHub."""
+
+    name = "github"
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world = world
+        self.forge = github.Forge(folder).start()
+        self.forge.create_repository("ada/digits", bare=world.origin)
+        self.token = self.forge.token("installation")
+
+    def push(self, branch: str) -> Env:
+        return self.forge.event("push", ref=branch)
+
+    def pull(self, number: int) -> Env:
+        return self.forge.event("pull_request", pull=number, action="synchronize")
+
+    def open_pull(self, branch: str) -> int:
+        return self.forge.open_pull(branch).number
+
+    def start(self, env: Env) -> Path:
+        return self.forge.checkout(env, token=self.token)
+
+    def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> Done:
+        return _run(
+            self.world, workspace or self.start(env), env, {"INPUT_REPO_TOKEN": self.token, **variables}, (self.token,)
+        )
+
+    def reports(self, number: int) -> list[str]:
+        return [comment.body for comment in self.forge.comments(number)]
+
+    def conclusion(self, sha: str) -> str:
+        found = [one.conclusion or "" for one in self.forge.check_runs(sha) if one.name == NAME]
+        assert len(found) < 2
+        return "".join(found)
+
+    def break_down(self) -> None:
+        self.forge.fail("* /repos/*", times=None, how="429-wait", seconds=300)
+
+
+class Lab:
+    """A world whose origin is served by a stand-in GitLab. `token` is GITLAB_TOKEN; without one the job's own serves."""
+
+    name = "gitlab"
+
+    def __init__(self, world: World, folder: Path, *, path: str = "", project: str = "ada/digits") -> None:
+        self.world = world
+        self.forge = gitlab.Forge(folder, path=path).start()
+        self.project = self.forge.create_project(project, bare=world.origin)
+        self.token: str | None = self.forge.token("project")
+
+    def push(self, branch: str) -> Env:
+        return self._wait(self.forge.pipeline("push", ref=branch))
+
+    def pull(self, number: int) -> Env:
+        return self._wait(self.forge.pipeline("merge_request_event", merge_request=number))
+
+    def _wait(self, env: Env) -> Env:
+        for project in self.forge.state.projects.values():
+            if job := project.jobs.get(int(env["CI_JOB_ID"])):
+                job.status = "pending"  # until a runner takes it
+        return env
+
+    def start(self, env: Env, **checkout: Any) -> Path:
+        for project in self.forge.state.projects.values():
+            if job := project.jobs.get(int(env["CI_JOB_ID"])):
+                job.status, job.started_at = "running", self.forge.state.now()
+        return self.forge.checkout(env, **checkout)
+
+    def open_pull(self, branch: str) -> int:
+        return self.forge.open_merge_request(branch).iid
+
+    def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> Done:
+        workspace = workspace or self.start(env)
+        token = {"GITLAB_TOKEN": self.token} if self.token else {}
+        secrets = tuple(filter(None, (self.token, env["CI_JOB_TOKEN"])))
+        done = _run(self.world, workspace, env, {**token, **variables}, secrets)
+        self.forge.finish_job(env["CI_JOB_ID"], "success" if done.code == 0 else "failed")
+        return done
+
+    def reports(self, number: int) -> list[str]:
+        return [note.body for note in self.forge.notes(number)]
+
+    def conclusion(self, sha: str) -> str:
+        states = {status.state for status in self.forge.statuses(sha) if status.name == NAME}
+        assert len(states) < 2
+        return {"failed": "failure"}.get(*states, *states) if states else ""
+
+    def break_down(self) -> None:
+        self.forge.fail("* /projects/*", times=None, how="429-wait", seconds=300)
+
+
+def open_place(name: str, world: World, folder: Path) -> Any:
+    """Returns a place whose forge runs until it is closed."""
+    return {"local": Laptop, "github": Hub, "gitlab": Lab}[name](world, folder)
+
+
+def close_place(place: Any) -> None:
+    forge = getattr(place, "forge", None)
+    if forge:
+        forge.stop()
+        assert not forge.errors, "\n".join(forge.errors)

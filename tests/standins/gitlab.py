@@ -1,0 +1,350 @@
+"""A stand-in GitLab: one HTTP server with the REST API and git, which refuses what GitLab refuses.
+
+It is what tests need of GitLab and no more; the modules beside this one say what they leave out. In a test:
+
+    with Forge(tmp_path) as forge:
+        forge.create_project("ada/digits", bare=world.origin)
+        token = forge.token("project", role="maintainer")
+        env = forge.pipeline("push", ref="main")
+        workspace = forge.checkout(env)
+        ...
+        forge.finish_job(env["CI_JOB_ID"])
+        assert forge.notes(1)[0].body.startswith("## DVC Report")
+        assert forge.unknown == []
+
+With `path="/gitlab"` it lies under a path of its host. For other processes: `python -m standins.gitlab --folder F`
+(see gitlab_process).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from standins import (
+    gitlab_checkout,
+    gitlab_environment,
+    gitlab_git,
+    gitlab_hooks,
+    gitlab_pipelines,
+    gitlab_rest,
+    gitlab_rules,
+)
+from standins.git_http import write_hooks
+from standins.gitlab_model import (
+    EventType,
+    Kind,
+    MergeRequest,
+    Note,
+    Project,
+    Protection,
+    Release,
+    Role,
+    Started,
+    Status,
+    Upload,
+)
+from standins.gitlab_state import State
+from standins.web import Exchange, Fault, Request, Response, Site, json_response
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+GENERIC = ("hang", "reset", "truncated", "html", "done-500", "done-502", "done-503", "done-reset", "done-hang")
+SCOPES = ("api", "read_repository", "write_repository")
+
+
+class Forge:
+    """A GitLab. Methods without a project's path mean the first one created. `state.clock` is a test's to set."""
+
+    def __init__(self, folder: Path, *, port: int = 0, path: str = "") -> None:
+        self.state = State(folder)
+        self._port = port
+        self._path = path
+        self._hooks = write_hooks(folder / "hooks", gitlab_hooks.HOOKS)
+        self._site = Site(self._answer, lambda request: gitlab_rules.kind(self.state, request), prefix=f"{path}/api/v4")
+        self._places = 0
+
+    def start(self) -> Self:
+        self.state.base = self._site.start(self._port) + self._path
+        return self
+
+    def stop(self) -> None:
+        self._site.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        if error is None:
+            assert not self.errors, "\n".join(self.errors)
+
+    # What it is
+
+    @property
+    def url(self) -> str:
+        """CI_SERVER_URL."""
+        return self.state.base
+
+    @property
+    def api(self) -> str:
+        """CI_API_V4_URL."""
+        return self.state.api
+
+    def clone_url(self, project: str | None = None) -> str:
+        return f"{self.url}/{self._project(project).path}.git"
+
+    @property
+    def errors(self) -> list[str]:
+        """Tracebacks of the stand-in itself; leaving the context fails where there is one."""
+        return self._site.errors
+
+    # Setting up
+
+    def create_project(
+        self,
+        path: str,
+        *,
+        bare: Path | None = None,
+        private: bool = True,
+        default_branch: str = "main",
+        forked_from: str | None = None,
+        job_token_may_push: bool = False,
+        is_protected: bool = True,
+    ) -> Project:
+        """Serves a bare repository where it lies, or a new one (of a fork: a copy) under the folder.
+
+        As on GitLab, the default branch is protected: maintainers push to it.
+        """
+        rules = {default_branch: Protection()} if is_protected else {}
+        return self.state.create_project(
+            path,
+            bare=bare,
+            forked_from=forked_from,
+            private=private,
+            default_branch=default_branch,
+            job_token_may_push=job_token_may_push,
+            protected_branches=rules,
+        )
+
+    def token(
+        self,
+        kind: Kind = "project",
+        *,
+        role: Role | None = "maintainer",
+        scopes: Sequence[str] = SCOPES,
+        **facts: Any,
+    ) -> str:
+        """Returns a new token.
+
+        "personal" is a person's (`login`, default ada) with its role in every project, or by project's path in `roles`;
+        "project" a bot's in one `project`, "group" a bot's in the projects under a `group`. "job" is that of a running
+        job of a new push pipeline; jobs of `pipeline` bring their own. `is_expired` and `is_revoked` where that is so.
+        """
+        if kind == "job":
+            return self.pipeline("push", role=role, **facts)["CI_JOB_TOKEN"]
+        if kind == "personal":
+            facts = {"login": "ada", **facts}
+        elif kind == "project":
+            facts = {"project": self._project(None).path, **facts}
+        else:
+            facts = {"group": self._project(None).namespace, **facts}
+        return self.state.add_token(kind, role=role, scopes=tuple(scopes), **facts).value
+
+    def expire(self, token: str) -> None:
+        self.state.tokens[token].is_expired = True
+
+    def revoke(self, token: str) -> None:
+        self.state.tokens[token].is_revoked = True
+
+    def limit(self, token: str, remaining: int, *, seconds: float = 60, notes: bool = False) -> None:
+        """Leaves a token so many requests (or new notes) in each window of so many seconds, which starts with the next."""
+        window = self.state.tokens[token].notes if notes else self.state.tokens[token].window
+        window.limit, window.seconds, window.start = remaining, seconds, 0
+
+    def protect(
+        self,
+        branch: str,
+        *,
+        push: Role | Literal["none"] = "maintainer",
+        merge: Role | Literal["none"] = "maintainer",
+        allow_force: bool = False,
+        project: str | None = None,
+    ) -> None:
+        """Protects the branches of a pattern; "none" lets nobody push."""
+        rule = Protection(push=push, merge=merge, allow_force=allow_force)
+        self._project(project).protected_branches[branch] = rule
+
+    def unprotect(self, branch: str, *, project: str | None = None) -> None:
+        self._project(project).protected_branches.pop(branch)
+
+    def protect_tag(
+        self, tag: str, *, create: Role | Literal["none"] = "maintainer", project: str | None = None
+    ) -> None:
+        """Lets only a role create the tags of a pattern, and nobody move them."""
+        self._project(project).protected_tags[tag] = Protection(push=create)
+
+    def open_merge_request(
+        self,
+        source: str,
+        target: str = "main",
+        *,
+        fork: str | None = None,
+        project: str | None = None,
+        title: str = "A change",
+        draft: bool = False,
+        login: str = "ada",
+    ) -> MergeRequest:
+        """Opens a merge request; `fork` names the project that the source branch is in."""
+        return self.state.open_merge_request(
+            self._project(project), source, target, fork=fork, title=title, draft=draft, login=login
+        )
+
+    def close_merge_request(self, iid: int, *, merge: bool = False, project: str | None = None) -> None:
+        """Closes a merge request, merged into its target where asked."""
+        self.state.close_merge_request(self._project(project), iid, merge=merge)
+
+    def comment(
+        self, iid: int, body: str, *, login: str = "ada", system: bool = False, project: str | None = None
+    ) -> Note:
+        """Somebody writes a note on a merge request, or GitLab itself does ("assigned to @ada")."""
+        return self.state.add_note(self._project(project), iid, body, login=login, is_system=system)
+
+    # Reading
+
+    def merge_request(self, iid: int, *, project: str | None = None) -> MergeRequest:
+        self.state.refresh(self._project(project))
+        return self._project(project).merge_requests[iid]
+
+    def notes(self, iid: int, *, system: bool = False, project: str | None = None) -> list[Note]:
+        """The notes of a merge request, the oldest first; GitLab's own only where asked."""
+        notes = self._project(project).notes
+        return [one for one in notes if one.merge_request == iid and (system or not one.is_system)]
+
+    def releases(self, *, project: str | None = None) -> dict[str, Release]:
+        """By tag."""
+        return self._project(project).releases
+
+    def statuses(self, sha: str | None = None, *, retried: bool = False, project: str | None = None) -> list[Status]:
+        """The statuses of a commit, or all; those that a later one stands for only where asked."""
+        every = self._project(project).statuses
+        return [one for one in every if sha in (None, one.sha) and (retried or not one.is_retried)]
+
+    def uploads(self, *, project: str | None = None) -> list[Upload]:
+        return self._project(project).uploads
+
+    @property
+    def pipelines_started(self) -> list[Started]:
+        """The pipelines that pushes (and releases with a new tag) have started since the forge began."""
+        return self.state.started
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        return self._site.exchanges
+
+    @property
+    def unknown(self) -> list[Exchange]:
+        """The requests that a test should have none of: unknown routes, unknown or wrong fields."""
+        return [one for one in self.exchanges if one.note]
+
+    # Trouble
+
+    def fail(self, route: str, times: int | None = 1, how: str = "500", *, skip: int = 0, seconds: float = 60) -> None:
+        """Makes requests fail: `route` is "METHOD path" with * in both, the path without /api/v4 and query.
+
+        `how`: a status of 500 to 599; "429", "429-wait" (with Retry-After); "hang", "reset", "truncated", "html"; "redirect",
+        "redirect-elsewhere" (another host's name); "done-500", "done-502", "done-503", "done-reset", "done-hang": the
+        work is done first. `times` None: always. The first `skip` go well.
+        """
+        answer = how if how in GENERIC or re.fullmatch(r"5\d\d", how) else self._trouble(how, int(seconds))
+        self._site.faults.append(Fault(route=route, how=answer, times=times, skip=skip, seconds=seconds))
+
+    def recover(self) -> None:
+        """Ends all trouble."""
+        self._site.faults.clear()
+
+    def _trouble(self, how: str, seconds: int) -> Response:
+        word, _, more = how.partition("-")
+        if word == "429":
+            wait = {"Retry-After": str(seconds)} if more == "wait" else {}
+            return json_response({"message": {"error": gitlab_rules.TOO_MANY}}, status=429, headers=wait)
+        if word == "redirect":
+            base = self.url.replace("127.0.0.1", "localhost") if more else self.url
+            return Response(status=302, headers={"Location": f"{base}/users/sign_in"})
+        raise ValueError(how)
+
+    # A job
+
+    def pipeline(
+        self,
+        source: str,
+        *,
+        ref: str | None = None,
+        sha: str | None = None,
+        tag: str | None = None,
+        before: str | None = None,
+        merge_request: int | None = None,
+        event_type: EventType = "detached",
+        in_target: bool = False,
+        project: str | None = None,
+        retry_of: str | int | None = None,
+        job: str = "train",
+        login: str = "ada",
+        role: Role | None = "maintainer",
+        place: Path | str | None = None,
+    ) -> dict[str, str]:
+        """Returns the environment of a running job of a new pipeline, with a token of its own, whose user has a role.
+
+        `source` is what CI_PIPELINE_SOURCE says (push, web, schedule, api, trigger, merge_request_event); `ref` a branch
+        (default: the project's). A fork's merge request has its pipeline in the fork, or `in_target`. `retry_of` starts
+        the job once more in the pipeline of an earlier one. `place` is the runner's folder (default: a new one).
+        """
+        self._places += 1
+        builds = Path(place) if place else self.state.folder / "builds" / str(self._places)
+        with self.state.lock:
+            home = self._project(project)
+            self.state.refresh(home)
+            if retry_of is not None:
+                home, run, job = gitlab_pipelines.find_pipeline(self.state, int(retry_of))
+            elif merge_request is not None:
+                home, run = gitlab_pipelines.start_merge_request_pipeline(
+                    self.state, home, merge_request, event_type=event_type, login=login, in_target=in_target
+                )
+            else:
+                run = gitlab_pipelines.start_pipeline(
+                    self.state, home, source, login=login, ref=ref, sha=sha, tag=tag, before=before
+                )
+            record = gitlab_pipelines.start_job(self.state, home, run, name=job, role=role)
+            return gitlab_environment.environment(self.state, home, run, record, builds=builds)
+
+    def finish_job(self, job: int | str, status: str = "success") -> None:
+        """Ends a job by its id (CI_JOB_ID); its token is good for nothing from then on."""
+        gitlab_pipelines.finish_job(self.state, int(job), status)
+
+    checkout = staticmethod(gitlab_checkout.checkout)
+
+    # Answering
+
+    def _project(self, path: str | None) -> Project:
+        return self.state.projects[path or next(iter(self.state.projects))]
+
+    def _answer(self, request: Request, exchange: Exchange) -> Response:
+        if request.path.startswith(f"{urlsplit(self.api).path}/"):
+            return gitlab_rest.answer(self.state, request, exchange)
+        if request.path.startswith(f"{self._path}/"):
+            return gitlab_git.answer(self.state, request, exchange, hooks=self._hooks)
+        exchange.note = f"outside of GitLab: {request.path}"
+        return Response(status=404)
+
+
+if __name__ == "__main__":
+    from standins.gitlab_process import main
+
+    main()

@@ -1,0 +1,202 @@
+"""The contract that every place keeps: the same runs, on a laptop, on GitHub and on GitLab, come to the same."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import World
+from places import NAME, branch, close_place, open_place
+
+PLACES = ("local", "github", "gitlab")
+FORGES = PLACES[1:]
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, trained_world: World, tmp_path: Path) -> Iterator[Any]:
+    world = trained_world
+    world.dvc("remote", "modify", "--quiet", "storage", "url", str(world.storage))
+    world.commit("A remote by its whole path")
+    place = open_place(request.param, world, tmp_path / "forge")
+    yield place
+    close_place(place)
+
+
+def everywhere(places: tuple[str, ...]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("place", places, indirect=True)
+
+
+@everywhere(PLACES)
+def test_a_push_saves_one_commit_and_one_tag_and_shows_the_report(place: Any) -> None:
+    head = branch(place.world, "try", 0.1)
+    done = place.run(place.push("try"), tag_prefix="dvc_")
+    assert done.code == 0, done.err
+    tip = place.world.tip("try")
+    assert place.world.git("rev-parse", f"{tip}~1", cwd=place.world.origin) == head
+    assert f"dvc_{tip[:7]}" in place.world.tags()
+    assert done.outputs.pop("report_url")
+    assert done.outputs == {
+        "skipped": "false",
+        "changed": "true",
+        "sha": tip,
+        "tag": f"dvc_{tip[:7]}",
+        "verdict": "none",
+        "report": "cml-report/report.md",
+    }
+    if place.name != "local":
+        assert [place.conclusion(sha) for sha in (head, tip)] == ["success", "success"]
+        assert place.forge.unknown == []
+    place.world.witness("origin/try")
+
+
+@everywhere(PLACES)
+def test_a_second_run_adds_nothing(place: Any) -> None:
+    branch(place.world, "try", 0.1)
+    assert place.run(place.push("try"), tag_prefix="dvc_").code == 0
+    before = place.world.git("for-each-ref", cwd=place.world.origin)
+    done = place.run(place.push("try"), tag_prefix="dvc_")
+    assert done.code == 0, done.err
+    assert "train ran" not in done.err
+    assert done.outputs["skipped"] == ("false" if place.name == "local" else "true")
+    refs = place.world.git("for-each-ref", cwd=place.world.origin).splitlines()
+    assert [ref for ref in refs if "refs/pipelines/" not in ref] == [
+        ref for ref in before.splitlines() if "refs/pipelines/" not in ref
+    ]
+
+
+@everywhere(PLACES)
+def test_a_failing_stage_pushes_nothing_and_is_shown(place: Any) -> None:
+    place.world.git("switch", "--quiet", "--create", "try")
+    head = place.world.commit("Broken", {"train.py": "print('the reason')\nraise SystemExit(3)\n"})
+    number = place.open_pull("try") if place.name != "local" else 0
+    done = place.run(place.pull(number) if number else place.push("try"))
+    assert done.code == 1
+    assert place.world.tip("try") == head
+    assert done.outputs["verdict"] == "failed"
+    assert "the reason" in (done.workspace / "cml-report" / "report.md").read_text()
+    if number:
+        assert place.conclusion(head) == "failure"
+        (report,) = place.reports(number)
+        assert "the reason" in report
+
+
+@everywhere(PLACES)
+def test_a_gate_that_fails_is_exit_3_and_results_are_saved(place: Any) -> None:
+    head = branch(place.world, "try", 0.3)
+    done = place.run(place.push("try"), metrics_gate="accuracy >= 0.9")
+    assert done.code == 3, done.err
+    tip = place.world.tip("try")
+    assert tip != head
+    assert (done.outputs["verdict"], done.outputs["sha"]) == ("failed", tip)
+    if place.name != "local":
+        assert place.conclusion(tip) == "failure"
+
+
+@everywhere(PLACES)
+def test_bad_input_touches_nothing(place: Any) -> None:
+    head = branch(place.world, "try", 0.1)
+    done = place.run(place.push("try"), metrics_gate="accuracy is fine")
+    assert done.code == 2
+    assert "metrics_gate" in done.err
+    assert place.world.tip("try") == head
+    assert done.outputs == {}
+    assert not (done.workspace / "cml-report").exists()
+    assert place.conclusion(head) == ""
+
+
+@everywhere(FORGES)
+def test_a_pull_request_shows_one_report_that_is_updated(place: Any) -> None:
+    head = branch(place.world, "try", 0.1)
+    place.world.commit("Main moves on", {"README.md": "words\n"})
+    number = place.open_pull("try")
+    done = place.run(place.pull(number))
+    assert done.code == 0, done.err
+    tip = place.world.tip("try")
+    assert place.world.git("rev-parse", f"{tip}~1", cwd=place.world.origin) == head
+    (first,) = place.reports(number)
+    assert first.startswith(f"<!-- cml-report: {NAME} -->\n## {NAME}")
+    assert "Baseline: origin/main" in first
+    place.world.git("fetch", "--quiet")
+    place.world.git("switch", "--quiet", "--detach", tip)
+    place.world.write({"params.yaml": "train:\n  rate: 0.3\n"})
+    place.world.git("commit", "--quiet", "--all", "--message", "Worse")
+    place.world.git("push", "--quiet", "origin", "HEAD:try")
+    done = place.run(place.pull(number))
+    assert done.code == 0, done.err
+    (second,) = place.reports(number)
+    assert second != first
+    assert place.forge.unknown == []
+
+
+@everywhere(FORGES)
+@pytest.mark.parametrize("order", [("push", "pull"), ("pull", "push")])
+def test_push_and_pull_request_of_one_commit_train_once(place: Any, order: tuple[str, str]) -> None:
+    branch(place.world, "try", 0.1)
+    number = place.open_pull("try")
+    jobs = {"push": place.push("try"), "pull": place.pull(number)}
+    first = place.run(jobs[order[0]])
+    assert "train ran" in first.err
+    tip = place.world.tip("try")
+    second = place.run(jobs[order[1]])
+    assert second.code == 0, second.err
+    assert "train ran" not in second.err
+    assert place.world.tip("try") == tip
+    assert second.outputs["sha"] == tip
+    assert "accuracy" in (second.workspace / "cml-report" / "report.md").read_text()
+    assert len(place.reports(number)) == 1
+
+
+@everywhere(FORGES)
+def test_of_two_runs_at_once_one_trains(place: Any) -> None:
+    branch(place.world, "try", 0.1)
+    number = place.open_pull("try")
+    jobs = (place.push("try"), place.pull(number))
+    spaces = [place.start(env) for env in jobs]
+    tokens = {"github": "INPUT_REPO_TOKEN", "gitlab": "GITLAB_TOKEN"}
+    runs = []
+    for env, space in zip(jobs, spaces, strict=True):
+        extra = {**env, tokens[place.name]: place.token, "setup": "sleep 4"}
+        extra.pop("HOME", None), extra.pop("PATH", None)
+        runs.append(
+            subprocess.Popen(["cml", "run"], cwd=space, env=place.world.environment(extra), stderr=subprocess.PIPE)
+        )
+        time.sleep(1)
+    said = [run.communicate(timeout=100)[1].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert sum("train ran" in text for text in said) == 1, said
+    assert sum("another run is at the same work" in text for text in said) == 1, said
+    assert len(place.reports(number)) == 1
+
+
+@everywhere(FORGES)
+def test_a_pull_request_opened_after_its_push_gets_the_report(place: Any) -> None:
+    branch(place.world, "try", 0.1)
+    assert place.run(place.push("try")).code == 0
+    number = place.open_pull("try")
+    done = place.run(place.pull(number))
+    assert done.code == 0, done.err
+    assert done.outputs["skipped"] == "true"
+    assert "train ran" not in done.err
+    (report,) = place.reports(number)
+    assert "accuracy" in report
+    assert place.run(place.pull(number)).code == 0
+    assert place.reports(number) == [report]
+
+
+@everywhere(FORGES)
+def test_a_dead_api_loses_nothing(place: Any) -> None:
+    head = branch(place.world, "try", 0.1)
+    env = place.push("try")
+    workspace = place.start(env)
+    place.break_down()
+    started = time.monotonic()
+    done = place.run(env, workspace=workspace)
+    assert done.code == 0, done.err
+    assert place.world.git("rev-parse", "try~1", cwd=place.world.origin) == head
+    assert "in time" in done.err
+    assert "accuracy" in (done.workspace / "cml-report" / "report.md").read_text()
+    assert time.monotonic() - started < 150

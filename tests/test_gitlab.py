@@ -1,0 +1,338 @@
+"""`cml run` as a job on GitLab, against the stand-in: what only GitLab has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import World
+from places import Lab, branch, close_place
+from standins.gitlab_checkout import Credentials
+
+
+@pytest.fixture
+def lab(trained_world: World, tmp_path: Path) -> Iterator[Lab]:
+    world = trained_world
+    world.dvc("remote", "modify", "--quiet", "storage", "url", str(world.storage))
+    world.commit("A remote by its whole path")
+    lab = Lab(world, tmp_path / "gitlab", path="/gitlab", project="ada/vision/digits")
+    yield lab
+    close_place(lab)
+
+
+def test_a_tag_gets_a_release_with_the_report(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    done = lab.run(lab.push("try"), tag_prefix="dvc_")
+    assert done.code == 0, done.err
+    tip = lab.world.tip("try")
+    release = lab.forge.releases()[f"dvc_{tip[:7]}"]
+    assert release.description and release.description.startswith("## DVC Report")
+    assert done.outputs["report_url"] == f"{lab.forge.url}/ada/vision/digits/-/releases/dvc_{tip[:7]}"
+    assert lab.world.git("log", "-1", "--format=%an <%ae>", tip, cwd=lab.world.origin) == "Ada <ada@example.invalid>"
+    assert lab.forge.unknown == []
+
+
+@pytest.mark.parametrize("may_push", [True, False])
+def test_with_the_jobs_own_token(lab: Lab, *, may_push: bool) -> None:
+    lab.token = None
+    lab.project.job_token_may_push = may_push
+    head = branch(lab.world, "try", 0.1)
+    number = lab.open_pull("try")
+    done = lab.run(lab.pull(number), tag_prefix="dvc_")
+    assert lab.reports(number) == []
+    warnings = [line for line in done.err.splitlines() if line.startswith("warning:")]
+    assert len(warnings) == 1, done.err
+    assert "api and write_repository" in warnings[0]
+    if may_push:
+        assert done.code == 0, done.err
+        tip = lab.world.tip("try")
+        assert list(lab.forge.releases()) == [f"dvc_{tip[:7]}"]
+        assert "accuracy" in done.out, "the log has the report"
+    else:
+        assert done.code == 1
+        assert "train ran" not in done.err
+        assert lab.world.tip("try") == head
+    assert lab.forge.unknown == []
+
+
+def test_push_and_merge_request_train_once_with_the_jobs_own_token(lab: Lab) -> None:
+    lab.token = None
+    lab.project.job_token_may_push = True
+    branch(lab.world, "try", 0.1)
+    number = lab.open_pull("try")
+    jobs = (lab.push("try"), lab.pull(number))
+    assert "train ran" in lab.run(jobs[0], tag_prefix="dvc_").err
+    tip = lab.world.tip("try")
+    done = lab.run(jobs[1], tag_prefix="dvc_")
+    assert done.code == 0, done.err
+    assert "train ran" not in done.err
+    assert lab.world.tip("try") == tip
+    assert (done.outputs["sha"], done.outputs["tag"]) == (tip, f"dvc_{tip[:7]}")
+    assert done.outputs["changed"] == "true"
+
+
+@pytest.mark.parametrize("event_type", ["detached", "merged_result", "merge_train"])
+def test_every_kind_of_merge_request_pipeline(lab: Lab, event_type: str) -> None:
+    head = branch(lab.world, "try", 0.1)
+    lab.world.commit("Main moves on", {"README.md": "words\n"})
+    number = lab.open_pull("try")
+    env = lab.forge.pipeline("merge_request_event", merge_request=number, event_type=event_type)  # type: ignore[arg-type]
+    done = lab.run(env)
+    assert done.code == 0, done.err
+    if event_type == "merge_train":
+        assert lab.world.tip("try") == head
+    else:
+        assert lab.world.git("rev-parse", "try~1", cwd=lab.world.origin) == head
+        assert lab.world.git("rev-list", "--count", "main..try", cwd=lab.world.origin) == "2"
+        assert lab.conclusion(lab.world.tip("try")) == "success"
+    assert len(lab.reports(number)) == 1
+    assert lab.forge.unknown == []
+
+
+def test_a_forks_merge_request_reports_in_the_fork_and_pushes_nothing(lab: Lab) -> None:
+    fork = lab.forge.create_project("bob/digits", forked_from="ada/vision/digits", job_token_may_push=True)
+    clone = lab.world.place / "bobs"
+    lab.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=lab.world.place)
+    lab.world.git("switch", "--quiet", "--create", "try", cwd=clone)
+    lab.world.write({"params.yaml": "train:\n  rate: 0.1\n"}, cwd=clone)
+    lab.world.git("commit", "--quiet", "--all", "--message", "From a fork", cwd=clone)
+    lab.world.git("push", "--quiet", "origin", "try", cwd=clone)
+    number = lab.forge.open_merge_request("try", fork="bob/digits").iid
+    lab.token = None
+    before = [
+        lab.world.git("for-each-ref", "refs/heads", "refs/tags", cwd=bare) for bare in (fork.bare, lab.world.origin)
+    ]
+    done = lab.run(lab.pull(number), tag_prefix="dvc_")
+    assert done.code == 0, done.err
+    assert before == [
+        lab.world.git("for-each-ref", "refs/heads", "refs/tags", cwd=bare) for bare in (fork.bare, lab.world.origin)
+    ]
+    assert done.outputs["changed"] == "true"
+    assert lab.reports(number) == []
+    assert lab.forge.releases() == {}
+
+
+@pytest.mark.parametrize("state", ["closed", "merged"])
+def test_a_merge_request_that_is_over_is_only_reported_on(lab: Lab, state: str) -> None:
+    head = branch(lab.world, "try", 0.1)
+    number = lab.open_pull("try")
+    env = lab.pull(number)
+    lab.forge.close_merge_request(number, merge=state == "merged")
+    done = lab.run(env)
+    assert done.code == 0, done.err
+    assert lab.world.tip("try") == head
+    assert f"the merge request is {state}" in done.err
+
+
+def test_a_tag_pipeline_reports_only(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    lab.world.git("tag", "v1", "try", cwd=lab.world.origin)
+    before = lab.world.tags()
+    done = lab.run(lab.forge.pipeline("push", tag="v1"), tag_prefix="dvc_")
+    assert done.code == 0, done.err
+    assert lab.world.tags() == before
+    assert "a tag is no branch" in done.err
+
+
+@pytest.mark.parametrize("kind", ["project", "job"])
+def test_no_token_makes_a_chain_of_pipelines(lab: Lab, kind: str) -> None:
+    if kind == "job":
+        lab.token = None
+        lab.project.job_token_may_push = True
+    branch(lab.world, "try", 0.1)
+    number = lab.open_pull("try")
+    assert lab.run(lab.pull(number), tag_prefix="dvc_").code == 0
+    tip = lab.world.tip("try")
+    started = [one for one in lab.forge.pipelines_started if one.sha == tip]
+    assert bool(started) == (kind == "project")
+    for one in started:
+        tag = f"dvc_{tip[:7]}" if one.kind == "tag" else None
+        env = lab.forge.pipeline("push", ref="try", tag=tag) if one.kind != "merge_request" else lab.pull(number)
+        done = lab.run(env, tag_prefix="dvc_")
+        assert done.code == 0, done.err
+        assert done.outputs["skipped"] == "true"
+    assert lab.world.tip("try") == tip
+    assert len([one for one in lab.forge.pipelines_started if one.sha == tip]) == len(started)
+
+
+def test_a_protected_branch_is_refused_before_any_training(lab: Lab) -> None:
+    lab.token = lab.forge.token("project", role="developer")
+    lab.world.commit("On main", {"params.yaml": "train:\n  rate: 0.4\n"})
+    done = lab.run(lab.push("main"))
+    assert done.code == 1
+    assert "protected" in done.err
+    assert "train ran" not in done.err
+    assert len([line for line in done.err.splitlines() if line.startswith("error:")]) == 1
+
+
+def test_a_protected_tag_is_refused_and_nothing_is_half_pushed(lab: Lab) -> None:
+    lab.token = lab.forge.token("project", role="developer")
+    lab.forge.protect_tag("dvc_*")
+    head = branch(lab.world, "try", 0.1)
+    done = lab.run(lab.push("try"), tag_prefix="dvc_")
+    assert done.code == 1
+    assert lab.world.tip("try") == head
+    assert lab.forge.releases() == {}
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"scopes": ("read_repository", "write_repository")}, "scopes api and write_repository"),
+        ({"role": "guest"}, "role Developer"),
+        ({"is_expired": True}, "expired"),
+    ],
+)
+def test_a_token_that_may_too_little_is_told_what_it_lacks(lab: Lab, facts: dict[str, object], words: str) -> None:
+    head = branch(lab.world, "try", 0.1)
+    env = lab.push("try")
+    workspace = lab.start(env)
+    lab.token = lab.forge.token("project", **facts)  # type: ignore[arg-type]
+    done = lab.run(env, workspace=workspace)
+    assert words in done.err
+    if "scopes" in facts:
+        assert done.code == 0, done.err
+        assert lab.world.tip("try") != head
+    else:
+        assert done.code in (1, 2)
+        assert lab.world.tip("try") == head
+        assert "train ran" not in done.err
+    assert len([line for line in done.err.splitlines() if line.startswith("error:")]) == (0 if "scopes" in facts else 1)
+
+
+def test_images_are_uploaded_once_under_hashed_names(lab: Lab) -> None:
+    files = {"plot.csv": "step,loss\n0,1\n1,0.5\n2,0.2\n"}
+    lab.world.write(files)
+    yaml = (lab.world.project / "dvc.yaml").read_text()
+    lab.world.write({"dvc.yaml": f"{yaml}plots:\n  - plot.csv:\n      x: step\n      y: loss\n"})
+    lab.world.commit("Plots")
+    branch(lab.world, "try", 0.1)
+    number = lab.open_pull("try")
+    assert lab.run(lab.pull(number), tag_prefix="dvc_").code == 0
+    (report,) = lab.reports(number)
+    uploads = lab.forge.uploads()
+    assert len(uploads) == 1
+    (release,) = lab.forge.releases().values()
+    for text in (report, release.description or ""):
+        assert f"](/uploads/{uploads[0].secret}/{uploads[0].name})" in text
+    assert len(uploads[0].name) == len("0123456789abcdef.png")
+    lab.world.git("fetch", "--quiet")
+    lab.world.git("switch", "--quiet", "--detach", "origin/try")
+    lab.world.write({"README.md": "words\n"})
+    lab.world.git("add", "--all")
+    lab.world.git("commit", "--quiet", "--message", "Words")
+    lab.world.git("push", "--quiet", "origin", "HEAD:try")
+    assert lab.run(lab.pull(number), tag_prefix="dvc_").code == 0
+    assert len(lab.forge.uploads()) == 1
+
+
+@pytest.mark.parametrize("credentials", ["url", "include", "helper"])
+@pytest.mark.parametrize("depth", [0, 1, 20])
+def test_every_checkout_works(lab: Lab, credentials: Credentials, depth: int) -> None:
+    branch(lab.world, "try", 0.1)
+    env = lab.push("try")
+    workspace = lab.start(env, depth=depth, credentials=credentials)
+    done = lab.run(env, workspace=workspace)
+    assert done.code == 0, done.err
+    assert lab.world.git("log", "-1", "--format=%s", "try", cwd=lab.world.origin) == "Update DVC results"
+
+
+@pytest.mark.parametrize(
+    ("route", "how"),
+    [
+        ("GET /projects/*/jobs", "500"),
+        ("GET /projects/*/statuses", "429-wait"),
+        ("GET /projects/*/notes", "truncated"),
+        ("POST /projects/*/notes", "429-wait"),
+        ("POST /projects/*/notes", "html"),
+        ("POST /projects/*/notes", "done-500"),
+        ("POST /projects/*/notes", "done-reset"),
+        ("POST /projects/*/releases", "done-500"),
+        ("POST /projects/*/releases", "done-reset"),
+        ("PUT /projects/*/releases/*", "500"),
+        ("POST /projects/*/statuses/*", "done-500"),
+    ],
+)
+def test_trouble_of_the_api_doubles_nothing_and_loses_nothing(lab: Lab, route: str, how: str) -> None:
+    branch(lab.world, "try", 0.1)
+    number = lab.open_pull("try")
+    lab.forge.fail(route, times=1, how=how, seconds=1)
+    done = lab.run(lab.pull(number), tag_prefix="dvc_")
+    assert done.code == 0, done.err
+    tip = lab.world.tip("try")
+    assert len(lab.reports(number)) == 1
+    assert list(lab.forge.releases()) == [f"dvc_{tip[:7]}"]
+    assert len([status for status in lab.forge.statuses(tip) if status.name == "DVC Report"]) == 1
+
+
+def test_the_sticky_note_is_found_on_any_page_and_never_anothers(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    number = lab.open_pull("try")
+    fake = lab.forge.comment(number, "<!-- cml-report: DVC Report -->\nmine", login="mallory")
+    for count in range(120):
+        lab.forge.comment(number, f"note {count}", system=count % 2 == 0)
+    assert lab.run(lab.pull(number)).code == 0
+    assert fake.body.endswith("mine")
+    assert len([note for note in lab.forge.notes(number) if note.login not in ("ada", "mallory")]) == 1
+
+
+def test_no_line_of_a_report_is_a_quick_action(lab: Lab) -> None:
+    lab.world.git("switch", "--quiet", "--create", "try")
+    lab.world.commit("Broken", {"train.py": "print('/close')\nprint('  /merge')\nraise SystemExit(1)\n"})
+    number = lab.open_pull("try")
+    lab.run(lab.pull(number))
+    (note,) = lab.forge.notes(number)
+    assert note.commands == []
+    assert "/close" in note.body
+
+
+def test_variables_of_the_template_win_over_those_of_the_project(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    done = lab.run(lab.push("try"), INPUT_TAG_PREFIX="input_", tag_prefix="variable_", INPUT_PUSH="")
+    assert done.code == 0, done.err
+    assert done.outputs["tag"].startswith("input_")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("CI_MERGE_REQUEST_IID", "one"), ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", ""), ("CI_MERGE_REQUEST_IID", "-1")],
+)
+def test_a_pipeline_that_contradicts_itself_is_bad_input(lab: Lab, name: str, value: str) -> None:
+    branch(lab.world, "try", 0.1)
+    env = lab.pull(lab.open_pull("try"))
+    workspace = lab.start(env)
+    done = lab.run({**env, name: value}, workspace=workspace)
+    assert done.code == 2
+    assert len([line for line in done.err.splitlines() if line.startswith("error:")]) == 1
+
+
+def test_a_project_that_the_token_cannot_see_loses_nothing(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    env = lab.push("try")
+    workspace = lab.start(env)
+    done = lab.run({**env, "CI_PROJECT_ID": "4711"}, workspace=workspace)
+    assert done.code == 0, done.err
+    assert "404" in done.err
+
+
+def test_the_fewest_calls_that_are_right(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    number = lab.open_pull("try")
+    assert lab.run(lab.pull(number), tag_prefix="dvc_").code == 0
+    calls = [f"{one.method} {one.path}" for one in lab.forge.exchanges if not one.path.startswith("/gitlab/ada")]
+    assert len(calls) <= 10, calls
+
+
+def test_what_children_print_folds_in_the_log(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    done = lab.run(lab.push("try"), setup="echo words of setup")
+    assert done.err.index("section_start") < done.err.index("words of setup") < done.err.index("section_end")
+
+
+def test_another_name_is_another_note(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    number = lab.open_pull("try")
+    for name in ("small", "large"):
+        assert lab.run(lab.pull(number), report_name=name, push="false").code == 0
+    assert [body.splitlines()[1] for body in lab.reports(number)] == ["## small", "## large"]

@@ -1,0 +1,138 @@
+"""gitlab/cml.yml and the examples around it say only what there is. `make lint-workflows` asks GitLab's schema as well,
+`make test-gitlab` runs them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from gitlab_include import documents, include, jobs
+from tables import TEMPLATE, TOP
+
+from cml.forges.base import Outputs
+from cml.settings import read_settings
+from cml.tokens import NAMES
+from cml.variables import BY_NAME
+
+EXAMPLES = sorted((TOP / "examples" / "gitlab").glob("*.yml"))
+REMOTE = "https://raw.githubusercontent.com/org/cml/v1/gitlab/cml.yml"
+IMAGES = {"ghcr.io/org/cml:1", "ghcr.io/org/cml:1-gpu"}
+KEYWORDS = {"include", "stages", "workflow"}
+
+
+def load(path: Path) -> dict[str, Any]:
+    found = yaml.safe_load(path.read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def includes(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the inputs of each time that an example includes the template."""
+    for entry in load(path).get("include", []):
+        assert entry.get("remote") == REMOTE or entry.get("component") == "$CI_SERVER_FQDN/org/cml/cml@1"
+        yield entry["inputs"]
+
+
+def named(paths: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("path", paths, ids=lambda path: path.name)
+
+
+def test_the_template_touches_nothing_but_its_own_jobs() -> None:
+    assert set(include(TEMPLATE)) == {".cml", "cml"}, "no `default:`, no `stages:`: they would be the whole pipeline's"
+    assert set(include(TEMPLATE, {"job_name": "vision"})) == {".vision", "vision"}
+
+
+def test_the_job_is_not_cancelled_by_the_commit_that_it_pushes() -> None:
+    assert jobs(include(TEMPLATE))["cml"]["interruptible"] is False
+
+
+def test_no_input_is_a_secret() -> None:
+    inputs = documents(TEMPLATE)[0]["spec"]["inputs"]
+    assert not {name for name in inputs if name.upper() in {token.upper() for token in NAMES} or "token" in name}
+
+
+def test_the_report_is_taken_from_where_it_is_written() -> None:
+    for given, folder in ({}, "cml-report"), ({"working_directory": "projects/a"}, "projects/a/cml-report"):
+        artifacts = jobs(include(TEMPLATE, given))["cml"]["artifacts"]
+        paths = [*artifacts["paths"], artifacts["reports"]["metrics"], artifacts["reports"]["dotenv"]]
+        assert [str(Path(path)) for path in paths] == [folder, f"{folder}/metrics.txt", f"{folder}/cml.env"]
+        assert artifacts["when"] == "always", "a failed run has a report too"
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"comment": "loud"}, "cannot be used"),
+        ({"push": "maybe"}, "cannot be used"),
+        ({"push": False}, "not a string"),
+        ({"job_name": ".hidden"}, "cannot be used"),
+        ({"job_name": "a: [b]"}, "cannot be used"),
+        ({"repo_token": "x"}, "unknown"),
+    ],
+)
+def test_gitlab_refuses_what_the_run_would(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        include(TEMPLATE, given)
+
+
+def test_there_are_examples() -> None:
+    assert {path.stem for path in EXAMPLES} >= {
+        *("minimal", "merge-requests", "projects", "gpu", "component", "data-update", "deploy", "container"),
+    }
+
+
+@named(EXAMPLES)
+def test_it_fits_on_a_screen_and_says_first_what_it_is_for(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# ")
+    assert len(text.splitlines()) <= 30
+    assert max(len(line) for line in text.splitlines()) <= 120
+
+
+@named(EXAMPLES)
+def test_its_inputs_are_good_input(path: Path) -> None:
+    for given in includes(path):
+        body = include(TEMPLATE, given)
+        (job,) = jobs(body).values()
+        assert job["image"] in IMAGES
+        read_settings(
+            {name: value["value"] if isinstance(value, dict) else value for name, value in job["variables"].items()},
+            {},
+            is_ci=True,
+        )
+
+
+@named(EXAMPLES)
+def test_its_jobs_are_its_own_or_extend_ours(path: Path) -> None:
+    ours = {given.get("job_name", "cml") for given in includes(path)}
+    stages = {"build", "test", "deploy"} if "stages" not in load(path) else set(load(path)["stages"])
+    for name, job in load(path).items():
+        if name in KEYWORDS:
+            continue
+        assert name in ours or "script" in job, f"{name} is neither ours nor has it a script"
+        assert name in ours or job.get("stage", "test") in stages
+        assert {need for need in job.get("needs", []) if need not in ours} == set()
+        assert {variable for variable in job.get("variables", {}) if variable.islower()} <= set(BY_NAME) - {
+            "repo_token"
+        }
+    for given in includes(path):
+        assert given.get("stage", "test") in stages
+
+
+@named(EXAMPLES)
+def test_it_reads_only_outputs_that_there_are(path: Path) -> None:
+    outputs = {f"CML_{field.name.upper()}" for field in dataclasses.fields(Outputs)}
+    assert set(re.findall(r"\bCML_[A-Z_]+\b", path.read_text())) <= outputs
+
+
+def test_the_seeds_job_needs_no_template() -> None:
+    job = load(TOP / "examples" / "gitlab" / "container.yml")["dvc"]
+    assert job["image"] in IMAGES
+    assert job["script"][-1] == "dvc_cml_run"
+    assert read_settings(job["variables"], {}, is_ci=True).tag_prefix == "dvc_"

@@ -1,0 +1,222 @@
+"""report.json is what its schema says, and what the schema allows is what `cml publish` reads."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import types
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass, replace
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import pytest
+from conftest import World
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_render import CASES, everything
+
+from cml.report import model, templates_folder
+from cml.report.exports import VERSION, render_json
+from cml.report.model import Experiment, Report
+from cml.report.saved import read_report
+
+jsonschema = pytest.importorskip("jsonschema")
+
+SCHEMA = json.loads((templates_folder() / "report.schema.json").read_text(encoding="utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+NAMES = {bool: "boolean", int: "integer", str: "string"}
+
+
+def problems(data: Any) -> list[str]:
+    """What the schema says against a document, but for lacking fields that have a default."""
+    defaults = {
+        schema["description"]: {each.name for each in fields(kind) if each.default is not MISSING}
+        for schema, kind in described()
+    }
+
+    def flat(errors: Any) -> Iterator[Any]:
+        for error in errors:
+            is_union = error.validator == "anyOf" and isinstance(error.instance, dict)  # an object or null
+            yield from flat(each for each in error.context if each.schema_path[0] == 0) if is_union else [error]
+
+    def is_forgiven(error: Any) -> bool:
+        kind = error.schema.get("description")
+        return error.validator == "required" and any(f"'{name}' is" in error.message for name in defaults.get(kind, ()))
+
+    return [error.message for error in flat(VALIDATOR.iter_errors(data)) if not is_forgiven(error)]
+
+
+def described() -> list[tuple[Any, type]]:
+    """Each object of the schema with the dataclass it describes."""
+    kinds = {name: kind for name, kind in vars(model).items() if isinstance(kind, type) and is_dataclass(kind)}
+    return [(SCHEMA, Report), *((SCHEMA["$defs"][name], kind) for name, kind in kinds.items() if kind is not Report)]
+
+
+def shape(hint: Any) -> Any:
+    """What a field's type is in JSON Schema."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint == model.Value:
+        return {"$ref": "#/$defs/Value"}
+    if hint is float:
+        return {"$ref": "#/$defs/Number"}
+    if origin is Literal:
+        return {"enum": [*inner]}
+    if origin in (Union, types.UnionType):
+        (some,) = (shape(each) for each in inner if each is not type(None))
+        if "enum" in some:
+            return {"enum": [*some["enum"], None]}
+        return {**some, "type": [some["type"], "null"]} if "type" in some else {"anyOf": [some, {"type": "null"}]}
+    if origin is dict:
+        return {"type": "array", "items": {"$ref": "#/$defs/ExperimentMetric"}}
+    if origin is tuple and inner[1:] == (Ellipsis,):
+        return {"type": "array", "items": shape(inner[0])}
+    if origin is tuple:
+        count = len(inner)
+        return {"type": "array", "prefixItems": [*map(shape, inner)], "minItems": count, "maxItems": count}
+    return (
+        {"$ref": f"#/$defs/{hint.__name__}"} if isinstance(hint, type) and is_dataclass(hint) else {"type": NAMES[hint]}
+    )
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$id"] == f"urn:cml:report:{VERSION}"
+    assert SCHEMA["properties"]["version"]["const"] == VERSION
+
+
+def test_the_schema_names_every_field_of_the_model_with_its_type() -> None:
+    for schema, kind in described():
+        found = {
+            name: {k: v for k, v in each.items() if k != "description"} for name, each in schema["properties"].items()
+        }
+        found.pop("version", None)
+        hints = get_type_hints(kind, vars(model))
+        assert found == {field.name: shape(hints[field.name]) for field in fields(kind)}, kind
+        assert schema["required"] == [*schema["properties"]]
+        assert schema["description"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_report_is_valid(case: str) -> None:
+    VALIDATOR.validate(json.loads(render_json(CASES[case]())))
+
+
+def test_a_real_runs_report_is_valid(trained_world: World) -> None:
+    trained_world.write({"params.yaml": "train:\n  rate: 0.1\n"})
+    trained_world.cml("report", "--baseline", "HEAD", "--tag-prefix", "dvc_", "--metrics-gate", "accuracy > 0.5")
+    data = trained_world.report()
+    VALIDATOR.validate(data)
+    assert data["metrics"]
+    assert data["experiments"]
+
+
+TEXTS = st.text(max_size=5)
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS
+
+
+def of_type(hint: Any) -> st.SearchStrategy[Any]:
+    """Any value of a field's type."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return st.sampled_from(inner)
+    if origin in (Union, types.UnionType):
+        return st.one_of(*map(of_type, inner))
+    if origin is dict:
+        return st.dictionaries(st.tuples(TEXTS, TEXTS), VALUES, max_size=3)
+    if origin is tuple:
+        if inner[1:] == (Ellipsis,):
+            return st.lists(of_type(inner[0]), max_size=3).map(tuple)
+        return st.tuples(*map(of_type, inner))
+    if is_dataclass(hint) and isinstance(hint, type):
+        hints = get_type_hints(hint, vars(model))
+        return st.builds(hint, **{field.name: of_type(hints[field.name]) for field in fields(hint)})
+    return {bool: st.booleans(), int: st.integers(), float: st.floats(), str: TEXTS, type(None): st.none()}[hint]
+
+
+@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[*HealthCheck])
+@given(of_type(Report))
+def test_any_report_there_can_be_is_valid_and_read_back(report: Report) -> None:
+    text = render_json(report)
+    VALIDATOR.validate(json.loads(text))
+    read_report(text)
+
+
+def places(data: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place in a document."""
+    if path:
+        yield path
+    children = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for name, child in children:
+        yield from places(child, (*path, name))
+
+
+def trimmed(data: Any) -> Any:
+    """The document with at most two items in each list."""
+    if isinstance(data, dict):
+        return {name: trimmed(each) for name, each in data.items()}
+    return [trimmed(each) for each in data[:2]] if isinstance(data, list) else data
+
+
+WHOLE = trimmed(json.loads(render_json(everything())))
+PLACES = [*places(WHOLE)]
+OTHERS: list[Any] = [
+    None,
+    True,
+    0,
+    1,
+    2.0,
+    0.5,
+    10**400,
+    -(10**400),
+    "",
+    "x",
+    "NaN",
+    "old",
+    "ran",
+    [],
+    [0],
+    [[]],
+    {},
+    {"path": "x"},
+]
+ABSENT = object()
+
+
+def assert_read_or_refused(place: tuple[str | int, ...], value: Any) -> None:
+    """Puts the value there: the document is read where its schema allows it, and refused in one line where not."""
+    data = copy.deepcopy(WHOLE)
+    holder = data
+    for name in place[:-1]:
+        holder = holder[name]
+    if value is ABSENT:
+        del holder[place[-1]]
+    else:
+        holder[place[-1]] = value
+    refusal = ""
+    try:
+        read_report(json.dumps(data))
+    except ValueError as error:
+        refusal = str(error)
+    assert "\n" not in refusal
+    assert bool(refusal) is bool(problems(data)), (place, value, refusal)
+
+
+def test_a_lacking_field_is_refused_unless_it_has_a_default() -> None:
+    for place in PLACES:
+        assert_read_or_refused(place, ABSENT)
+
+
+@settings(max_examples=400, deadline=None, database=None)
+@given(place=st.sampled_from(PLACES), value=st.sampled_from(OTHERS))
+def test_what_the_schema_allows_is_read_and_all_else_refused(place: tuple[str | int, ...], value: Any) -> None:
+    assert_read_or_refused(place, value)
+
+
+def test_numbers_survive_the_way_there_and_back() -> None:
+    numbers = (1, 1.0, 2**53 + 1, -0.5, 1e-300, math.inf, -math.inf)
+    experiment = everything().experiments[0]
+    report = replace(everything(), experiments=(replace(experiment, metrics={("m", str(n)): n for n in numbers}),))
+    (again,) = read_report(render_json(report)).experiments
+    assert isinstance(again, Experiment)
+    assert [repr(value) for value in again.metrics.values()] == [repr(number) for number in numbers]

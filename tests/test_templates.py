@@ -1,0 +1,168 @@
+"""Templates of users: what they may override, what is wrong with them and where, and that none can harm a run."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from plain import errors, plain_world
+from test_render import FORMAT, assert_whole, big, empty, everything, markdown, metric, size, typical
+
+from cml.log import Log
+from cml.masks import Masks
+from cml.report import contained, files
+from cml.report.render import TemplateProblem, check_template
+from cml.report.words import view_of
+from cml.settings import read_settings
+
+
+def test_a_template_overrides_a_block_and_keeps_the_rest() -> None:
+    template = '{% extends "report.md.j2" %}\n{% block params %}\nLearning rate: {{ params[0].new }} {{ name }}\n{% endblock %}'
+    text = markdown(replace(typical(), name="a|b"), template=template)
+    assert "Learning rate: 0.0005 a&#124;b\n" in text
+    assert "### Params" not in text
+    assert "### Metrics" in text
+    extended = '{% extends "report.md.j2" %}{% block footer %}{{ super() }}Bye{% endblock %}'
+    assert markdown(typical(), template=extended).endswith("</sub>\nBye\n")
+
+
+def test_a_template_with_nothing_of_ours_is_escaped_too() -> None:
+    template = "{% for row in metrics %}- {{ row.name }} {{ row.name|upper }} {{ [row.name]|join }}\n{% endfor %}"
+    text = markdown(replace(empty(), metrics=(metric("<a>*@b", 1, 2),)), template=template)
+    assert text == "- &lt;a&gt;&#42;@&#8203;b &lt;A&gt;&#42;@&#8203;B &lt;a&gt;&#42;@&#8203;b\n"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("one\n{% for %}", "line 2: "),
+        ("one\ntwo {{ metrix }}", "line 2: 'metrix' is undefined"),
+        (
+            '{% extends "report.md.j2" %}\n{% block params %}\n{{ nothing.here }}\n{% endblock %}',
+            "line 3: 'nothing' is",
+        ),
+        ('{% extends "other.md.j2" %}', "line 1: there is no template 'other.md.j2'"),
+        ('{% include "../../pyproject.toml" %}', "line 1: there is no template"),
+        ("\n\n{{ 1 / 0 }}", "line 3: division by zero"),
+        ("{% macro a() %}{{ a() }}{% endmacro %}\n{{ a() }}", "line 1: it calls itself without end"),
+        ("{% if 1 %}" * 3000 + "{% endif %}" * 3000, "it calls itself without end, or is nested too deep"),
+        ("{% for i in [1] %}" * 30 + "{% endfor %}" * 30, "it calls itself without end, or is nested too deep"),
+        ("{{ name|nothing }}", "line 1: No filter named 'nothing'"),
+    ],
+)
+def test_a_broken_template_is_found_before_work_with_its_line(template: str, message: str) -> None:
+    with pytest.raises(TemplateProblem) as problem:
+        check_template(template)
+    assert message in str(problem.value)
+    assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ report.__init__.__globals__ }}",
+        "{{ self._TemplateReference__context.environment }}",
+        "{{ range.__class__ }}",
+        "{{ ('%s' ~ '') .format.__globals__ }}",
+        "{{ '{0.__class__.__init__}'.format(report) }}",
+        "{{ ('{0.__class__}'|attr('format'))(1) }}",
+        "{{ report|attr('__class__') }}",
+        "{{ namespace.__init__.__globals__ }}",
+        "{{ dict.__base__ }}{{ ''['__class__'] }}",
+        "{{ lipsum.__globals__['os'].popen('id') }}",
+        "{{ cycler.__init__.__globals__.os }}",
+        "{{ joiner.__init__.__globals__ }}",
+        "{{ [report]|map(attribute='__class__')|join }}",
+        "{{ [report]|groupby('name.__class__.__mro__') }}",
+        "{{ ['']|map('attr', '__class__')|list }}",
+        "{{ '{0.__class__.__mro__}'.format_map({'0': 1}) }}",
+        "{{ (name ~ '{0.__class__}').format(1) }}",
+        "{% macro a() %}{% endmacro %}{{ a.__init__.__globals__ }}",
+        "{% for i in [1] %}{{ loop.__class__ }}{{ loop._iterator.__class__ }}{% endfor %}",
+        "{% import 'macros.md.j2' as md %}{{ md.__init__.__globals__ }}",
+        "{{ config }}{{ request }}{{ environment }}{{ os }}",
+        "{% include '/etc/passwd' %}",
+        "{% extends '../../../etc/passwd' %}",
+        "{{ {}.update({1: 2}) }}",
+    ],
+)
+def test_templates_stay_in_their_sandbox(escape: str) -> None:
+    try:
+        text = markdown(typical(), template=escape)
+    except TemplateProblem as problem:
+        text = re.sub(".*(is unsafe|is undefined|there is no template .*|out of range)", "", str(problem))
+    assert text.strip(".\n") in ("", "&#91;Undefined&#93;"), "nothing but an error, or an undefined name"
+
+
+@pytest.mark.parametrize(
+    ("bomb", "message"),
+    [
+        ("{% for i in range(10 ** 9) %}x{% endfor %}", "line 2: Range too big"),
+        ("{{ 'a' * 10 ** 9 }}", "line 2: it needs more memory than a template gets"),
+        ("{{ name|center(10 ** 9) }}", "line 2: it needs more memory than a template gets"),
+        ("{{ range(99999)|join('x' * 99999) }}", "line 2: it needs more memory than a template gets"),
+        ("{{ '%1000000000d' % 1 }}", "line 2: it needs more memory than a template gets"),
+        ("{% set a = namespace(a='a') %}{% for i in range(99) %}{% set a.a = a.a ~ a.a %}{% endfor %}", "line 2: "),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "line 2: it takes longer"),
+        ("{% for i in range(20) recursive %}{{ loop(range(20)) }}{% endfor %}", "line 2: "),
+        ("{{ 10 ** (10 ** 10) }}", "line 2: it takes longer than 4 s"),
+        (
+            f"{{% for i in range(200) %}}{'x' * 99_999}{{% endfor %}}",
+            "it writes 19999804 characters, and 16777216 are the",
+        ),
+    ],
+)
+def test_a_bomb_ends_in_time_and_says_where(bomb: str, message: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(TemplateProblem) as problem:
+        check_template(f"one\n{bomb}")
+    assert message in str(problem.value)
+    assert time.monotonic() - start < 10, "4 seconds, and a busy machine"
+
+
+def test_what_never_comes_back_to_python_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = "import sys, signal, cml.report.contained as c; c._stop = print; c.SECONDS = 0.1; c.serve()"
+    monkeypatch.setattr(contained, "START", f"import sys; sys.path[:] = sys.argv[1:]; {stuck}")
+    with pytest.raises(TemplateProblem, match=r"^it takes longer than 4 s$"):
+        check_template("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}")
+
+
+def test_a_bad_template_is_bad_input_that_names_file_and_line(tmp_path: Path) -> None:
+    world = plain_world(tmp_path, {"own.md.j2": "one\n{{ 'a' * 10 ** 9 }}\n"})
+    done = world.cml("report", "--template", "own.md.j2")
+    assert done.code == 2
+    assert errors(done) == ["template own.md.j2: line 2: it needs more memory than a template gets"]
+
+
+def test_a_template_that_passed_its_check_and_fails_later_gives_way_to_ours(tmp_path: Path) -> None:
+    text = '{% extends "report.md.j2" %}\n{% block metrics %}{{ metrics[0].name * 10 ** 9 if metrics }}{% endblock %}'
+    (tmp_path / "own.md.j2").write_text(text)
+    settings = read_settings({"template": str(tmp_path / "own.md.j2")}, {}, is_ci=False)
+    assert files.read_template(settings) == text
+    log = Log(Masks(expression=None))
+    written = files.markdown(typical(), settings=settings, template=text, log=log)
+    assert written == markdown(typical())
+    (warning,) = log.warnings
+    assert warning.startswith(
+        f"template {tmp_path}/own.md.j2: line 2: it needs more memory than a template gets; CML's"
+    )
+
+
+def test_a_template_is_cut_where_ours_would_be() -> None:
+    template = '{% extends "report.md.j2" %}{% block footer %}{{ super() }}Bye{% endblock %}'
+    text = markdown(big(), template=template, limit=9000)
+    assert size(text) <= 9000
+    assert text.endswith("</sub>\nBye\n")
+    assert_whole(text)
+
+
+def test_a_template_sees_no_file_and_no_environment() -> None:
+    names = set(view_of(everything(), number_format=FORMAT, locale="en").context())
+    assert not names & {"os", "environ", "settings", "request", "config"}
+    assert all(
+        not callable(value) for value in view_of(everything(), number_format=FORMAT, locale="en").context().values()
+    )
