@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +26,8 @@ DEEPENINGS, DEEPENING_COMMITS = 4, 50
 @dataclass(kw_only=True)
 class Work:
     """What a run has come to. `branch` is where results go, None when nothing is to be pushed, and `no_push` why not;
-    targets that are None were switched off. `is_looking_on` means that nothing was run: the report shows what git holds
-    of `head`.
+    targets that are None were switched off. `key` is what the work is known by. `is_looking_on` means that nothing was
+    run: the report shows what git holds of `head`.
     """
 
     head: str
@@ -39,6 +40,7 @@ class Work:
     saved: Saved | None = None
     failure: Failure | None = None
     no_push: str = ""
+    key: str = ""
     is_looking_on: bool = False
     is_new_branch: bool = False
 
@@ -110,7 +112,14 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
         pulled=pulled,
         template=template,
         no_push=no_push,
+        key=_key(here, branch),
     )
+
+
+def _key(here: Session, branch: str | None) -> str:
+    """Returns what the work is known by: runs of one commit with the same key come to the same, in the same place."""
+    parts = (here.settings.key, branch or "", here.forge.context.job)
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def look_on(here: Session, head: str) -> Work:

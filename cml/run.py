@@ -8,6 +8,7 @@ from cml.errors import WorkFailed, show_traceback
 from cml.forges.base import Outputs, Twin
 from cml.prepare import Work, head_of, look_on, prepare, standing_on
 from cml.report.model import Failure
+from cml.repository import REMOTE
 from cml.save import AlreadySaved, Saved
 from cml.session import Session
 from cml.skip import own_head, skip_reason
@@ -27,7 +28,8 @@ def run(here: Session) -> int:
     with standing_on(here, head):
         pipeline = here.open_pipeline()
         work = prepare(here, pipeline, head)
-    if twin := here.forge.begin(here.settings.key):
+    twin = here.forge.begin(work.key)
+    if twin and stands(here, work, twin):
         return follow(here, twin, head)
     try:
         set_up(here, pipeline, work)
@@ -55,8 +57,10 @@ def run(here: Session) -> int:
 def skip(here: Session, head: str, reason: str) -> int:
     here.log.step("skip", reason)
     # A pull request that was opened after its branch had its results has no report yet.
-    if own_head(here.repository.commit(head).message) and here.forge.context.pull and not here.forge.is_told():
-        twin = in_words(here, here.forge.done(head) or Twin(url=""), head)
+    if here.forge.context.pull and own_head(here.repository.commit(head).message):
+        twin = here.forge.done(head) or Twin(url="")
+        if not twin.markdown and not here.forge.is_told():
+            twin = in_words(here, twin, head)
         warn(here, here.forge.adopt(twin))
     hand_on(here, Outputs(skipped=True, sha=head))
     return 0
@@ -76,6 +80,17 @@ def follow(here: Session, twin: Twin, head: str) -> int:
     outputs = replace(outputs, report=where(here), report_url=published.url or outputs.report_url)
     hand_on(here, outputs, markdown=twin.markdown)
     return twin.exit_code
+
+
+def stands(here: Session, work: Work, twin: Twin) -> bool:
+    """Whether a twin's results are where this run's would go: the branch may have been set back since."""
+    outputs, repository = twin.outputs, here.repository
+    if outputs is None or not outputs.changed or not work.branch:
+        return True
+    tracking = f"refs/remotes/{REMOTE}/{work.branch}"
+    repository.fetch(f"+refs/heads/{work.branch}:{tracking}")
+    tip = repository.resolve(tracking)
+    return tip is not None and repository.is_ancestor(outputs.sha, tip)
 
 
 def stand_back(here: Session, work: Work, sha: str) -> None:

@@ -61,13 +61,14 @@ def save_commit(
     tag_prefix: str,
     subject: str,
     key: str,
+    may_follow: bool,
     identity: Identity | None,
     advice: str,
 ) -> Saved:
     """Commits the paths on top of `head`, or of what others pushed meanwhile, and pushes commit and tag together.
 
     Raises WorkFailed when origin refuses, or when the branch moved on so that the results are not for its tree;
-    AlreadySaved when it moved on by a twin's results.
+    AlreadySaved when it moved on by a twin's results and `may_follow` them.
     """
     message = results_message(subject, head=head, key=key)
     ours = repository.commit_files(paths, parent=head, message=message, identity=identity)
@@ -89,7 +90,8 @@ def save_commit(
             raise refused(outcome.reason, branch, advice)
         time.sleep(random.uniform(0, min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt)))
         tip = check_history(repository, branch=branch, head=head)
-        check_twins(repository, head=head, tip=tip, key=key)
+        if may_follow:
+            check_twins(repository, head=head, tip=tip, key=key)
         commit = _rebase(
             repository,
             pipeline,

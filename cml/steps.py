@@ -31,7 +31,7 @@ def set_up(here: Session, pipeline: Pipeline, work: Work) -> None:
         if outcome.is_stale:
             tip = check_history(here.repository, branch=work.branch, head=work.head)
             if not context.is_asked_for:
-                check_twins(here.repository, head=work.head, tip=tip, key=here.settings.key)
+                check_twins(here.repository, head=work.head, tip=tip, key=work.key)
         elif outcome.is_new and context.push_branch:
             raise WorkFailed(f"{work.branch} is gone from {REMOTE}, so the results have no place to go", step="push")
         elif not outcome.is_done:
@@ -148,7 +148,8 @@ def _commit(here: Session, pipeline: Pipeline, work: Work, branch: str) -> Saved
         is_new_branch=work.is_new_branch,
         tag_prefix=here.settings.tag_prefix,
         subject=here.settings.commit_message,
-        key=here.settings.key,
+        key=work.key,
+        may_follow=not here.forge.context.is_asked_for,
         identity=here.forge.context.identity,
         advice=here.forge.context.push_advice,
     )

@@ -53,6 +53,7 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
         folder=FOLDER,
         outputs=outputs,
         exit_code=code,
+        is_done=not report.failure and not work.is_looking_on,
     )
     warn(here, published)
     if here.forge.context.is_ci and published.url:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from cml.errors import BadInput
 
-NAMES = ("repo_token", "INPUT_REPO_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN", "CI_REPOSITORY_URL")
+# GitLab hands the job's token out under these names as well.
+COPIES = ("CI_REGISTRY_PASSWORD", "CI_DEPENDENCY_PROXY_PASSWORD")
+NAMES = ("repo_token", "INPUT_REPO_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN", "CI_REPOSITORY_URL", *COPIES)
 PIPE = "CML_TOKENS_FD"
 
 

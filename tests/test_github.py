@@ -107,37 +107,6 @@ def test_a_push_saves_and_shows_a_check_on_both_commits(hub: Hub) -> None:
     hub.world.witness("origin/try")
 
 
-def test_a_pull_request_is_worked_on_at_its_head_and_gets_one_comment(hub: Hub) -> None:
-    head = hub.branch("try", 0.1)
-    hub.world.commit("Main moves on", {"README.md": "words\n"})
-    pull = hub.forge.open_pull("try")
-    env = hub.forge.event("pull_request", pull=pull.number)
-    done = hub.job(env)
-    assert done.code == 0, done.err
-    tip = hub.world.tip("try")
-    assert hub.world.git("rev-list", "--count", f"main..{tip}", cwd=hub.world.origin) == "2"
-    assert hub.world.git("rev-parse", f"{tip}~1", cwd=hub.world.origin) == head
-    (comment,) = hub.forge.comments(pull.number)
-    first, body = comment.id, comment.body
-    assert comment.body.startswith("<!-- cml-report: DVC Report -->\n## DVC Report")
-    assert "Baseline: origin/main" in comment.body
-    again = hub.forge.event("pull_request", pull=pull.number, action="synchronize")
-    done = hub.job(again)
-    assert done.code == 0, done.err
-    assert hub.outputs(again)["skipped"] == "true", "our own commit is not run again"
-    hub.world.git("fetch", "--quiet")
-    hub.world.git("switch", "--quiet", "--detach", tip)
-    hub.world.write({"params.yaml": "train:\n  rate: 0.3\n"})
-    hub.world.git("commit", "--quiet", "--all", "--message", "Worse")
-    hub.world.git("push", "--quiet", "origin", "HEAD:try")
-    done = hub.job(hub.forge.event("pull_request", pull=pull.number, action="synchronize"))
-    assert done.code == 0, done.err
-    (updated,) = hub.forge.comments(pull.number)
-    assert updated.id == first
-    assert updated.body != body
-    assert hub.forge.unknown == []
-
-
 def test_a_run_that_died_is_trained_again_and_its_check_ended(hub: Hub) -> None:
     head = hub.branch("try", 0.1)
     dead = hub.forge.event("push", ref="try")

@@ -21,6 +21,17 @@ def lab(trained_world: World, tmp_path: Path) -> Iterator[Lab]:
     close_place(lab)
 
 
+def push_again(lab: Lab, files: dict[str, str]) -> str:
+    """Somebody pushes a commit on top of what the branch `try` holds; returns its sha."""
+    lab.world.git("fetch", "--quiet")
+    lab.world.git("switch", "--quiet", "--detach", "origin/try")
+    lab.world.write(files)
+    lab.world.git("add", "--all")
+    lab.world.git("commit", "--quiet", "--message", "More")
+    lab.world.git("push", "--quiet", "origin", "HEAD:try")
+    return lab.world.git("rev-parse", "HEAD")
+
+
 def test_a_tag_gets_a_release_with_the_report(lab: Lab) -> None:
     branch(lab.world, "try", 0.1)
     done = lab.run(lab.push("try"), tag_prefix="dvc_")
@@ -113,8 +124,10 @@ def test_a_forks_merge_request_reports_in_the_fork_and_pushes_nothing(lab: Lab) 
     assert lab.forge.releases() == {}
 
 
-@pytest.mark.parametrize("state", ["closed", "merged"])
-def test_a_merge_request_that_is_over_is_only_reported_on(lab: Lab, state: str) -> None:
+@pytest.mark.parametrize(("state", "kind"), [("closed", "project"), ("merged", "project"), ("closed", "job")])
+def test_a_merge_request_that_is_over_is_only_reported_on(lab: Lab, state: str, kind: str) -> None:
+    lab.project.job_token_may_push = True
+    lab.token = lab.token if kind == "project" else None
     head = branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     env = lab.pull(number)
@@ -156,10 +169,12 @@ def test_no_token_makes_a_chain_of_pipelines(lab: Lab, kind: str) -> None:
     assert len([one for one in lab.forge.pipelines_started if one.sha == tip]) == len(started)
 
 
-def test_a_protected_branch_is_refused_before_any_training(lab: Lab) -> None:
-    lab.token = lab.forge.token("project", role="developer")
+@pytest.mark.parametrize("kind", ["project", "job"])
+def test_a_protected_branch_is_refused_before_any_training(lab: Lab, kind: str) -> None:
+    lab.token = lab.forge.token("project", role="developer") if kind == "project" else None
+    lab.project.job_token_may_push = True
     lab.world.commit("On main", {"params.yaml": "train:\n  rate: 0.4\n"})
-    done = lab.run(lab.push("main"))
+    done = lab.run(lab.forge.pipeline("push", ref="main", role="developer"))
     assert done.code == 1
     assert "protected" in done.err
     assert "train ran" not in done.err
@@ -217,12 +232,7 @@ def test_images_are_uploaded_once_under_hashed_names(lab: Lab) -> None:
     for text in (report, release.description or ""):
         assert f"](/uploads/{uploads[0].secret}/{uploads[0].name})" in text
     assert len(uploads[0].name) == len("0123456789abcdef.png")
-    lab.world.git("fetch", "--quiet")
-    lab.world.git("switch", "--quiet", "--detach", "origin/try")
-    lab.world.write({"README.md": "words\n"})
-    lab.world.git("add", "--all")
-    lab.world.git("commit", "--quiet", "--message", "Words")
-    lab.world.git("push", "--quiet", "origin", "HEAD:try")
+    push_again(lab, {"README.md": "words\n"})
     assert lab.run(lab.pull(number), tag_prefix="dvc_").code == 0
     assert len(lab.forge.uploads()) == 1
 
@@ -273,8 +283,13 @@ def test_the_sticky_note_is_found_on_any_page_and_never_anothers(lab: Lab) -> No
     for count in range(120):
         lab.forge.comment(number, f"note {count}", system=count % 2 == 0)
     assert lab.run(lab.pull(number)).code == 0
+    (ours,) = [note for note in lab.forge.notes(number) if note.login not in ("ada", "mallory")]
+    before = ours.body
+    push_again(lab, {"params.yaml": "train:\n  rate: 0.3\n"})
+    assert lab.run(lab.pull(number)).code == 0
+    assert [note for note in lab.forge.notes(number) if note.login not in ("ada", "mallory")] == [ours]
+    assert ours.body != before
     assert fake.body.endswith("mine")
-    assert len([note for note in lab.forge.notes(number) if note.login not in ("ada", "mallory")]) == 1
 
 
 def test_no_line_of_a_report_is_a_quick_action(lab: Lab) -> None:
@@ -336,3 +351,99 @@ def test_another_name_is_another_note(lab: Lab) -> None:
     for name in ("small", "large"):
         assert lab.run(lab.pull(number), report_name=name, push="false").code == 0
     assert [body.splitlines()[1] for body in lab.reports(number)] == ["## small", "## large"]
+
+
+def test_a_merge_requests_job_does_not_hold_up_its_target(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    number = lab.open_pull("try")
+    lab.forge.pipeline("merge_request_event", merge_request=number, event_type="merged_result")
+    lab.world.write({"params.yaml": "train:\n  rate: 0.5\n"})
+    head = lab.world.commit("On main")
+    done = lab.run(lab.push("main"))
+    assert "train ran" in done.err
+    assert lab.world.tip("main") != head
+
+
+@pytest.mark.parametrize("first", ["tag", "merge_train", "closed"])
+def test_a_run_that_saves_nothing_is_no_twin_of_one_that_saves(lab: Lab, first: str) -> None:
+    head = branch(lab.world, "try", 0.1)
+    number = lab.open_pull("try")
+    if first == "tag":
+        lab.world.git("tag", "v1", "try", cwd=lab.world.origin)
+        done = lab.run(lab.forge.pipeline("push", tag="v1"))
+    elif first == "merge_train":
+        done = lab.run(lab.forge.pipeline("merge_request_event", merge_request=number, event_type="merge_train"))
+    else:
+        env = lab.pull(number)
+        lab.forge.close_merge_request(number)
+        done = lab.run(env)
+    assert done.code == 0, done.err
+    assert lab.world.tip("try") == head
+    done = lab.run(lab.push("try"))
+    assert done.code == 0, done.err
+    assert lab.world.git("rev-parse", "try~1", cwd=lab.world.origin) == head
+
+
+def test_jobs_of_a_matrix_are_no_twins(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    envs = [lab.forge.pipeline("push", ref="try", job=f"train: [{name}]") for name in ("a", "b")]
+    spaces = [lab.start(env) for env in envs]
+    for env, space in zip(envs, spaces, strict=True):
+        done = lab.run(env, workspace=space, push="false")
+        assert "train ran" in done.err
+
+
+def test_a_branch_that_was_set_back_is_trained_again(lab: Lab) -> None:
+    head = branch(lab.world, "try", 0.1)
+    assert lab.run(lab.push("try")).code == 0
+    lab.world.git("update-ref", "refs/heads/try", head, cwd=lab.world.origin)
+    done = lab.run(lab.push("try"))
+    assert done.code == 0, done.err
+    assert lab.world.git("rev-parse", "try~1", cwd=lab.world.origin) == head
+
+
+def test_new_data_of_a_schedule_is_not_thrown_away_for_older_results(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    news = lab.world.place / "news.csv"
+    news.write_text("a,b\n9,9\n")
+    schedule = lab.forge.pipeline("schedule", ref="try")
+    workspace = lab.start(schedule)
+    assert lab.run(lab.push("try")).code == 0
+    tip = lab.world.tip("try")
+    done = lab.run(schedule, workspace=workspace, setup=f"cp {news} raw.csv && dvc add --quiet raw.csv")
+    assert done.code == 1, "the branch moved on: the run says so, and the next one has the data"
+    assert lab.world.tip("try") == tip
+
+
+def test_a_gate_that_failed_holds_the_merge_request_in_the_results_pipeline_too(lab: Lab) -> None:
+    branch(lab.world, "try", 0.3)
+    number = lab.open_pull("try")
+    assert lab.run(lab.pull(number), metrics_gate="accuracy >= 0.9").code == 3
+    env = lab.pull(number)
+    assert env["CI_COMMIT_SHA"] == lab.world.tip("try")
+    done = lab.run(env, metrics_gate="accuracy >= 0.9")
+    assert (done.code, done.outputs["skipped"]) == (0, "true")
+    states = [one.state for one in lab.forge.statuses() if str(one.pipeline) == env["CI_PIPELINE_ID"]]
+    assert states == ["failed"]
+    assert len(lab.reports(number)) == 1
+
+
+def test_the_report_of_an_older_commit_replaces_no_newer_one(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    number = lab.open_pull("try")
+    old = lab.pull(number)
+    workspace = lab.start(old)
+    push_again(lab, {"params.yaml": "train:\n  rate: 0.3\n"})
+    assert lab.run(lab.pull(number)).code == 0
+    (newer,) = lab.reports(number)
+    lab.run(old, workspace=workspace)
+    assert lab.reports(number) == [newer]
+
+
+def test_no_stage_sees_the_jobs_token_under_its_other_names(lab: Lab) -> None:
+    branch(lab.world, "try", 0.1)
+    env = lab.push("try")
+    assert env["CI_REGISTRY_PASSWORD"] == env["CI_JOB_TOKEN"]
+    done = lab.run(env, setup="env > ../seen")
+    assert done.code == 0, done.err
+    assert env["CI_JOB_TOKEN"] not in (done.workspace / ".." / "seen").read_text()

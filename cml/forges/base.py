@@ -37,8 +37,9 @@ class Context:
 
     `head` is the commit the run is for where the place says so, else the one that is checked out. `push_branch` is
     where results go; `no_push` says why they never go anywhere for this kind of event. Without `reproduces` nothing of
-    the repository is run. `pull_query` is OWNER:BRANCH, whose open pull request gets the comment. `slug` is the
-    project's path on its forge, `project_url` its page.
+    the repository is run. `pull_query` is OWNER:BRANCH, whose open pull request gets the comment. `job` tells
+    jobs apart that differ in their own environment alone, where the place names them. `slug` is the project's path on
+    its forge, `project_url` its page.
     """
 
     place: Place
@@ -52,6 +53,7 @@ class Context:
     identity: Identity | None = None
     pull: PullRequest | None = None
     pull_query: str = ""
+    job: str = ""
     slug: str = ""
     project_url: str | None = None
     run_url: str | None = None
@@ -155,9 +157,10 @@ class Forge(Protocol):
         folder: Path,
         outputs: Outputs,
         exit_code: int,
+        is_done: bool,
     ) -> Published:
         """Shows a report whose files lie in `folder`; `markdown` writes it within a number of bytes, with the images
-        that have an address (file -> address).
+        that have an address (file -> address). `is_done`: the work of a twin is done, too.
         """
 
     def is_told(self) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from cml.forges.base import LIMIT, Context, Outputs, Published, Twin, headline, is_marked, marker_of
-from cml.forges.patience import REQUEST_SECONDS, TRANSIENT, Patience, Trouble, words_of
+from cml.forges.patience import REQUEST_SECONDS, TRANSIENT, Patience, Trouble, unanswered
 from cml.report.model import Report
 
 if TYPE_CHECKING:
@@ -167,12 +167,15 @@ class GitHub:
         folder: Path,
         outputs: Outputs,
         exit_code: int,
+        is_done: bool,
     ) -> Published:
         """Shows the report in every place that takes it, the most read one first."""
         text = markdown(LIMIT, {})  # no image has an address here: GitHub lets no token upload one
         self._patience.troubles.clear()
-        url = self._publish_check(report, text, outputs, exit_code) or self.context.run_url or ""
-        url = self._publish_comment(text) or url
+        known = {"outputs": outputs.pairs(), "exit_code": exit_code}
+        embedded = f"{EMBEDDED}{json.dumps(known)} -->" if is_done else ""
+        url = self._publish_check(report, text, embedded, outputs) or self.context.run_url or ""
+        url = self._publish_comment(text, outputs.sha) or url
         warnings = self._write_summary(markdown(SUMMARY_LIMIT, {}))
         return Published(url=url, warnings=(*self._warnings(), *warnings))
 
@@ -192,14 +195,15 @@ class GitHub:
     def adopt(self, twin: Twin) -> Published:
         """Shows what a twin found where it is not shown yet: on a pull request that was opened after its run."""
         self._patience.troubles.clear()
-        url = self._publish_comment(twin.markdown) if twin.markdown else None
+        sha = twin.outputs.sha if twin.outputs else ""
+        url = self._publish_comment(twin.markdown, sha) if twin.markdown else None
         warnings = self._write_summary(twin.markdown)
         return Published(url=url or twin.url, warnings=(*self._warnings(), *warnings))
 
     def comment(self, text: str) -> Published:
         """Shows a saved report on the event's pull request: as a comment, never as a check that could let it in."""
         self._patience.troubles.clear()
-        url = self._publish_comment(text)
+        url = self._publish_comment(text, "")
         warnings = self._warnings()
         if url is None and not warnings:
             warnings = ("no open pull request has the commit that this event is about, so nothing was posted",)
@@ -216,9 +220,8 @@ class GitHub:
     def _warnings(self) -> tuple[str, ...]:
         return tuple(_hint(what, trouble) for what, trouble in self._patience.troubles.items())
 
-    def _publish_check(self, report: Report, text: str, outputs: Outputs, exit_code: int) -> str | None:
+    def _publish_check(self, report: Report, text: str, embedded: str, outputs: Outputs) -> str | None:
         conclusion = "failure" if report.verdict == "failed" else "success"
-        embedded = f"{EMBEDDED}{json.dumps({'outputs': outputs.pairs(), 'exit_code': exit_code})} -->"
         shown = {"title": headline(report), "summary": text, "text": embedded}
         check = self._check
         url = None
@@ -281,7 +284,7 @@ class GitHub:
                 state=state, target_url=self.context.run_url or "", description=description[:140], context=self._name
             )
 
-    def _publish_comment(self, text: str) -> str | None:
+    def _publish_comment(self, text: str, sha: str) -> str | None:
         if self._comment_mode == "off":
             return None
         number = self._patience.ask("comment", self._pull_number)
@@ -290,7 +293,7 @@ class GitHub:
         run = f"{self._job.run_id}.{self._job.attempt}" if self._comment_mode == "new" else ""
         marker = marker_of(self._name, run)
         body = f"{marker}\n{text}"
-        comment = self._patience.ask("comment", lambda: self._write_comment(number, marker, body))
+        comment = self._patience.ask("comment", lambda: self._write_comment(number, marker, body, sha))
         return comment.html_url if comment else None
 
     def _pull_number(self) -> int | None:
@@ -304,11 +307,15 @@ class GitHub:
                 return int(pull.number)
         return None
 
-    def _write_comment(self, number: int, marker: str, body: str) -> IssueComment:
+    def _write_comment(self, number: int, marker: str, body: str, sha: str) -> IssueComment:
+        """Updates the comment, or makes it. Where the pull request has moved on, one that is there stays as it is: it
+        is of a newer commit, or will be.
+        """
         issue = self._api.get_issue(number)
         for comment in issue.get_comments():
             if comment.body.startswith(marker) and self._is_ours(comment):
-                if comment.body != body:
+                shas = (sha, self.context.head)
+                if comment.body != body and self._api.get_pull(number).head.sha in shas:
                     comment.edit(body)
                 return comment
         return _whole(issue.create_comment(body))
@@ -408,7 +415,7 @@ def _trouble(error: Exception) -> Trouble:
     from github import GithubException
 
     if not isinstance(error, GithubException):
-        return Trouble(status=0, words=words_of(error))
+        return unanswered(error)
     message = _message(error)
     is_limit = error.status == 403 and "rate limit" in message.lower()
     return Trouble(

@@ -14,21 +14,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 from urllib.parse import quote, unquote
 
 from cml.forges.base import Context, Outputs, Published, Twin, headline
 from cml.forges.gitlab_api import AT_ONCE, Api
 from cml.forges.gitlab_note import Notes
-from cml.forges.patience import Patience, Trouble
+from cml.forges.patience import BEFORE_WORK_SECONDS, Patience, Trouble
 from cml.report.model import Report
 
 if TYPE_CHECKING:
     from gitlab.base import RESTObject
 
 LIMIT = 990_000  # bytes of a note or a release; both are refused above 1,000,000 characters
+TWINS = ("push", "merge_request_event")
 STATUS_LIMIT = 255  # characters of a status's description, and of its address
 OWN_STATUS = re.compile(r"\?cml=([0-9a-f]+)-([0-9a-f]{40,64})-(passed|failed|none)-([03])-([01])-([^#]*)")
+T = TypeVar("T")
 ADVICE = (
     "set the CI/CD variable GITLAB_TOKEN to a project access token with the scopes api and write_repository and the "
     "role Developer"
@@ -86,39 +88,54 @@ class GitLab:
 
     def no_push(self) -> str | None:
         pull = self.context.pull
-        if self.context.no_push or pull is None or self._is_job_token:
+        if self.context.no_push or pull is None:
             return self.context.no_push
-        merge = self._patience.ask("merge request", lambda: self._api.merge_requests.get(pull.number, **AT_ONCE))
+        merge = self._ask_first("merge request", lambda: self._api.merge_requests.get(pull.number, **AT_ONCE))
         if merge and merge.state != "opened":
             return f"the merge request is {merge.state}"
         return None
 
     def refusal(self, branch: str) -> str | None:
-        if self._is_job_token:
+        found = self._ask_first("branch", lambda: self._find_branch(branch))
+        if found is None or found.attributes.get("can_push") is not False:
             return None
-        found = self._patience.ask("branch", lambda: self._api.project.branches.get(branch, **AT_ONCE))
-        if found and found.attributes.get("can_push") is False:
+        if found.attributes.get("protected"):
             return "the branch is protected, and the token's role may not push to it"
-        return None
+        return "the token's role may not push"
+
+    def _find_branch(self, name: str) -> RESTObject | None:
+        # The list is the one door to branches that a job's own token opens, too.
+        branches = self._api.project.branches.list(search=f"^{name}", iterator=True, **AT_ONCE)
+        return next((branch for branch in branches if branch.name == name), None)
+
+    def _ask_first(self, what: str, work: Callable[[], T]) -> T | None:
+        """Asks before the work, what a run can do without."""
+        found = self._patience.ask(what, work, at_most=BEFORE_WORK_SECONDS)
+        if self._is_job_token:
+            self._patience.troubles.pop(what, None)  # some versions of GitLab let it, some do not
+        return found
 
     def begin(self, key: str) -> Twin | None:
         """Returns the twin that is doing, or has done, the same work."""
         self._key = key
         head = self.context.head
-        if self._is_job_token or head is None:
+        # Pushes alone start two pipelines for the same work; variables of others may differ.
+        if self._is_job_token or head is None or self.context.event not in TWINS:
             return None
-        if running := self._patience.ask("job", lambda: self._running_twin(head)):
+        if running := self._ask_first("job", lambda: self._running_twin(head)):
             return running
-        if self.context.is_asked_for:
-            return None
-        return self._patience.ask("commit status", lambda: self._finished_twin(head, lambda known: known[0] == key))
+        return self._ask_first("commit status", lambda: self._finished_twin(head, lambda known: known[0] == key))
 
     def _running_twin(self, head: str) -> Twin | None:
-        """The job of the same name at the same commit that began before this one does the work of both."""
+        """The job of the same name for the same commit and branch that began before this one does the work of both."""
         jobs = [
             job
             for job in self._api.project.jobs.list(scope=["running"], iterator=True, **AT_ONCE)
-            if job.name == self._job.name and head in (job.commit["id"], *_merged(job))
+            if job.name == self._job.name
+            and job.ref in self._job.refs
+            and not job.tag
+            and job.pipeline.get("source", "push") in TWINS
+            and head in (job.commit["id"], *_merged(job))
         ]
         began = {str(job.id): (job.started_at or "", job.id) for job in jobs}
         own = began.get(self._job.id)
@@ -144,7 +161,7 @@ class GitLab:
     def done(self, sha: str) -> Twin | None:
         if self._is_job_token:
             return None
-        return self._patience.ask("commit status", lambda: self._finished_twin(sha, lambda known: known[1] == sha))
+        return self._ask_first("commit status", lambda: self._finished_twin(sha, lambda known: known[1] == sha))
 
     def close(self) -> None:
         return None
@@ -159,16 +176,18 @@ class GitLab:
         folder: Path,
         outputs: Outputs,
         exit_code: int,
+        is_done: bool,
     ) -> Published:
         """Shows the report in every place that takes it: the note, the release, the status, and the log."""
         self._start_publishing()
         number = self._merge_request()
         images = self._upload(report, folder, number) if number or outputs.tag else {}
         text = markdown(LIMIT, images)
-        note = self._publish_note(number, text) if number else None
+        note = self._publish_note(number, text, outputs.sha) if number else None
         release = self._publish_release(outputs.tag, text) if outputs.tag else None
         url = note or release or self.context.run_url or ""
-        self._publish_status(report, url, outputs, exit_code)
+        marks = self._marks(outputs, exit_code) if is_done else ""
+        self._publish_status(url, marks, headline(report), outputs)
         with contextlib.suppress(OSError):
             self._terminal.write(self._show(report))
             self._terminal.flush()
@@ -183,14 +202,17 @@ class GitLab:
         number = self._merge_request()
         url = None
         if number and twin.markdown and not self.is_told():
-            url = self._publish_note(number, twin.markdown)
+            url = self._publish_note(number, twin.markdown, twin.outputs.sha if twin.outputs else "")
+        if twin.outputs and twin.outputs.verdict == "failed":
+            # Else this pipeline, which is the merge request's, would let in what a gate holds back.
+            self._publish_status(twin.url, "", "a gate failed", twin.outputs)
         return Published(url=url or twin.url, warnings=self._warnings())
 
     def comment(self, text: str) -> Published:
         """Shows a saved report on the merge request: as a note, never as a status that could let it in."""
         self._start_publishing()
         number = self._merge_request()
-        url = self._publish_note(number, text) if number else None
+        url = self._publish_note(number, text, "") if number else None
         warnings = self._warnings()
         if url is None and not warnings:
             warnings = ("no open merge request has the branch that this pipeline is for, so nothing was posted",)
@@ -207,8 +229,9 @@ class GitLab:
             return None
         return self._patience.ask("merge request", self._notes.merge_request)
 
-    def _publish_note(self, number: int, text: str) -> str | None:
-        return self._patience.ask("note", lambda: self._notes.write(number, _without_commands(text)))
+    def _publish_note(self, number: int, text: str, sha: str) -> str | None:
+        shas = (sha, self.context.head or "")
+        return self._patience.ask("note", lambda: self._notes.write(number, _without_commands(text), shas))
 
     # Images
 
@@ -271,33 +294,33 @@ class GitLab:
                 raise
             return None
 
-    def _publish_status(self, report: Report, url: str, outputs: Outputs, exit_code: int) -> None:
+    def _publish_status(self, url: str, marks: str, description: str, outputs: Outputs) -> None:
+        """Sets the status of every commit that people look at; in this very pipeline it tells the merge request."""
         if self._is_job_token:
             self._left_out.add("the commit status")
             return
-        state = "failed" if report.verdict == "failed" else "success"
         words = {
-            "state": state,
-            "name": self._name[:STATUS_LIMIT],
-            "description": headline(report)[:STATUS_LIMIT],
-            "target_url": self._status_url(url, outputs, exit_code),
+            "state": "failed" if outputs.verdict == "failed" else "success",
+            "name": self._name,
+            "description": description[:STATUS_LIMIT],
+            "target_url": self._status_url(url, marks),
         }
-        for sha in dict.fromkeys([outputs.sha, self.context.head or outputs.sha]):
-            # A status joins this pipeline where it is for its commit, else the newest of the branch.
-            branch = {"ref": self.context.push_branch} if self.context.push_branch else {}
+        branch = {"ref": self.context.push_branch} if self.context.push_branch else {}
+        for sha in dict.fromkeys([outputs.sha, self.context.head or outputs.sha, self._job.sha]):
             where = {"pipeline_id": self._job.pipeline} if sha == self._job.sha else branch
             create = partial(self._api.statuses(sha).create, {**words, **where}, **AT_ONCE)
             self._patience.ask("commit status", create)
 
-    def _status_url(self, url: str, outputs: Outputs, exit_code: int) -> str:
-        """Returns where a status leads, and in it what a twin needs to know."""
-        if exit_code not in (0, 3):
-            return url[:STATUS_LIMIT]
+    def _marks(self, outputs: Outputs, exit_code: int) -> str:
+        """Returns what a twin needs to know."""
         known = (self._key, outputs.sha, outputs.verdict, exit_code, int(outputs.changed), quote(outputs.tag, safe=""))
-        marks = "cml=" + "-".join(map(str, known))
-        page, _, place = url.partition("#")
-        whole = f"{page}?{marks}" + (f"#{place}" if place else "")
-        return whole if len(whole) <= STATUS_LIMIT else url[:STATUS_LIMIT]
+        return "?cml=" + "-".join(map(str, known))
+
+    def _status_url(self, url: str, marks: str) -> str:
+        """Returns where a status leads, with the marks in it; a page too long for both gives way to the job's."""
+        page, mark, place = url.partition("#")
+        urls = (f"{page}{marks}{mark}{place}", f"{self.context.run_url}{marks}", self.context.run_url or "")
+        return next((each for each in urls if len(each) <= STATUS_LIMIT), "")
 
     # Warnings
 
@@ -323,8 +346,8 @@ class GitLab:
 
 
 def _merged(job: RESTObject) -> list[str]:
-    """Returns the commits that a merged-result pipeline's job is for; its own is their merge."""
-    return list(job.commit.get("parent_ids", ())) if job.ref.startswith("refs/merge-requests/") else []
+    """Returns the source commit that a merged-result pipeline's job is for; the job's own is the merge."""
+    return list(job.commit.get("parent_ids", ()))[1:] if job.ref.endswith("/merge") else []
 
 
 def _without_commands(text: str) -> str:
@@ -334,10 +357,9 @@ def _without_commands(text: str) -> str:
 
 def _hint(what: str, trouble: Trouble) -> str:
     if trouble.status == 401:
-        return f"GitLab knows the token no more ({trouble}): is GITLAB_TOKEN expired, or of another host?"
+        return f"GitLab knows the token no more ({trouble}): has it expired, or is it of another host?"
     if trouble.status == 403:
-        tag = ", and a protected tag takes only a role that it allows" if what == "release" else ""
-        return f"GitLab refuses the {what} ({trouble}): {ADVICE}{tag}"
+        return f"GitLab refuses the {what} ({trouble}): {ADVICE}; what is protected takes only a role that it allows"
     if trouble.status == 404:
         return f"GitLab shows this token no {what} ({trouble}): {ADVICE} of this very project"
     return f"GitLab refuses the {what}: {trouble}"

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cml.forges.gitlab_pipeline import Job
-from cml.forges.patience import REQUEST_SECONDS, TRANSIENT, Trouble, words_of
+from cml.forges.patience import REQUEST_SECONDS, TRANSIENT, Trouble, unanswered
 
 if TYPE_CHECKING:
     from gitlab import Gitlab
@@ -61,13 +61,15 @@ class Api:
     def trouble(self, error: Exception) -> Trouble:
         from gitlab import GitlabError, RedirectError
 
-        if not isinstance(error, GitlabError) or not error.response_code:
-            return Trouble(status=0, words=words_of(error), is_final=isinstance(error, RedirectError))
+        if not isinstance(error, GitlabError):
+            return unanswered(error)
         said: Any = error.error_message
-        words = "; ".join(map(str, said.values())) if isinstance(said, dict) else str(said)
+        words = "; ".join(f"{key}: {_line(text)}" for key, text in said.items()) if isinstance(said, dict) else said
+        if not error.response_code:  # a page that is no JSON: a proxy's, which may pass, or one that we were sent to
+            return Trouble(status=0, words=_line(words), is_final=isinstance(error, RedirectError))
         return Trouble(
             status=error.response_code,
-            words=" ".join(words.split())[:300].removeprefix(f"{error.response_code} "),
+            words=_line(words).removeprefix(f"{error.response_code} "),
             wait=self._wait,
             is_final=error.response_code not in TRANSIENT,
         )
@@ -76,3 +78,8 @@ class Api:
         # The library's exceptions do not carry the headers.
         text = response.headers.get("Retry-After", "") if response.status_code in TRANSIENT else ""
         self._wait = float(text) if text.isdecimal() else None
+
+
+def _line(said: object) -> str:
+    words = " ".join(map(str, said)) if isinstance(said, list) else str(said)
+    return " ".join(words.split())[:300]

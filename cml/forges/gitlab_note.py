@@ -48,14 +48,16 @@ class Notes:
         """Returns the uploads that are shown already: name -> address."""
         return {found[2]: found[1] for note in self.own(number) for found in UPLOAD.finditer(note.body)}
 
-    def write(self, number: int, text: str) -> str:
-        """Updates the note, or makes it; returns its address."""
+    def write(self, number: int, text: str, shas: tuple[str, ...]) -> str:
+        """Updates the note, or makes it; returns its address. Where the merge request is at none of `shas` any more, a
+        note that is there stays as it is: it is of a newer commit, or will be.
+        """
         body = f"{self._marker}\n{text}"
         notes = self._api.merge_requests.get(number, lazy=True).notes
         page = f"{self._api.job.merge_url}/-/merge_requests/{number}"
         for note in self.own(number):
             if note.body.startswith(self._marker):
-                if note.body.strip() != body.strip():
+                if note.body.strip() != body.strip() and self._api.merge_requests.get(number, **AT_ONCE).sha in shas:
                     notes.update(note.id, {"body": body}, **AT_ONCE)
                 return f"{page}#note_{note.id}"
         return f"{page}#note_{notes.create({'body': body}, **AT_ONCE).id}"

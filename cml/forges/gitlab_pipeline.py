@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,7 +19,8 @@ PUSH_ADVICE = (
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What the runner says of the job: where its API is, and by which numbers GitLab knows it. `merge_project` is the
-    project that holds the merge request, which a fork's pipeline does not run in.
+    project that holds the merge request, which a fork's pipeline does not run in. `refs` are those that pipelines of
+    this job's branch have: its own, and its open merge requests'.
     """
 
     url: str
@@ -29,6 +31,7 @@ class Job:
     name: str
     pipeline: str
     sha: str
+    refs: tuple[str, ...]
     ca_file: str | None
 
     @classmethod
@@ -43,6 +46,7 @@ class Job:
             name=environment.get("CI_JOB_NAME", ""),
             pipeline=environment.get("CI_PIPELINE_ID", ""),
             sha=environment.get("CI_COMMIT_SHA", ""),
+            refs=_refs(environment),
             ca_file=environment.get("CI_SERVER_TLS_CA_FILE") or None,
         )
 
@@ -63,6 +67,7 @@ def read_context(environment: Mapping[str, str]) -> Context:
         identity=Identity(name=name, email=environment.get("GITLAB_USER_EMAIL", "")) if name else None,
         pull=merge,
         pull_query="" if merge else environment.get("CI_COMMIT_BRANCH", ""),
+        job=environment.get("CI_JOB_NAME", ""),
         slug=environment.get("CI_PROJECT_PATH", ""),
         project_url=environment.get("CI_PROJECT_URL") or None,
         run_url=environment.get("CI_JOB_URL") or None,
@@ -106,3 +111,13 @@ def _no_push(environment: Mapping[str, str], merge: PullRequest | None, tag: str
     if environment.get("CI_PIPELINE_SOURCE") == "external_pull_request_event":
         return "the branch belongs to another host"
     return None
+
+
+def _refs(environment: Mapping[str, str]) -> tuple[str, ...]:
+    branch = environment.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or environment.get("CI_COMMIT_BRANCH")
+    project = environment.get("CI_PROJECT_PATH", "")
+    merges = re.findall(rf"(?:^|,){re.escape(project)}!(\d+)(?=,|$)", environment.get("CI_OPEN_MERGE_REQUESTS", ""))
+    if own := environment.get("CI_MERGE_REQUEST_IID"):
+        merges.append(own)
+    refs = [f"refs/merge-requests/{number}/{kind}" for number in dict.fromkeys(merges) for kind in ("head", "merge")]
+    return (branch, *refs) if branch else ()

@@ -45,6 +45,7 @@ class Local:
         folder: Path,
         outputs: Outputs,
         exit_code: int,
+        is_done: bool,
     ) -> Published:
         with contextlib.suppress(OSError):  # the reader of the terminal is gone; the files are there
             self._terminal.write(self._show(report))

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 WAIT_SECONDS = 120.0  # for the API, in a whole run
 REQUEST_SECONDS = 20
+BEFORE_WORK_SECONDS = 20.0  # for what a run can do without, so that it starts
 LONGEST_PAUSE_SECONDS = 20.0
 TRANSIENT = (429, 500, 502, 503, 504)
 T = TypeVar("T")
@@ -43,27 +44,33 @@ class Patience:
         """Leaves no more than so many seconds."""
         self._seconds = min(self._seconds, seconds)
 
-    def ask(self, what: str, work: Callable[[], T]) -> T | None:
-        """Returns what `work` returns, tried again as a whole while the API is in trouble and time is left; None where
-        it came to nothing.
+    def ask(self, what: str, work: Callable[[], T], *, at_most: float = WAIT_SECONDS) -> T | None:
+        """Returns what `work` returns, tried again as a whole while the API is in trouble and time is left, `at_most`
+        so many seconds of it; None where it came to nothing.
         """
-        pause = 1.0
+        pause, left = 1.0, min(at_most, self._seconds)
         while True:
             started = time.monotonic()
             try:
                 return work()
             except Exception as error:
                 trouble = self._read(error)
-            self._seconds -= time.monotonic() - started
-            wait = pause if trouble.wait is None else trouble.wait
-            if trouble.is_final or wait > self._seconds:
+            wait = max(pause, trouble.wait or 0.0)
+            spent = time.monotonic() - started
+            if trouble.is_final or wait > left - spent:
+                self._seconds -= spent
                 self.troubles[what] = trouble
                 return None
             time.sleep(wait)
-            self._seconds -= wait
+            self._seconds -= spent + wait
+            left -= spent + wait
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
-def words_of(error: Exception) -> str:
-    """Returns an exception's message on one line, or its kind where it has none."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+def unanswered(error: Exception) -> Trouble:
+    """Returns the trouble of a request that got no answer that its library could read. It passes where the network or
+    a proxy may be the reason; a certificate that is not trusted, or a defect of ours, stays.
+    """
+    words = " ".join(str(error).split())[:300]
+    is_passing = isinstance(error, (OSError, ValueError)) and "SSL" not in type(error).__name__
+    return Trouble(status=0, words=f"{type(error).__name__}: {words}".removesuffix(": "), is_final=not is_passing)

@@ -77,7 +77,7 @@ def routes() -> list[Route]:
         _route("GET //personal_access_tokens/self", get_own_token, scopes=("self_rotate",)),
         _route("GET //job", jobs.get_own_job, takes=job),
         _route("GET ", get_project, takes=nobody),
-        _route("GET /repository/branches", list_branches, code, takes=both),
+        _route("GET /repository/branches", list_branches, code, takes=both, filters=("search",)),
         _route("GET /repository/branches/{branch}", get_branch, code, takes=nobody),
         _route("GET /repository/tags", releases.list_tags, code, takes=both),
         _route("GET /repository/tags/{tag}", releases.get_tag, code, takes=nobody),
@@ -190,7 +190,8 @@ def get_project(call: Call) -> Response:
 
 
 def list_branches(call: Call) -> Response:
-    branches = list(call.project.branches().items())
+    prefix = call.request.query.get("search", "^").removeprefix("^")  # other searches are not modelled
+    branches = [(name, sha) for name, sha in call.project.branches().items() if name.startswith(prefix)]
     return page(call, branches, lambda pair: write.branch(call.state, call.project, *pair, call.token))
 
 
