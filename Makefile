@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gitlab test-image lint lint-workflows lock messages clean
+.PHONY: help demo test test-gitlab test-storage test-image lint lint-workflows lock messages clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -21,7 +21,7 @@ demo: .venv/ready  ## the main job on a real pipeline, on this machine alone
 	@$(BIN)/python examples/demo.py
 
 test: .venv/ready lint  ## every test that needs neither a container nor the network
-	@$(BIN)/pytest -n 4 --ignore=tests/container --ignore=tests/gitlab_ci
+	@$(BIN)/pytest -n 6 --ignore=tests/container --ignore=tests/gitlab_ci --ignore=tests/storage
 
 GITLAB := .venv/gitlab
 
@@ -34,6 +34,22 @@ $(GITLAB)/ready: .venv/ready tests/gitlab_ci/package-lock.json
 
 test-gitlab: $(GITLAB)/ready  ## the GitLab template, run by gitlab-ci-local on a stand-in GitLab (needs npm and rsync)
 	@CML_TEST_GITLAB=$(GITLAB) $(BIN)/pytest -n 2 --durations 5 tests/gitlab_ci
+
+STORAGE := .venv/storage
+SERVERS := apt-get install nodejs npm nginx-light openssh-server openssh-client
+
+$(STORAGE)/ready: .venv/ready requirements/all.txt requirements/storage.txt tests/storage/package-lock.json
+	@for name in npm nginx sshd ssh-keygen; do PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || { echo "error: $$name is needed for the servers of storages: $(SERVERS)" >&2; exit 1; }; done
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(STORAGE)
+	@$(BIN)/uv pip install --quiet --python $(STORAGE) --compile-bytecode --no-deps --require-hashes \
+	  --requirement requirements/all.txt --requirement requirements/storage.txt
+	@$(BIN)/uv pip install --quiet --python $(STORAGE) --no-deps --no-build-isolation --editable .
+	@cp tests/storage/package.json tests/storage/package-lock.json $(STORAGE)
+	@npm ci --prefix $(STORAGE) --loglevel=error --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+test-storage: $(STORAGE)/ready  ## every storage against a server (needs npm, nginx and openssh-server)
+	@CML_TEST_AZURITE=$(STORAGE) $(STORAGE)/bin/pytest -n 2 --durations 5 tests/storage
 
 # IMAGE=NAME tests an image that is there. Without an engine this fails: it is about nothing else.
 test-image: .venv/ready  ## the image and the action, built and run in containers as CI runs them
@@ -76,6 +92,9 @@ lock: .venv/ready  ## write the locked requirements anew
 	  requirements/uv.in --output-file requirements/uv.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml --extra all --overrides requirements/all.overrides --output-file requirements/all.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	  --constraint requirements/all.txt --constraint requirements/dev.txt \
+	  requirements/storage.in --output-file requirements/storage.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	  requirements/lint.in --output-file requirements/lint.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \

@@ -40,7 +40,7 @@ def _exit(arguments: Sequence[str]) -> NoReturn:
         _show(error)
         code = error.exit_code
     except Cancelled as error:
-        _say(f"cancelled by {error.signal_name}; nothing half-done is visible, run again to go on")
+        _say(f"cancelled by {error.signal_name}; nothing is half-pushed, and a run from here goes on")
     except BrokenPipeError:
         code = 0 if arguments[:1] in (["report"], ["compare"]) else 1  # who read the Markdown has read enough
     except Exception as error:

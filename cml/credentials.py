@@ -1,79 +1,119 @@
 """Credentials of DVC remotes, from the environment to private files and DVC configuration, and back out.
 
-What is written where, and undone at the end of a run; which variables there are says `storage`. DVC is imported
-nowhere here but for SSH's host keys.
+What is written where, and undone at the end of a run; which variables there are says `storage`.
 """
 
 from __future__ import annotations
 
 import fcntl
-import importlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from cml.errors import WorkFailed
+from cml.pipeline.plugins import mended
 from cml.storage import (
     GOOGLE_DRIVE,
-    SSH,
+    GOOGLE_FILE,
     SSH_HOSTS,
     VARIABLES,
-    Kind,
+    Finding,
     choose_way,
     decoded,
+    find,
     is_given,
     is_text,
     kind_of,
+    meant_elsewhere,
     place_of,
 )
 
 FOLDER = "cml-credentials-"
+UNASKED = {"GDRIVE_NON_INTERACTIVE": "1"}  # PyDrive2 would wait for a browser
+NO_MACHINE = {"NO_GCE_CHECK": "true"}  # with a file that is refused, gcsfs would look for a machine's own account
 
 
 @dataclass(kw_only=True)
 class Grant:
-    """Credentials in force. `secrets` are the texts of files and of decoded variables, for `Masks`; `folder` is the
-    run's private one, gone at its end.
+    """Credentials in force. `secrets` are the texts of files and of decoded variables, for `Masks`; `wrong` says of a
+    variable why it cannot be right; `folder` is the run's private one, gone at its end.
     """
 
     environment: Mapping[str, str] = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
+    wrong: Mapping[str, str] = field(repr=False)
     folder: Path = field(repr=False)
     until_exit: ExitStack = field(repr=False)
+    remotes: dict[str, Mapping[str, object]] = field(default_factory=dict, repr=False)
+    elsewhere: dict[str, str] = field(default_factory=dict, repr=False)
 
-    def configure(self, remotes: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, dict[str, str]]]:
+    def configure(
+        self, remotes: Mapping[str, Mapping[str, object]], default: str = ""
+    ) -> dict[str, dict[str, dict[str, str]]]:
         """What DVC's configuration must be merged with (`Repo(config=...)`).
 
-        `remotes` is its section `remote`: name -> options with `url`. With an SSH remote among them, DVC checks host
-        keys from now until exit.
+        `remotes` is its section `remote`: name -> options with `url`; `default` the name of the default one. With an
+        SSH remote among them, DVC checks host keys from now until exit.
         """
-        written: dict[str, dict[str, str]] = {}
-        for name, options in remotes.items():
-            url = str(options.get("url", ""))
-            if (kind := kind_of(url)) and (settings := self._settings(kind, url, options)):
-                written[name.lower()] = settings
-        if any(kind_of(str(options.get("url"))) is SSH for options in remotes.values()):
-            self.until_exit.enter_context(_host_keys_checked(self.environment.get(SSH_HOSTS.name, "")))
+        self.remotes, self.elsewhere = dict(remotes), meant_elsewhere(remotes, default)
+        written = {name.lower(): settings for name in remotes if (settings := self._settings(name))}
+        schemes = {str(options.get("url", "")).partition("://")[0] for options in remotes.values()}
+        known_hosts = self.environment.get(SSH_HOSTS.name, "")
+        self.until_exit.enter_context(mended(schemes, known_hosts=known_hosts, may_ask=_may_ask()))
         return {"remote": written}
 
-    def _settings(self, kind: Kind, url: str, options: Mapping[str, object]) -> dict[str, str]:
-        way, environment = choose_way(kind, self.environment, options), self.environment
+    def finding(self, remote: str) -> Finding:
+        """What the environment holds for one of the remotes that were configured."""
+        options = self.remotes.get(remote, {})
+        url = str(options.get("url", ""))
+        if url.startswith("remote://"):  # it takes all from another one
+            return self.finding(place_of(url)[0])
+        found = find(url, self._environment_of(remote), options)
+        wrong = [self.wrong[name] for name in found.found if name in self.wrong]
+        withheld = [name for name in find(url, self.environment, options).found if name not in found.found]
+        if withheld:
+            wrong.append(
+                f"{' and '.join(withheld)} {'is' if len(withheld) == 1 else 'are'} for {self.elsewhere[remote]} alone: "
+                f"give this remote its own by `dvc remote modify --local {remote} ...` in a step before"
+            )
+        return replace(found, wrong=tuple(wrong))
+
+    def _environment_of(self, remote: str) -> Mapping[str, str]:
+        """The environment without what is meant for another server and would be sent to it as it is."""
+        options = self.remotes.get(remote, {})
+        kind = kind_of(str(options.get("url", "")))
+        if kind is None or remote not in self.elsewhere:
+            return self.environment
+        sent = {v.name for way in kind.ways if not way.proves for v in way.required if v.is_written}
+        return {name: value for name, value in self.environment.items() if name not in sent}
+
+    def _settings(self, remote: str) -> dict[str, str]:
+        options, environment = self.remotes[remote], self._environment_of(remote)
+        url = str(options.get("url", ""))
+        kind = kind_of(url)
+        if kind is None:
+            return {}
+        way = choose_way(kind, environment, options)
         settings = {
             variable.options[0]: variable.prefix + environment[variable.name]
             for variable in (*way.required, *way.optional)
             if variable.is_written and environment.get(variable.name)
         }
-        if settings and all(is_given(variable, environment, options) for variable in way.required):
+        is_asked_for = any(environment.get(variable.name) for variable in way.required)
+        if is_asked_for and all(is_given(variable, environment, options) for variable in way.required):
             settings |= way.settings
+        settings |= kind.settings
         host, _, path = place_of(url)
         if kind.bucket and kind.bucket.is_written and environment.get(kind.bucket.name) and not host:
             settings["url"] = f"{kind.schemes[0]}://{environment[kind.bucket.name]}/{path}"
+        if not _may_ask():
+            settings |= {option: "false" for option in ("ask_password", "ask_passphrase") if option in options}
         if kind is GOOGLE_DRIVE and _is_service_account(environment.get("GDRIVE_CREDENTIALS_DATA", "")):
             settings["gdrive_use_service_account"] = "true"
         return settings
@@ -86,17 +126,17 @@ def credentials(environment: MutableMapping[str, str], temporary: Path) -> Itera
     The text of a file goes to a private folder under `temporary` (which must lie outside the workspace) and its
     variable becomes the path; empty variables are unset. Enter it before DVC or a storage's library is imported.
     """
-    before = {name: environment.get(name) for name in (*VARIABLES, "GDRIVE_NON_INTERACTIVE")}
+    before = {name: environment.get(name) for name in (*VARIABLES, *UNASKED, *NO_MACHINE)}
     with ExitStack() as until_exit:
         until_exit.callback(_restore, environment, before)
         try:
             folder = until_exit.enter_context(_private_folder(temporary))
-            secrets = _settle(environment, folder)
+            secrets, wrong = _settle(environment, folder)
         except OSError as error:
             raise WorkFailed(
                 f"credentials can't be written under {temporary}: {error.strerror or error}", step="credentials"
             ) from None
-        yield Grant(environment=environment, secrets=secrets, folder=folder, until_exit=until_exit)
+        yield Grant(environment=environment, secrets=secrets, wrong=wrong, folder=folder, until_exit=until_exit)
 
 
 def sweep(temporary: Path) -> int:
@@ -116,9 +156,11 @@ def sweep(temporary: Path) -> int:
     return count
 
 
-def _settle(environment: MutableMapping[str, str], folder: Path) -> tuple[str, ...]:
-    secrets = []
-    environment.setdefault("GDRIVE_NON_INTERACTIVE", "1")  # PyDrive2 would wait for a browser
+def _settle(environment: MutableMapping[str, str], folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Returns the secrets that became files or were decoded, and of variables what cannot be right."""
+    secrets, wrong = [], {}
+    for name, answer in {**UNASKED, **(NO_MACHINE if environment.get(GOOGLE_FILE.name) else {})}.items():
+        environment.setdefault(name, answer)
     for variable in VARIABLES.values():
         value = environment.get(variable.name)
         if value == "":
@@ -127,15 +169,25 @@ def _settle(environment: MutableMapping[str, str], folder: Path) -> tuple[str, .
             continue
         content = _content(value)
         text = decoded(content or value)
-        if not content and not is_text(text):  # a path that leads nowhere: the storage's library says so
+        if not content and not is_text(text):  # a path that leads nowhere
+            wrong[variable.name] = f"{variable.name} is neither a file here nor the text of one"
             continue
+        if variable.is_json and not _is_json(text):
+            wrong[variable.name] = f"{variable.name} holds no JSON: was it cut off?"
         if variable.is_secret:
             secrets.append(text)
         if variable.holds == "text":
             environment[variable.name] = text
         elif text != content:
             environment[variable.name] = str(_write(folder / variable.name, text))
-    return tuple(secrets)
+    return tuple(secrets), wrong
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _content(path: str) -> str:
@@ -151,6 +203,11 @@ def _write(path: Path, text: str) -> Path:
         whole = "\n".join(lines) + ("\n" if len(lines) > 1 else "")  # ssh wants the last one, AWS's JWT none
         file.write(whole.encode("utf-8", "surrogateescape"))
     return path
+
+
+def _may_ask() -> bool:
+    """Whether a person sits at the terminal; a job must never wait for one."""
+    return bool(sys.stdin) and sys.stdin.isatty()
 
 
 def _is_service_account(text: str) -> bool:
@@ -188,26 +245,3 @@ def _locked_folder(temporary: Path) -> tuple[Path, int]:
             if folder.is_dir():
                 return folder, handle
             os.close(handle)
-
-
-@contextmanager
-def _host_keys_checked(known_hosts: str) -> Iterator[None]:
-    """Holds SSH hosts to the file `known_hosts`, else to ~/.ssh/known_hosts.
-
-    dvc-ssh 4.3 connects through sshfs with `known_hosts=None`, which accepts any host key, and has no option for it.
-    """
-    try:
-        plugin: Any = importlib.import_module("dvc_ssh")
-    except ImportError:  # DVC says itself which plugin is missing
-        yield
-        return
-    prepare = plugin.SSHFileSystem._prepare_credentials
-
-    def prepare_checked(self: Any, **config: Any) -> dict[str, Any]:
-        return {**prepare(self, **config), "known_hosts": known_hosts or ()}
-
-    plugin.SSHFileSystem._prepare_credentials = prepare_checked
-    try:
-        yield
-    finally:
-        plugin.SSHFileSystem._prepare_credentials = prepare

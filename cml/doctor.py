@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from cml import __version__
 from cml.errors import CmlError
 from cml.session import Session, session
+
+if TYPE_CHECKING:
+    from cml.pipeline.project import Pipeline
 
 MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One finding: what was looked at, how it is, what was found, and what to do about it ("" for nothing)."""
+    """One finding: what was looked at, how it is, what was found, and what to do about it ("" for nothing).
+
+    Of a remote, `uses` are the variables that are there for it, `missing` those of the usual way that are not.
+    """
 
     name: str
     status: Literal["ok", "note", "problem"]
     found: str
     advice: str = ""
+    uses: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def doctor(options: Mapping[str, str], *, as_json: bool, with_write: bool) -> int:
@@ -32,7 +39,8 @@ def doctor(options: Mapping[str, str], *, as_json: bool, with_write: bool) -> in
     try:
         with session(options) as here:
             try:
-                checks += _checks(here, with_write=with_write)
+                with here.log.children("doctor"):  # what storages' libraries print goes through the masks
+                    checks += _checks(here, with_write=with_write)
             except CmlError as error:
                 checks.append(_start(error))
             return _print(here.log.masks.mask(_text(checks, as_json=as_json)), checks, here.stdout)
@@ -80,9 +88,6 @@ def _checks(here: Session, *, with_write: bool) -> Iterator[Check]:
 
 
 def _project(here: Session, *, with_write: bool) -> Iterator[Check]:
-    from cml import storage
-    from cml.pipeline.remotes import probe
-
     pipeline = here.open_pipeline()
     stages = len(pipeline.section().stages)
     yield Check(name="project", status="ok", found=f"{stages} stages, {len(pipeline.remotes())} DVC remotes")
@@ -93,18 +98,24 @@ def _project(here: Session, *, with_write: bool) -> Iterator[Check]:
             found=f"no default DVC remote, and nowhere to go for {', '.join(homeless[:5])}",
             advice="dvc remote add -d NAME URL",
         )
-    for name, options in pipeline.remotes().items():
-        finding = storage.find(str(options.get("url", "")), os.environ, options)
-        problem = probe(pipeline, name, with_write=with_write)
-        found = f"{finding.kind or 'unknown'}: " + (problem or f"can be {'read and written' if with_write else 'read'}")
-        if finding.found:
-            found += f"; uses {', '.join(finding.found)}"
-        yield Check(
-            name=f"remote {name}",
-            status="problem" if problem else "ok",
-            found=found,
-            advice=finding.advice if problem else "",
-        )
+    for name in pipeline.remotes():
+        yield _remote(here, pipeline, name, with_write=with_write)
+
+
+def _remote(here: Session, pipeline: Pipeline, name: str, *, with_write: bool) -> Check:
+    from cml.pipeline.remotes import probe
+    from cml.pipeline.trouble import explain
+
+    finding, trouble = here.grant.finding(name), probe(pipeline.repo, name, with_write=with_write)
+    status: Literal["ok", "note", "problem"] = "ok"
+    uses = f"; uses {', '.join(finding.found)}" if finding.found else ""
+    if trouble is None:
+        found = f"{finding.kind}: can be {'read and written' if with_write else 'read'}{uses}"
+    elif trouble.kind == "unmade":
+        status, found = "note", f"{finding.kind}: {trouble.said}{uses}"
+    else:
+        status, found = "problem", explain(name, finding, trouble)
+    return Check(name=f"remote {name}", status=status, found=found, uses=finding.found, missing=finding.missing)
 
 
 def _table(checks: list[Check]) -> str:

@@ -18,6 +18,7 @@ from cml.repository import REMOTE
 from cml.save import Saved
 from cml.session import Session
 from cml.settings import Settings
+from cml.skip import own_head, own_scope
 
 AUTO = ("auto",)
 DEEPENINGS, DEEPENING_COMMITS = 4, 50
@@ -57,6 +58,23 @@ def head_of(here: Session) -> str:
     if repository.resolve(head) is None:
         raise BadInput(f"{head[:7]}, the commit this run is for, is neither here nor on {REMOTE}: was it pushed over?")
     return head
+
+
+def own_results(here: Session, head: str) -> str | None:
+    """Returns the commit with this very work's results that `head` is, or has below it with nothing but results of
+    other jobs between; None where this job has yet to work on what is below them.
+    """
+    repository, sha = here.repository, head
+    while own_head((commit := repository.commit(sha)).message):
+        if own_scope(commit.message) in (None, here.settings.scope):
+            return sha
+        if not commit.parents and repository.is_shallow():
+            repository.fetch(deepen=DEEPENING_COMMITS)
+            commit = repository.commit(sha)
+        if not commit.parents:
+            return head  # its history cannot be had, and a loop must not be
+        sha = commit.parents[0]
+    return None
 
 
 @contextlib.contextmanager

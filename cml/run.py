@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cml.errors import WorkFailed, show_traceback
 from cml.forges.base import Outputs, Twin
-from cml.prepare import Work, head_of, look_on, prepare, standing_on
+from cml.prepare import Work, head_of, look_on, own_results, prepare, standing_on
 from cml.report.model import Failure
 from cml.repository import REMOTE
 from cml.save import AlreadySaved, Saved
@@ -22,7 +22,9 @@ def run(here: Session) -> int:
     context = here.forge.context
     message = here.repository.commit(head).message
     if context.is_ci and (reason := skip_reason(message, is_asked_for=context.is_asked_for)):
-        return skip(here, head, reason)
+        results = own_results(here, head)
+        if results or not own_head(message):
+            return skip(here, head, reason, results)
     if not context.reproduces:
         return tell(here, here.open_pipeline(), look_on(here, head))
     with standing_on(here, head):
@@ -54,13 +56,13 @@ def run(here: Session) -> int:
     return tell(here, pipeline, work)
 
 
-def skip(here: Session, head: str, reason: str) -> int:
+def skip(here: Session, head: str, reason: str, results: str | None) -> int:
     here.log.step("skip", reason)
     # A pull request that was opened after its branch had its results has no report yet.
-    if here.forge.context.pull and own_head(here.repository.commit(head).message):
-        twin = here.forge.done(head) or Twin(url="")
+    if here.forge.context.pull and results:
+        twin = here.forge.done(results) or Twin(url="")
         if not twin.markdown and not here.forge.is_told():
-            twin = in_words(here, twin, head)
+            twin = in_words(here, twin, results)
         warn(here, here.forge.adopt(twin))
     hand_on(here, Outputs(skipped=True, sha=head))
     return 0

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from dataclasses import dataclass
 
@@ -38,10 +39,10 @@ class AlreadySaved(Exception):
 
 def save_data(pipeline: Pipeline, log: Log, *, head: str, sends: bool) -> None:
     """Puts every object that the work tree's lock files name on the DVC remotes, and makes sure; without `sends` it
-    only makes sure. Raises WorkFailed.
+    only makes sure. Raises WorkFailed and StorageTrouble.
     """
-    sent = objects.push(pipeline) if sends else 0
-    verified = objects.verify(pipeline, head)
+    sent = objects.push(pipeline, log) if sends else 0
+    verified = objects.verify(pipeline, head, log)
     for path in verified.lost:
         log.warning(f"{path}: its objects are neither here nor on the DVC remote, and were not before this run")
     mended = f", {verified.mended} of them mended" if verified.mended else ""
@@ -61,6 +62,7 @@ def save_commit(
     tag_prefix: str,
     subject: str,
     key: str,
+    scope: str,
     may_follow: bool,
     identity: Identity | None,
     advice: str,
@@ -70,7 +72,7 @@ def save_commit(
     Raises WorkFailed when origin refuses, or when the branch moved on so that the results are not for its tree;
     AlreadySaved when it moved on by a twin's results and `may_follow` them.
     """
-    message = results_message(subject, head=head, key=key)
+    message = results_message(subject, head=head, key=key, scope=scope)
     ours = repository.commit_files(paths, parent=head, message=message, identity=identity)
     commit = ours
     for attempt in range(ATTEMPTS):
@@ -108,6 +110,8 @@ def save_commit(
 
 def refused(reason: str, branch: str, advice: str) -> WorkFailed:
     """Returns the failure of a push that origin refuses."""
+    if re.search(r"Access denied|Authentication failed|error: 401|invalid username", reason, re.IGNORECASE):
+        advice = "a token that is accepted: has this one expired, or is it of another host?"
     return WorkFailed(
         f"{REMOTE} refuses a push to {branch}: {reason.rstrip('.')}. What helps: {advice}; or set push to "
         "false for a report only",

@@ -56,6 +56,11 @@ class Settings:
         return hashlib.sha256(repr(replace(self, comment="update")).encode()).hexdigest()[:16]
 
     @property
+    def scope(self) -> str:
+        """Which part of the repository is reproduced: jobs with others are no repetitions of each other."""
+        return hashlib.sha256(repr((self.working_directory, self.repro_targets)).encode()).hexdigest()[:8]
+
+    @property
     def is_whole_project(self) -> bool:
         """Whether `repro_targets` is the seed's default, which means every pipeline of the project."""
         return self.repro_targets == (BY_NAME["repro_targets"].default,)

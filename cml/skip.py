@@ -6,10 +6,11 @@ import re
 
 SKIP_WORDS = ("[ci skip]", "[skip ci]", "[no ci]", "[skip actions]", "[actions skip]")
 TRAILER = "CML-Run"
-WORK = "CML-Work"  # the key of what was done, since several jobs may each save results for one commit
+# What was done, since several jobs may each save results for one commit: its key, and which part of the repository.
+WORK = "CML-Work"
 # A subject and trailers, no more: a squash merge quotes our message below others, and is not ours.
 OTHERS = r"(?:[\w-]+: [^\n]*\n)*"
-KEY = re.compile(rf"^{WORK}: ([0-9a-f]+)$", re.MULTILINE)
+KEY = re.compile(rf"^{WORK}: ([0-9a-f]+) ([0-9a-f]+)$", re.MULTILINE)
 OWN_COMMIT = re.compile(rf"[^\n]+\n\n{OTHERS}{TRAILER}: ([0-9a-f]{{40,64}})(?:\n[\w-]+: [^\n]*)*")
 
 
@@ -28,15 +29,21 @@ def skip_reason(message: str, *, is_asked_for: bool = False) -> str | None:
     return None
 
 
-def results_message(subject: str, *, head: str, key: str) -> str:
+def results_message(subject: str, *, head: str, key: str, scope: str) -> str:
     """Returns the message of the commit that holds the results of the work known by `key` for `head`."""
-    return f"{subject}\n\n{WORK}: {key}\n{TRAILER}: {head}\n"
+    return f"{subject}\n\n{WORK}: {key} {scope}\n{TRAILER}: {head}\n"
 
 
 def own_key(message: str) -> str | None:
     """Returns the key of the work whose results a commit holds."""
     found = KEY.search(message)
     return found[1] if found else None
+
+
+def own_scope(message: str) -> str | None:
+    """Returns which part of the repository a commit holds the results of, None where it does not say."""
+    found = KEY.search(message)
+    return found[2] if found else None
 
 
 def own_head(message: str) -> str | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
+from collections.abc import Iterator
 
 from cml.errors import WorkFailed
 from cml.interrupt import beside
 from cml.pipeline.messages import one_line
 from cml.pipeline.project import Pipeline, StageFailed
+from cml.pipeline.pull import pull as fetch_data
+from cml.pipeline.trouble import StorageTrouble, explain
 from cml.prepare import AUTO, Work, uncommitted
 from cml.repository import REMOTE, GitFailed
 from cml.save import Saved, check_history, check_twins, refused, save_commit, save_data
@@ -59,12 +63,27 @@ def pull(here: Session, pipeline: Pipeline, work: Work) -> None:
     else:
         context = here.forge.context
         try:
-            decision = beside(lambda: pipeline.pull(targets, may_overwrite=context.is_ci))
+            with _transfers(here, step="pull"):
+                decision = beside(lambda: fetch_data(pipeline.repo, targets, log=here.log, may_overwrite=context.is_ci))
         except WorkFailed as error:
             if _is_fork(here):
                 raise ForeignStorage(str(error)) from error
             raise
     here.log.step("pull", decision)
+
+
+@contextlib.contextmanager
+def _transfers(here: Session, *, step: str) -> Iterator[None]:
+    """What storages' libraries print while inside goes through the masks; trouble of theirs is WorkFailed."""
+    try:
+        with here.log.children(step):
+            yield
+    except StorageTrouble as error:
+        raise _explained(here, error, step=step) from error
+
+
+def _explained(here: Session, error: StorageTrouble, *, step: str) -> WorkFailed:
+    return WorkFailed(explain(error.remote, here.grant.finding(error.remote), error.trouble), step=step)
 
 
 def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
@@ -80,6 +99,8 @@ def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
             # With `auto` it is here that a fork's run meets a storage it has no credentials for.
             if is_auto and _is_fork(here) and not any(run.status == "failed" for run in pipeline.runs):
                 raise ForeignStorage(one_line(error)) from error
+            if isinstance(error, StorageTrouble):
+                raise _explained(here, error, step="pull") from error
             if not isinstance(error, StageFailed):
                 raise
             message = f"the stage {error.stage} failed: {error.reason}{_what_helps(tail.text)}"
@@ -118,7 +139,8 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
         if work.branch:
             # A commit made by hand may name what no DVC remote has: what HEAD names is asked for as well.
             has_news = any(stage.status in ("ran", "restored") for stage in pipeline.runs)
-            beside(lambda: save_data(pipeline, here.log, head=work.head, sends=has_news))
+            with _transfers(here, step="push"):
+                beside(lambda: save_data(pipeline, here.log, head=work.head, sends=has_news))
         return here.log.step("save", "nothing changed, so there is nothing to commit")
     if not work.branch:
         return here.log.step("save", f"{', '.join(work.changed_paths[:5])} changed and stay here: {work.no_push}")
@@ -128,7 +150,8 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
             "results were made from. Commit it and run again",
             step="push",
         )
-    beside(lambda: save_data(pipeline, here.log, head=work.head, sends=True))
+    with _transfers(here, step="push"):
+        beside(lambda: save_data(pipeline, here.log, head=work.head, sends=True))
     try:
         work.saved = _commit(here, pipeline, work, work.branch)
     except (GitFailed, subprocess.TimeoutExpired) as error:
@@ -149,6 +172,7 @@ def _commit(here: Session, pipeline: Pipeline, work: Work, branch: str) -> Saved
         tag_prefix=here.settings.tag_prefix,
         subject=here.settings.commit_message,
         key=work.key,
+        scope=here.settings.scope,
         may_follow=not here.forge.context.is_asked_for,
         identity=here.forge.context.identity,
         advice=here.forge.context.push_advice,

@@ -25,7 +25,7 @@ class Variable:
 
     A text may also come in base64, the only form of a file that GitLab masks.
     `options` are the remote's options in DVC's configuration that stand for it. When `is_written` it is written to
-    the first of them, after `prefix`, since no library reads the variable itself.
+    the first of them, after `prefix`: no library reads the variable itself, or not it alone.
     """
 
     name: str
@@ -33,17 +33,22 @@ class Variable:
     holds: Holds = "value"
     is_secret: bool = True
     is_written: bool = False
+    is_json: bool = False
     prefix: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way to sign in: the variables it takes, and the DVC options that go with them."""
+    """One way to sign in: the variables it takes, and the DVC options that go with them.
+
+    `proves` when the secret itself is never sent.
+    """
 
     name: str
     required: tuple[Variable, ...] = ()
     optional: tuple[Variable, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    proves: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +56,8 @@ class Kind:
     """A kind of storage: its URL schemes, and pip's extra `dvc-cml[...]` that it needs.
 
     `bucket` names the place where the URL does not, and is written into it; with an option of `spared_by` no variable
-    is needed.
+    is needed. `settings` are DVC options for all its remotes. Where the URL names a server (`is_server`), the variables
+    are for one server alone, unless they only prove: for the default remote's, or else the first one's.
     """
 
     name: str
@@ -59,8 +65,11 @@ class Kind:
     ways: tuple[Way, ...]
     extra: str = ""
     bucket: Variable | None = None
+    is_server: bool = False
     spared_by: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
     advice: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +77,8 @@ class Finding:
     """What the environment holds for one remote.
 
     `missing` explains a refusal; it is no verdict, since a machine may have an identity of its own (an instance's
-    role, ~/.ssh, kinit).
+    role, ~/.ssh, kinit). `wrong` says what cannot be right of the values that are there,
+    `host_key` what to do where an SSH host is not known.
     """
 
     kind: str
@@ -76,10 +86,14 @@ class Finding:
     found: tuple[str, ...]
     missing: tuple[str, ...]
     advice: str
+    wrong: tuple[str, ...] = ()
+    host_key: str = ""
+    hint: str = ""
+    extra: str = ""
 
 
-def _secret(name: str, *options: str, holds: Holds = "value") -> Variable:
-    return Variable(name=name, options=options, holds=holds)
+def _secret(name: str, *options: str, holds: Holds = "value", is_json: bool = False) -> Variable:
+    return Variable(name=name, options=options, holds=holds, is_json=is_json)
 
 
 def _public(name: str, *options: str, holds: Holds = "value") -> Variable:
@@ -97,6 +111,13 @@ AWS_PLACE = (_public("AWS_REGION"), _public("AWS_DEFAULT_REGION"), _public("AWS_
 AWS_FILE = _secret("AWS_SHARED_CREDENTIALS_FILE", "credentialpath", holds="file")
 AZURE_ACCOUNT = _public("AZURE_STORAGE_ACCOUNT", "account_name")
 AZURE_CLIENT = (_public("AZURE_CLIENT_ID", "client_id"), _public("AZURE_TENANT_ID", "tenant_id"))
+# Written, so that this one way is taken: else Azure's library goes on to ask for a machine's identity, for a minute.
+AZURE_PRINCIPAL = (_written("AZURE_CLIENT_ID", "client_id", is_secret=False),
+                   _written("AZURE_TENANT_ID", "tenant_id", is_secret=False),
+                   _written("AZURE_CLIENT_SECRET", "client_secret"))
+NO_OTHER_IDENTITY = {"exclude_managed_identity_credential": "true", "exclude_shared_token_cache_credential": "true",
+                     "exclude_visual_studio_code_credential": "true"}
+GOOGLE_FILE = _secret("GOOGLE_APPLICATION_CREDENTIALS", "credentialpath", holds="file", is_json=True)
 SSH_HOSTS = _public("DVC_SSH_KNOWN_HOSTS", holds="file")
 SSH_MORE = (_written("DVC_SSH_USER", "user", is_secret=False), SSH_HOSTS)
 HTTP_PASSWORD = _written("DVC_HTTP_PASSWORD", "password")
@@ -105,14 +126,20 @@ WEBHDFS_USER = _written("DVC_WEBHDFS_USER", "user", is_secret=False)
 HADOOP = (_public("HADOOP_USER_NAME"), _public("KRB5CCNAME"), _public("JAVA_HOME"))
 ANONYMOUS = Way(name="no credentials")
 
+OSS = Kind(name="Aliyun OSS", schemes=("oss",), extra="oss", bucket=_written("OSS_BUCKET", is_secret=False), ways=(
+        Way(name="access key", required=(_secret("OSS_ACCESS_KEY_ID", "oss_key_id"),
+                                         _secret("OSS_ACCESS_KEY_SECRET", "oss_key_secret"),
+                                         _public("OSS_ENDPOINT", "oss_endpoint"))),
+    ))
 GOOGLE_DRIVE = Kind(name="Google Drive", schemes=("gdrive",), extra="gdrive", ways=(
     Way(name="user or service account",
         required=(_secret("GDRIVE_CREDENTIALS_DATA", "gdrive_service_account_json_file_path",
-                          "gdrive_user_credentials_file", holds="text"),)),
+                          "gdrive_user_credentials_file", holds="text", is_json=True),)),
 ), advice="the JSON of a service account, or of a user as `dvc push` keeps it on your machine")
-SSH = Kind(name="SSH", schemes=("ssh",), extra="ssh", spared_by=("gss_auth",), ways=(
+SSH = Kind(name="SSH", schemes=("ssh",), extra="ssh", is_server=True, spared_by=("gss_auth",), ways=(
     Way(name="private key", required=(_written("DVC_SSH_PRIVATE_KEY", "keyfile", holds="file"),),
-        optional=(_written("DVC_SSH_PASSPHRASE", "passphrase"), *SSH_MORE), settings={"allow_agent": "false"}),
+        optional=(_written("DVC_SSH_PASSPHRASE", "passphrase"), *SSH_MORE), settings={"allow_agent": "false"},
+        proves=True),
     Way(name="password", required=(_written("DVC_SSH_PASSWORD", "password"),), optional=SSH_MORE),
     Way(name="agent", required=(_public("SSH_AUTH_SOCK"),), optional=SSH_MORE),
 ), advice="a key in ~/.ssh serves too")
@@ -136,25 +163,19 @@ KINDS: tuple[Kind, ...] = (
         Way(name="connection string", required=(_secret("AZURE_STORAGE_CONNECTION_STRING", "connection_string"),)),
         Way(name="account key", required=(AZURE_ACCOUNT, _secret("AZURE_STORAGE_KEY", "account_key"))),
         Way(name="SAS token", required=(AZURE_ACCOUNT, _secret("AZURE_STORAGE_SAS_TOKEN", "sas_token"))),
-        Way(name="service principal",
-            required=(AZURE_ACCOUNT, *AZURE_CLIENT, _secret("AZURE_CLIENT_SECRET", "client_secret"))),
-        Way(name="workload identity",
+        Way(name="service principal", required=(AZURE_ACCOUNT, *AZURE_PRINCIPAL)),
+        Way(name="workload identity", settings=NO_OTHER_IDENTITY,
             required=(AZURE_ACCOUNT, *AZURE_CLIENT, _secret("AZURE_FEDERATED_TOKEN_FILE", holds="file"))),
         Way(name="machine's identity", required=(AZURE_ACCOUNT,), optional=AZURE_CLIENT[:1]),
     )),
-    Kind(name="Aliyun OSS", schemes=("oss",), extra="oss", bucket=_written("OSS_BUCKET", is_secret=False), ways=(
-        Way(name="access key", required=(_secret("OSS_ACCESS_KEY_ID", "oss_key_id"),
-                                         _secret("OSS_ACCESS_KEY_SECRET", "oss_key_secret"),
-                                         _public("OSS_ENDPOINT", "oss_endpoint"))),
-    )),
+    OSS,
     Kind(name="Google Storage", schemes=("gs",), extra="gs", spared_by=("allow_anonymous_login",), ways=(
-        Way(name="credentials file",
-            required=(_secret("GOOGLE_APPLICATION_CREDENTIALS", "credentialpath", holds="file"),)),
+        Way(name="credentials file", required=(GOOGLE_FILE,)),
         Way(name="access token", required=(_written("CLOUDSDK_AUTH_ACCESS_TOKEN", "credentialpath"),)),
     ), advice="a machine of Google's cloud with a service account needs none"),
     GOOGLE_DRIVE,
     SSH,
-    Kind(name="HTTP", schemes=("http", "https"), ways=(
+    Kind(name="HTTP", schemes=("http", "https"), is_server=True, ways=(
         Way(name="token", required=(_written("DVC_HTTP_TOKEN", "password", prefix="Bearer "),),
             settings={"auth": "custom", "custom_auth_header": "Authorization"}),
         Way(name="user and password", required=(_written("DVC_HTTP_USER", "user", is_secret=False), HTTP_PASSWORD),
@@ -162,8 +183,8 @@ KINDS: tuple[Kind, ...] = (
         Way(name="header", settings={"auth": "custom"},
             required=(_written("DVC_HTTP_CUSTOM_AUTH_HEADER", "custom_auth_header", is_secret=False), HTTP_PASSWORD)),
         ANONYMOUS,
-    )),
-    Kind(name="WebDAV", schemes=("webdav", "webdavs"), extra="webdav", ways=(
+    ), hint="DVC uploads by POST; where the server wants PUT: dvc remote modify {remote} method PUT"),
+    Kind(name="WebDAV", schemes=("webdav", "webdavs"), extra="webdav", is_server=True, ways=(
         Way(name="token", required=(_written("DVC_WEBDAV_TOKEN", "token", "bearer_token_command"),)),
         Way(name="user and password",
             required=(_written("DVC_WEBDAV_USER", "user", is_secret=False), WEBDAV_PASSWORD)),
@@ -175,12 +196,12 @@ KINDS: tuple[Kind, ...] = (
         Way(name="Hadoop's client", required=(_public("HADOOP_HOME"),), optional=HADOOP),
         Way(name="libhdfs", required=(_public("ARROW_LIBHDFS_DIR"),), optional=HADOOP),
     ), advice="native HDFS needs Java, libhdfs and `hadoop` on the machine; a webhdfs:// URL needs none of them"),
-    Kind(name="WebHDFS", schemes=("webhdfs",), extra="webhdfs", spared_by=("kerberos",), ways=(
+    Kind(name="WebHDFS", schemes=("webhdfs",), extra="webhdfs", is_server=True, spared_by=("kerberos",), ways=(
         Way(name="delegation token", required=(_written("DVC_WEBHDFS_TOKEN", "token"),)),
         Way(name="user and password", required=(WEBHDFS_USER, _written("DVC_WEBHDFS_PASSWORD", "password"))),
         Way(name="user", required=(WEBHDFS_USER,)),
         ANONYMOUS,
-    )),
+    ), settings={"verify": "true"}),  # fsspec takes a data node's error page for the data
     Kind(name="local", schemes=("", "file", "local"), ways=(ANONYMOUS,)),
 )
 # fmt: on
@@ -213,18 +234,47 @@ def find(url: str, environment: Mapping[str, str], options: Mapping[str, object]
     needed = (*way.required, kind.bucket) if kind.bucket and not host else way.required
     found = tuple(v.name for v in (*needed, *way.optional) if environment.get(v.name))
     missing = tuple(v.name for v in needed if not is_given(v, environment, options))
-    advice = []
+    advice, host_key = [], ""
     if missing:
         others = ", ".join(other.name for other in kind.ways if other not in (way, ANONYMOUS))
         advice = [f"set {' and '.join(missing)} ({way.name}{f'; other ways: {others}' if others else ''})", kind.advice]
-    if SSH_HOSTS in way.optional and SSH_HOSTS.name not in found:
-        advice.append(
-            f"{SSH_HOSTS.name} is not set, so the host's key must be in ~/.ssh/known_hosts; "
-            f"`ssh-keyscan {f'-p {port} ' if port else ''}{host or 'HOST'}` prints what the variable holds"
-        )
+    elif way is ANONYMOUS and kind.ways != (ANONYMOUS,):
+        each = (f"{' and '.join(v.name for v in way.required)} ({way.name})" for way in kind.ways if way.required)
+        advice = [f"set {', or '.join(each)}"]
+    if SSH_HOSTS in way.optional:
+        scan = f"`ssh-keyscan {f'-p {port} ' if port else ''}{host or 'HOST'}`"
+        if SSH_HOSTS.name in found:
+            host_key = f"{SSH_HOSTS.name} holds another key of it, or none; {scan} prints what it shows now"
+        else:
+            host_key = (
+                f"{SSH_HOSTS.name} is not set, so the host's key must be in ~/.ssh/known_hosts; "
+                f"{scan} prints what the variable holds"
+            )
+            advice.append(host_key)
     return Finding(
-        kind=kind.name, way=way.name, found=found, missing=missing, advice="; ".join(line for line in advice if line)
+        kind=kind.name,
+        way=way.name,
+        found=found,
+        missing=missing,
+        advice="; ".join(line for line in advice if line),
+        host_key=host_key,
+        hint="" if options.get("method") else kind.hint,
+        extra=kind.extra,
     )
+
+
+def meant_elsewhere(remotes: Mapping[str, Mapping[str, object]], default: str) -> dict[str, str]:
+    """Returns for each remote whose kind's variables are for another server: its name -> that server."""
+    servers: dict[str, tuple[str, int | None]] = {}
+    others = {}
+    for name in sorted(remotes, key=lambda name: name != default):
+        url = str(remotes[name].get("url", ""))
+        kind = kind_of(url)
+        if kind and kind.is_server:
+            host, port, _ = place_of(url)
+            if servers.setdefault(kind.name, (host, port)) != (host, port):
+                others[name] = ":".join(str(part) for part in servers[kind.name] if part)
+    return others
 
 
 def choose_way(kind: Kind, environment: Mapping[str, str], options: Mapping[str, object]) -> Way:

@@ -56,11 +56,11 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
         is_done=not report.failure and not work.is_looking_on,
     )
     warn(here, published)
-    if here.forge.context.is_ci and published.url:
+    if published.url not in ("", here.forge.context.run_url) and here.forge.context.is_ci:
         here.log.step("publish", published.url)
     hand_on(here, replace(outputs, report_url=published.url))
     if code == 3:
-        here.log.error(gates_failed(report))
+        here.log.error(gates_failed(report) + (". The results are saved all the same" if work.saved else ""))
     return code
 
 

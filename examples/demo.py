@@ -54,7 +54,7 @@ Data and model are on the DVC remote ({STORAGE.relative_to(TOP)}), and each of t
 One commit with dvc.lock and metrics is on origin's branch learn-faster, tagged {tag}.
 Read {report / "report.md"} or open {report / "report.html"} in a browser.
 Done in {time.monotonic() - started:.0f} s. Next: change {PROJECT.relative_to(TOP)}/params.yaml, and then
-    (cd {PROJECT.relative_to(TOP)} && PATH="$PWD/../env/bin:$PATH" ../../.venv/bin/cml run)
+    (cd {PROJECT.relative_to(TOP)} && PATH="$PWD/../env/bin:$PATH" ../../.venv/bin/cml run --tag-prefix dvc_)
 """
     )
 

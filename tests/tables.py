@@ -22,7 +22,9 @@ NOTES = {
 
 def readme_table() -> str:
     """The table of README."""
-    rows = [f"| `{variable.name}` | {_default(variable)} | {variable.help} |" for variable in VARIABLES]
+    rows = [
+        f"| `{variable.name}` | {_default(variable)} | {variable.help}{_choices(variable)} |" for variable in VARIABLES
+    ]
     return "\n".join(["| variable | default | what it is |", "| --- | --- | --- |", *rows])
 
 
@@ -30,6 +32,10 @@ def _default(variable: Variable) -> str:
     if variable.shown_default:
         return variable.shown_default
     return f"`{variable.default}`" if variable.default else ""
+
+
+def _choices(variable: Variable) -> str:
+    return f" One of {', '.join(f'`{choice}`' for choice in variable.choices)}." if variable.choices else ""
 
 
 def with_table(text: str) -> str:
@@ -43,8 +49,7 @@ def action_inputs() -> str:
 
 
 def _action_input(variable: Variable) -> str:
-    choices = f" One of {', '.join(f'`{choice}`' for choice in variable.choices)}." if variable.choices else ""
-    lines = _described(variable, f"{variable.help}{choices}", indent=2)
+    lines = _described(variable, f"{variable.help}{_choices(variable)}", indent=2)
     if variable.name == "repo_token":
         lines.append("    default: ${{ github.token }}")
     return "\n".join(lines)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from conftest import World
-from plain import COPY, plain_world, stages
+from plain import COPY, REMOTE, plain_world, stages
 
 FILES = {"in.txt": "1", "dvc.yaml": stages(make=COPY)}
 
 
-def findings(world: World, *options: str, code: int = 0) -> dict[str, dict[str, str]]:
-    done = world.cml("doctor", "--json", *options)
+def findings(
+    world: World, *options: str, code: int = 0, env: Mapping[str, str] | None = None
+) -> dict[str, dict[str, Any]]:
+    done = world.cml("doctor", "--json", *options, env=env)
     assert done.code == code, done.err + done.out
     assert "Traceback" not in done.err
     return {check["name"]: check for check in json.loads(done.out)}
@@ -33,12 +37,42 @@ def test_a_project_that_is_well(tmp_path: Path) -> None:
     assert list(world.storage.iterdir()) == [], "a look writes nothing"
 
 
-def test_as_json_every_check_has_its_four_fields(tmp_path: Path) -> None:
+def test_as_json_every_check_has_its_fields(tmp_path: Path) -> None:
     world = plain_world(tmp_path, FILES)
+    world.storage.mkdir()
     checks = findings(world)
     assert {"cml", "place", "git", "project", "remote storage"} <= checks.keys()
-    assert all(check.keys() == {"name", "status", "found", "advice"} for check in checks.values())
+    assert all(check.keys() == {"name", "status", "found", "advice", "uses", "missing"} for check in checks.values())
     assert {check["status"] for check in checks.values()} == {"ok"}
+
+
+def test_a_folder_that_is_not_there_is_a_note(tmp_path: Path) -> None:
+    check = findings(plain_world(tmp_path, FILES))["remote storage"]
+    assert check["status"] == "note"
+    assert "there is no folder" in check["found"]
+    assert "is it on a share that is not mounted?" in check["found"]
+
+
+def test_a_file_where_the_folder_should_be_is_a_problem(tmp_path: Path) -> None:
+    world = plain_world(tmp_path, FILES)
+    world.storage.write_text("")
+    assert findings(world, code=1)["remote storage"]["status"] == "problem"
+
+
+def test_a_folder_that_takes_nothing_is_a_problem_when_it_is_tried(tmp_path: Path) -> None:
+    world = plain_world(tmp_path, FILES, config=REMOTE.replace("{}", "/proc/self"))
+    assert findings(world)["remote storage"]["status"] == "ok"
+    check = findings(world, "--write", code=1)["remote storage"]
+    assert check["status"] == "problem"
+    assert "/proc/self" in check["found"]
+
+
+def test_a_storage_without_its_package_is_a_problem_that_names_it(tmp_path: Path) -> None:
+    world = plain_world(tmp_path, FILES, config=REMOTE.replace("{}", "s3://bucket/dvc"))
+    world.write({"no/dvc_s3.py": "raise ImportError(__name__)\n"}, cwd=tmp_path)
+    check = findings(world, code=1, env={"PYTHONPATH": str(tmp_path / "no"), "AWS_PROFILE": "ours"})["remote storage"]
+    assert check["found"].endswith("needs a package that is not installed: pip install 'dvc-cml[s3]'")
+    assert (check["uses"], check["missing"]) == (["AWS_PROFILE"], [])
 
 
 def test_write_tries_each_remote_and_leaves_nothing(tmp_path: Path) -> None:

@@ -358,7 +358,10 @@ def test_a_gate_overrules_the_usual_name_unless_it_names_nothing_or_is_a_range()
         ("loss", 1e23, int(1e23), None),  # the same to Python, though not digit by digit
         ("accuracy", NEVER, 0.9, None),
         ("accuracy", 0.9, NEVER, None),
-        ("accuracy", 0.9, math.nan, None),
+        ("accuracy", 0.9, math.nan, False),
+        ("loss", 0.9, math.nan, False),
+        ("loss", math.nan, 0.9, True),
+        ("loss", math.nan, math.nan, None),
         ("accuracy", "bad", "good", None),
         ("accuracy", None, 0.9, None),
         ("widgets", 1, 2, None),

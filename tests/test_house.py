@@ -81,10 +81,8 @@ def test_forges_never_import_each_other(module: str) -> None:
 
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("cml.pipeline")])
 def test_only_the_pipeline_touches_dvc(module: str) -> None:
-    # One exception: SSH's host keys are checked by DVC's own SSH file system, which credentials has to reach into.
-    allowed = ("dvc_ssh",) if module == "cml.credentials" else ()
-    names = {name for name in imports(MODULES[module], top_level_only=False) if name.split(".")[0].startswith("dvc")}
-    assert not {name for name in names if not below(name, allowed)}
+    names = imports(MODULES[module], top_level_only=False)
+    assert not {name for name in names if name.split(".")[0].startswith("dvc")}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])

@@ -166,6 +166,8 @@ READ = {
     ("m.json", "a"): 1,
     ("m.json", "t"): "x",
     ("m.json", "deep.b.c"): 2.5,
+    ("m.json", "list"): "[1, 2]",
+    ("m.json", "none"): None,
     ("m.yaml", "x"): 1,
     ("m.yaml", "y.z"): 0.5,
     ("m.toml", "s.q"): 2,

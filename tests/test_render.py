@@ -18,7 +18,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -440,6 +440,7 @@ def words(text: str) -> str:
 
 @settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(NAMES)
+@example(" ")
 def test_a_name_never_changes_the_markdown(name: str) -> None:
     text = markdown(hostile(name))
     assert structure(text) == structure(markdown(hostile("plain")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from conftest import World
 
@@ -59,3 +61,30 @@ def test_a_squash_merge_that_quotes_our_message_is_run() -> None:
 def test_a_run_that_somebody_asked_for_is_no_loop() -> None:
     assert skip_reason(f"Update DVC results\n\nCML-Run: {SHA}", is_asked_for=True) is None
     assert skip_reason("Words [skip ci]", is_asked_for=True) is not None
+
+
+@pytest.mark.parametrize("depth", [1, 20])
+def test_results_of_another_part_of_the_repository_skip_no_job_that_has_yet_to_run(
+    trained_world: World, depth: int
+) -> None:
+    world = trained_world
+    ci = {"GITLAB_CI": "true", "CI_JOB_TOKEN": "token-of-the-job", "push": "false"}
+    clone = world.place / "clone"
+    world.git("clone", "--quiet", f"--depth={depth}", f"file://{world.origin}", str(clone), cwd=world.place)
+    world.dvc("remote", "modify", "--quiet", "--local", "storage", "url", str(world.storage), cwd=clone)
+    other = world.cml("run", cwd=clone, env={**ci, "repro_targets": "prepare"})
+    assert other.code == 0, other.err
+    assert "CML_SKIPPED=false" in (clone / "cml-report" / "cml.env").read_text()
+    same = world.cml("run", cwd=clone, env=ci)
+    assert "CML_SKIPPED=true" in (clone / "cml-report" / "cml.env").read_text(), same.err
+
+
+def test_a_jobs_own_results_below_those_of_another_skip_it(trained_world: World) -> None:
+    world = trained_world
+    results = world.git("log", "-1", "--format=%B")
+    theirs = results.replace(re.search(r"CML-Work: \w+ (\w+)", results)[1], "0123abcd")  # type: ignore[index]
+    world.git("commit", "--quiet", "--allow-empty", "--message", theirs)
+    world.git("push", "--quiet", "origin", "HEAD")
+    done = world.cml("run", env={"GITLAB_CI": "true", "CI_JOB_TOKEN": "token-of-the-job"})
+    assert done.code == 0, done.err
+    assert world.outputs()["skipped"] == "true"

@@ -265,9 +265,13 @@ def test_files_and_decoded_variables_are_handed_to_the_masks(tmp_path: Path) -> 
             {"DVC_WEBDAV_CUSTOM_AUTH_HEADER": "X-Key", "DVC_WEBDAV_PASSWORD": "k"},
             {"custom_auth_header": "X-Key", "password": "k"},
         ),
-        ("WebHDFS", {"DVC_WEBHDFS_TOKEN": "t"}, {"token": "t"}),
-        ("WebHDFS", {"DVC_WEBHDFS_USER": "me"}, {"user": "me"}),
-        ("WebHDFS", {"DVC_WEBHDFS_USER": "me", "DVC_WEBHDFS_PASSWORD": "pw"}, {"user": "me", "password": "pw"}),
+        ("WebHDFS", {"DVC_WEBHDFS_TOKEN": "t"}, {"token": "t", "verify": "true"}),
+        ("WebHDFS", {"DVC_WEBHDFS_USER": "me"}, {"user": "me", "verify": "true"}),
+        (
+            "WebHDFS",
+            {"DVC_WEBHDFS_USER": "me", "DVC_WEBHDFS_PASSWORD": "pw"},
+            {"user": "me", "password": "pw", "verify": "true"},
+        ),
         ("Google Storage", {"CLOUDSDK_AUTH_ACCESS_TOKEN": "ya29.t"}, {"credentialpath": "ya29.t"}),
         ("Google Drive", {"GDRIVE_CREDENTIALS_DATA": ACCOUNT}, {"gdrive_use_service_account": "true"}),
         ("S3", {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, {}),
@@ -299,25 +303,78 @@ def test_oss_bucket_completes_a_url_that_names_none(tmp_path: Path) -> None:
     assert configured(environment, "oss://theirs/path", tmp_path) == {}
 
 
-def test_ssh_host_keys_are_checked_until_the_credentials_are_gone(
+def test_ssh_host_keys_are_checked_and_nobody_is_asked_until_the_credentials_are_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class SSHFileSystem:
         def _prepare_credentials(self, **config: object) -> dict[str, object]:
             return {"host": config["host"]}
 
-    plugin = types.ModuleType("dvc_ssh")
+    plugin, library = types.ModuleType("dvc_ssh"), types.ModuleType("asyncssh")
     plugin.SSHFileSystem = SSHFileSystem  # type: ignore[attr-defined]
+    library.SSHClient = "one that asks nobody"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "dvc_ssh", plugin)
+    monkeypatch.setitem(sys.modules, "asyncssh", library)
     environment = {"DVC_SSH_KNOWN_HOSTS": KNOWN_HOSTS}
     with credentials(environment, tmp_path) as grant:
         grant.configure({"storage": {"url": URLS["SSH"]}, "other": {"url": URLS["SSH"]}})
         prepared = SSHFileSystem()._prepare_credentials(host="h")
-        assert prepared == {"host": "h", "known_hosts": environment["DVC_SSH_KNOWN_HOSTS"]}
+        known_hosts = environment["DVC_SSH_KNOWN_HOSTS"]
+        assert prepared == {"host": "h", "known_hosts": known_hosts, "client_factory": "one that asks nobody"}
     assert SSHFileSystem()._prepare_credentials(host="h") == {"host": "h"}
     with credentials({}, tmp_path) as grant:
         grant.configure({"storage": {"url": URLS["SSH"]}})
         assert SSHFileSystem()._prepare_credentials(host="h")["known_hosts"] == ()
+
+
+def test_a_job_is_never_asked_for_a_password(tmp_path: Path) -> None:
+    written = configured({}, URLS["HTTP"], tmp_path, auth="basic", user="me", ask_password=True)
+    assert written == {"ask_password": "false"}
+
+
+def test_what_is_sent_as_it_is_goes_to_one_server_alone(tmp_path: Path) -> None:
+    """A password for the default remote's server is nobody else's business; a key only proves, and may go anywhere."""
+    environment = {"DVC_HTTP_TOKEN": "t", "DVC_SSH_PASSWORD": "pw", "DVC_SSH_USER": "me"}
+    remotes: dict[str, dict[str, object]] = {
+        "public": {"url": "https://elsewhere.example/x"},
+        "ours": {"url": "https://data.example/path"},
+        "more": {"url": "https://data.example/other"},
+        "host": {"url": "ssh://data.example/path"},
+        "another": {"url": "ssh://other.example/path"},
+        "through": {"url": "remote://public/below"},
+    }
+    with credentials(environment, tmp_path) as grant:
+        written = grant.configure(remotes, "ours")["remote"]
+        assert {name for name, options in written.items() if "password" in options} == {"ours", "more", "host"}
+        assert written["another"] == {"user": "me"}
+        for name in ("public", "through"):
+            finding = grant.finding(name)
+            assert finding.found == ()
+            (why,) = finding.wrong
+            assert why.startswith(
+                "DVC_HTTP_TOKEN is for data.example alone: give this remote its own by `dvc remote modify"
+            )
+    with credentials({"DVC_SSH_PRIVATE_KEY": PEM}, tmp_path) as grant:
+        written = grant.configure(remotes, "ours")["remote"]
+        assert {name for name, options in written.items() if "keyfile" in options} == {"host", "another"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json", "is neither a file here nor the text of one"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", '{"type": "service_acc', "holds no JSON: was it cut off?"),
+        ("GDRIVE_CREDENTIALS_DATA", "folder/user.json", "is neither a file here nor the text of one"),
+        ("DVC_SSH_PRIVATE_KEY", "~/.ssh/absent", "is neither a file here nor the text of one"),
+    ],
+)
+def test_a_value_that_cannot_be_right_is_found_before_a_storage_refuses_it(
+    name: str, value: str, why: str, tmp_path: Path
+) -> None:
+    url = URLS[{"GO": "Google Storage", "GD": "Google Drive", "DV": "SSH"}[name[:2]]]
+    with credentials({name: value}, tmp_path) as grant:
+        grant.configure({"storage": {"url": url}})
+        assert grant.finding("storage").wrong == (f"{name} {why}",)
 
 
 # -- leftovers --

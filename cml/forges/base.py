@@ -197,6 +197,6 @@ def headline(report: Report) -> str:
         word: sum(row.better is side for row in report.metrics or ())
         for word, side in (("better", True), ("worse", False))
     }
-    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no metric better or worse"
-    gates = {"passed": "gates passed: ", "failed": "a gate failed: ", "none": ""}[report.verdict]
-    return f"{gates}{told}"
+    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    gates = {"passed": "gates passed", "failed": "a gate failed", "none": ""}[report.verdict]
+    return ": ".join(filter(None, (gates, told))) or "no metric better or worse"

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cml.errors import WorkFailed
-from cml.pipeline.messages import one_line
+from cml.log import Log
+from cml.pipeline.messages import listening
 from cml.pipeline.project import Pipeline, is_saved
+from cml.pipeline.pull import LEGACY
+from cml.pipeline.remotes import blame, patiently, present
 from cml.pipeline.revisions import at_revision
+from cml.pipeline.trouble import StorageTrouble
 
 if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
-
-LEGACY = "md5-dos2unix"  # the hash of DVC 2, kept at another place of a remote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,40 +31,39 @@ class Verified:
     lost: tuple[str, ...]
 
 
-def push(pipeline: Pipeline) -> int:
-    """Pushes the workspace's outputs and the run cache; returns the number of files sent. Raises WorkFailed."""
-    if not any(is_saved(out) for out in pipeline.repo.index.outs):
+def push(pipeline: Pipeline, log: Log) -> int:
+    """Pushes the workspace's outputs and the run cache; returns the number of files sent. Raises StorageTrouble."""
+    repo = pipeline.repo
+    saved = [out for out in repo.index.outs if is_saved(out)]
+    if not saved:
         return 0  # nothing that a remote takes, so there need not be one
-    try:
-        return int(pipeline.repo.push(run_cache=True))
-    except Exception as error:
-        raise WorkFailed(f"the DVC remote does not take the results: {one_line(error)}", step="push") from error
+    default = repo.config["core"].get("remote")
+    remotes = sorted({out.remote or default for out in saved}, key=lambda name: (name != default, name))
+    return patiently(lambda: _push(repo, remotes), log)
 
 
-def verify(pipeline: Pipeline, head: str) -> Verified:
+def _push(repo: Repo, remotes: list[str]) -> int:
+    with listening() as heard:
+        try:
+            return int(repo.push(run_cache=True))
+        except Exception as error:  # each storage's library raises its own
+            errors = heard.errors or [error]
+    raise blame(repo, remotes, errors, is_sure=len(remotes) == 1) from errors[0]
+
+
+def verify(pipeline: Pipeline, head: str, log: Log) -> Verified:
     """Asks the remotes for EVERY object that the workspace names, children of directories included: DVC believes a
-    `.dir` object and skips its children (dvc #10977). Raises WorkFailed for what stays missing and `head` did not name.
+    `.dir` object and skips its children (dvc #10977). Raises StorageTrouble, and WorkFailed for what stays missing and
+    `head` did not name.
     """
     repo = pipeline.repo
+    default = repo.config["core"].get("remote", "")
     asked = mended = 0
     lost: set[str] = set()
-    try:
-        for (remote, hash_name), objects in _named(repo).items():
-            odb = repo.cloud.get_remote_odb(remote, "push", hash_name=hash_name)
-            cache = repo.cache.legacy if hash_name == LEGACY else repo.cache.local
-            asked += len(objects)
-            absent = set(objects) - set(odb.oids_exist(list(objects)))
-            here = [oid for oid in absent if cache.exists(oid)]
-            # Children before the directory that names them, so that whoever sees it finds them.
-            for oid in sorted(here, key=lambda oid: (oid.endswith(".dir"), oid)):
-                odb.add(cache.oid_to_path(oid), cache.fs, oid, check_exists=False)
-            gone = absent - set(odb.oids_exist(here)) if here else absent
-            mended += len(absent) - len(gone)
-            lost |= {objects[oid] for oid in gone}
-    except WorkFailed:
-        raise
-    except Exception as error:
-        raise WorkFailed(f"the DVC remote cannot be asked for the results: {one_line(error)}", step="push") from error
+    for (remote, hash_name), objects in _named(repo).items():
+        gone, put = patiently(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
+        asked, mended = asked + len(objects), mended + put
+        lost |= {objects[oid] for oid in gone}
     if lost:
         with at_revision(repo, head):
             before = {(path, oid) for objects in _named(repo).values() for oid, path in objects.items()}
@@ -76,6 +77,26 @@ def verify(pipeline: Pipeline, head: str) -> Verified:
     return Verified(asked=asked, mended=mended, lost=tuple(sorted(lost)))
 
 
+def _mend(
+    repo: Repo, remote: str | None, hash_name: str, objects: dict[str, str], *, name: str
+) -> tuple[set[str], int]:
+    """Returns the objects that a remote lacks for good, and how many were put there."""
+    cache = repo.cache.legacy if hash_name == LEGACY else repo.cache.local
+    try:
+        odb = repo.cloud.get_remote_odb(remote, "push", hash_name=hash_name)
+        absent = set(objects) - present(odb, objects)
+        here = [oid for oid in absent if cache.exists(oid)]
+        # Children before the directory that names them, so that whoever sees it finds them.
+        for oid in sorted(here, key=lambda oid: (oid.endswith(".dir"), oid)):
+            odb.add(cache.oid_to_path(oid), cache.fs, oid, check_exists=False)
+        gone = absent - present(odb, here)
+    except StorageTrouble as error:
+        raise StorageTrouble(error.trouble, remote=name) from error
+    except Exception as error:  # each storage's library raises its own
+        raise blame(repo, [name], [error], is_sure=True) from error
+    return gone, len(absent) - len(gone)
+
+
 def _named(repo: Repo) -> dict[tuple[str | None, str], dict[str, str]]:
     """Returns (remote or None, hash name) -> object id -> path of the output that names it."""
     named: dict[tuple[str | None, str], dict[str, str]] = {}
@@ -84,21 +105,18 @@ def _named(repo: Repo) -> dict[tuple[str | None, str], dict[str, str]]:
             continue
         objects = named.setdefault((out.remote, out.hash_info.name), {})
         objects[out.hash_info.value] = str(out)
-        if out.hash_info.isdir and (tree := _tree(repo, out)) is not None:
+        if out.hash_info.isdir and (tree := _tree(out)) is not None:
             objects.update({info.value: str(out) for _, _, info in tree})
     return named
 
 
-def _tree(repo: Repo, out: Output) -> Any:
+def _tree(out: Output) -> Any:
+    """Returns a directory's listing. One that the cache lacks was not made here: who named it vouched for it."""
     from dvc_data.hashfile.tree import Tree
     from dvc_objects.errors import ObjectFormatError
 
-    odbs = [out.cache]
-    with contextlib.suppress(Exception):
-        odbs.append(repo.cloud.get_remote_odb(out.remote, "push", hash_name=out.hash_info.name))
-    for odb in odbs:
-        with contextlib.suppress(FileNotFoundError, ObjectFormatError):
-            return Tree.load(odb, out.hash_info, hash_name=out.hash_info.name)
+    with contextlib.suppress(FileNotFoundError, ObjectFormatError):
+        return Tree.load(out.cache, out.hash_info, hash_name=out.hash_info.name)
     return None
 
 

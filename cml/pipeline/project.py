@@ -1,18 +1,20 @@
-"""The DVC project of the working directory: what it needs before the work, the pull, and the reproduction."""
+"""The DVC project of the working directory: what it needs before the work, and the reproduction."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cml.errors import BadInput, WorkFailed
+from cml.errors import BadInput
 from cml.log import Log
-from cml.pipeline.messages import collected, forward_warnings, one_line, started_commands
+from cml.pipeline.messages import forward_warnings, one_line, started_commands
+from cml.pipeline.pull import fetched_by_stage
+from cml.pipeline.trouble import StorageTrouble
 from cml.report.model import PipelineSection, StageRun
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 SUPPORTED = "3.67"
-Configure = Callable[[Mapping[str, Mapping[str, object]]], Mapping[str, Any]]
+Configure = Callable[[Mapping[str, Mapping[str, object]], str], Mapping[str, Any]]
 
 
 class StageFailed(Exception):
@@ -46,8 +48,8 @@ class Pipeline:
 
     @classmethod
     def open(cls, directory: Path, *, top: Path, log: Log, configure: Configure | None = None) -> Pipeline:
-        """Opens the project. `configure` returns what its remotes (name -> options) are to be merged with. Raises
-        BadInput where there is no project, or where DVC cannot read it.
+        """Opens the project. `configure` takes its remotes (name -> options) and the default one's name, and returns
+        what they are to be merged with. Raises BadInput where there is no project, or where DVC cannot read it.
         """
         import dvc
         from dvc.exceptions import DvcException, NotDvcRepoError
@@ -65,9 +67,10 @@ class Pipeline:
         try:
             root = Path(Repo.find_root(str(directory)))
             _drop_stale_lock(root / ".dvc" / "tmp" / "rwlock")
-            remotes = Config(str(root / ".dvc"))["remote"]
+            found = Config(str(root / ".dvc"))
             # Handed in, not merged later: DVC reads its configuration anew after every locked call.
-            repo = Repo(str(directory), config=dict(configure(remotes)) if configure else None)
+            settings = dict(configure(found["remote"], found["core"].get("remote", ""))) if configure else None
+            repo = Repo(str(directory), config=settings)
             repo.scm_context.quiet = True
             repo.scm_context.autostage = False
             repo.index.check_graph()
@@ -164,66 +167,6 @@ class Pipeline:
         self._variables[stage.path] = {path for path in paths if Path(path).exists()}
         return self._variables[stage.path]
 
-    # Pull
-
-    def pull(self, targets: tuple[str, ...], *, may_overwrite: bool) -> str:
-        """Pulls targets (all when empty) and the run cache; returns in a few words what happened.
-
-        An output of a stage that the remote lacks is a warning. A `.dvc` source that is nowhere, or a remote that
-        refuses, is WorkFailed. Data that no cache holds stays, unless `may_overwrite`.
-        """
-        from dvc.exceptions import CheckoutError, DownloadError, DvcException
-
-        names = list(targets) or None
-        fetched = 0
-        with collected("dvc", logging.WARNING) as said:
-            try:
-                fetched = int(self.repo.fetch(names, run_cache=True))
-            except DownloadError:
-                pass  # what is missing shows after the checkout, by name
-            except Exception as error:
-                raise WorkFailed(f"the DVC remote cannot be read: {one_line(error)}", step="pull") from error
-            kept = set() if may_overwrite else self._unsaved(names)
-            outs = [out for out in self._outs(names) if out.use_cache]
-            wanted = [out for out in outs if out.hash_info and str(out) not in kept]
-            # One by one only where it must be: DVC does not find back every name (a line break, a backslash).
-            paths = names if len(wanted) == len(outs) else [out.fs_path for out in wanted]
-            try:
-                if wanted:
-                    self.repo.checkout(paths, force=True, allow_missing=True)
-            except CheckoutError:
-                pass
-            except DvcException as error:
-                raise WorkFailed(f"the data cannot be put in place: {one_line(error)}", step="pull") from error
-        for path in sorted(kept):
-            self._log.note(f"kept your change of {path}, which no cache holds yet")
-        missing = [out for out in self._outs(names) if out.use_cache and out.hash_info and not out.exists]
-        if sources := sorted(str(out) for out in missing if not out.stage.cmd):
-            raise WorkFailed(
-                f"{', '.join(sources[:5])} {'is' if len(sources) == 1 else 'are'} neither here nor on the DVC remote"
-                f"{f' ({said[-1]})' if said else ''}: run `dvc push` where the data is, or check the credentials",
-                step="pull",
-            )
-        for out in missing:
-            self._log.warning(f"{out} of {out.stage.addressing} is not on the DVC remote: the stage runs again")
-        if fetched:
-            return f"{fetched} files fetched"
-        return (
-            "everything is here already" if any(out.hash_info for out in self._outs(names)) else "nothing to pull yet"
-        )
-
-    def _outs(self, targets: list[str] | None) -> list[Output]:
-        return list(self.repo.index.targets_view(targets).outs)
-
-    def _unsaved(self, targets: list[str] | None) -> set[str]:
-        """Returns the outputs whose content in the work tree no cache holds."""
-        unsaved = set()
-        for out in self._outs(targets):
-            is_changed = out.use_cache and out.exists and out.changed_checksum()
-            if is_changed and not out.cache.exists(str(out.get_hash().value)):
-                unsaved.add(str(out))
-        return unsaved
-
     # Reproduce
 
     def is_up_to_date(self, targets: tuple[str, ...]) -> bool:
@@ -247,18 +190,20 @@ class Pipeline:
 
     def reproduce(self, targets: tuple[str, ...], *, pull_missing: bool = False) -> None:
         """Reproduces targets (the whole project when empty). `pull_missing` fetches only what stages that must run
-        need. Raises StageFailed.
+        need. Raises StageFailed, and StorageTrouble where that cannot be fetched.
         """
         from dvc.exceptions import DvcException
 
         self.runs.clear()
-        options = {"pull": True, "allow_missing": True} if pull_missing else {}
+        # The run cache is fetched stage by stage, not whole and beforehand.
+        options = {"pull": True, "allow_missing": True, "run_cache": False} if pull_missing else {}
         try:
-            self.repo.reproduce(
-                targets=list(targets) or None, all_pipelines=not targets, repro_fn=self._run_stage, **options
-            )
+            with fetched_by_stage(self.repo, self._log) if pull_missing else contextlib.nullcontext():
+                self.repo.reproduce(
+                    targets=list(targets) or None, all_pipelines=not targets, repro_fn=self._run_stage, **options
+                )
         except DvcException as error:
-            if isinstance(error.__cause__, StageFailed):
+            if isinstance(error.__cause__, (StageFailed, StorageTrouble)):
                 raise error.__cause__ from error
             failed = next((run.name for run in self.runs if run.status == "failed"), "the pipeline")
             raise StageFailed(failed, one_line(error.__cause__ or error)) from error
@@ -266,6 +211,7 @@ class Pipeline:
     def _run_stage(self, stage: Stage, **options: Any) -> Stage | None:
         from dvc.repo.reproduce import _reproduce_stage
 
+        options.pop("run_cache", None)
         if not stage.cmd:
             return self._run_source(stage, **options)
         for out in stage.outs:
@@ -275,6 +221,8 @@ class Pipeline:
         with started_commands(self._log) as commands:
             try:
                 result = _reproduce_stage(stage, **options)
+            except StorageTrouble:  # it did not begin
+                raise
             except BaseException:
                 self._record(stage, "failed", started)
                 raise

@@ -71,15 +71,13 @@ def snapshot(
         return [os.path.relpath(os.path.abspath(path), root) for path in paths]
 
     try:
-        with at_revision(repo, revision):
+        with at_revision(repo, revision), _whole_metrics():
             measured = {} if metrics is None else _gather_metrics(repo, targets=in_project(metrics))
             chosen = {} if params is None else _gather_params(repo, targets=in_project(params) or None)
             view = repo.index.targets_view(None) if with_data else None
             data = None
             if view:
                 data = build_data_index(view, root, repo.fs, compute_hash=True) if hash_workspace else view.data["repo"]
-            for path in (path for path, result in measured.items() if result.get("data") == {}):
-                measured[path] = _read_bare(repo, path)
             return Snapshot(
                 metrics={path: flat(result["data"], path) for path, result in measured.items() if "data" in result},
                 params={path: flat(result["data"], path) for path, result in chosen.items() if "data" in result},
@@ -95,15 +93,28 @@ def snapshot(
         return Snapshot()
 
 
-def _read_bare(repo: Repo, path: str) -> dict[str, Any]:
-    """Returns what a metrics file holds in which DVC finds nothing, as it does for 0 and false alone."""
-    with contextlib.suppress(ValueError):
-        value = json.loads(repo.dvcfs.read_text(repo.dvcfs.from_os_path(os.path.join(os.sep, path))))
-        if isinstance(value, bool | int | float):
-            return {"data": value}
+@contextlib.contextmanager
+def _whole_metrics() -> Iterator[None]:
+    """While inside, DVC reads metrics files as they are. It would drop 0 and false where they stand alone, and lists
+    and nulls everywhere.
+    """
+    from dvc.repo.metrics import show
+    from dvc.utils.serialize import load_path
+
+    def read(fs: Any, path: str, **options: Any) -> Any:
+        value = load_path(path, fs, **options)
+        if not value:  # its parsers, too, make {} of what is false
+            with contextlib.suppress(ValueError):
+                value = json.loads(fs.read_text(path))
         if isinstance(value, list):
-            return {"error": ValueError("it holds a list, where names with numbers are expected")}
-    return {"data": {}}
+            raise ValueError("it holds a list, where names with numbers are expected")
+        return value if isinstance(value, dict) else {} if value is None else {Path(path).name: value}
+
+    before, show._read_metric = show._read_metric, read
+    try:
+        yield
+    finally:
+        show._read_metric = before
 
 
 def _reason(error: Exception) -> str:
@@ -142,7 +153,10 @@ def data_changes(old: Snapshot, new: Snapshot) -> DataChanges:
 
     if old.data is None or new.data is None:
         return DataChanges()
-    roots = old.data_keys | new.data_keys
+    # An output that did not change is left out here: DVC would read the listing of every directory, from afar too.
+    roots = {key for key in old.data_keys | new.data_keys if not _is_same(old.data, new.data, key)}
+    if not roots:
+        return DataChanges()
     outputs: dict[str, list[Any]] = {ADD: [], MODIFY: [], DELETE: [], RENAME: []}
     inside: dict[Key, list[Any]] = {}
     for found in index_diff(
@@ -170,6 +184,14 @@ def data_changes(old: Snapshot, new: Snapshot) -> DataChanges:
         return tuple(sorted(folded, key=lambda entry: entry.path))
 
     return DataChanges(added=entries(ADD), modified=entries(MODIFY), deleted=entries(DELETE), renamed=entries(RENAME))
+
+
+def _is_same(old: Any, new: Any, key: Key) -> bool:
+    try:
+        hashes = [index.info(key)["entry"].hash_info for index in (old, new)]
+    except (KeyError, AttributeError):  # only in one of them, or the folder of several
+        return False
+    return bool(hashes[0]) and hashes[0] == hashes[1]
 
 
 def _made(entry: Any) -> Any:

@@ -93,6 +93,8 @@ def collect(
     data = part("data", DataChanges(), lambda: data_changes(old, new)) if against else DataChanges()
     no_plots: tuple[Plot, ...] | None = ()
     plots = part("plots", no_plots, lambda: _plots(pipeline, settings, subject, against, folder))
+    if settings.plots and not plots:
+        log.warning(f"plots: nothing here is called {', '.join(settings.plots[:5])}, or it has no data")
     for plot in plots or ():
         if plot.problem:
             log.warning(f"the plot {plot.title} cannot be drawn: {plot.problem}")

@@ -210,11 +210,18 @@ def _warnings(rule: Rule, results: list[GateResult]) -> Iterable[str]:
             yield f"metrics_gate: rule {rule.text!r} {problem} {first!r}" + (f" and {more} more" if more else "")
 
 
+def _is_nan(value: Value) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
 def _with_direction(row: MetricRow, direction: Direction | None) -> MetricRow:
     old, new = _exact(row.old), _exact(row.new)
     better = None
-    if direction and row.status == "changed" and old is not None and new is not None and old != new:
-        better = (new > old) == (direction == "up")
+    if direction and row.status == "changed":
+        if old is not None and new is not None and old != new:
+            better = (new > old) == (direction == "up")
+        elif _is_nan(row.old) != _is_nan(row.new):  # a training that diverged
+            better = _is_nan(row.old)
     return replace(row, direction=direction, better=better)
 
 
@@ -264,4 +271,4 @@ def _head_direction(words: list[str]) -> Direction | None:
 def gates_failed(report: Report) -> str:
     """Returns one line that names the rules a report failed."""
     rules = dict.fromkeys(result.rule for result in report.gates if not result.passed)
-    return f"metrics_gate: {'; '.join(list(rules)[:5])} failed. The results are saved all the same"
+    return f"metrics_gate: {'; '.join(list(rules)[:5])} failed"

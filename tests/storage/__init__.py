@@ -1,0 +1,1 @@
+"""Every storage of the table, against servers that the tests start themselves: `make test-storage`."""

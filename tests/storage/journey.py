@@ -1,0 +1,122 @@
+"""One project and its way through a storage: pushed by `cml run`, pulled by a machine that has nothing, compared."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from conftest import Result, World
+from plain import IGNORED, PUSH, errors, put, stages
+
+SPLIT = {
+    "cmd": "mkdir -p parts && cp data.csv parts/a.txt && cp in.txt parts/b.txt",
+    "deps": ["data.csv", "in.txt"],
+    "outs": ["parts"],
+}
+COUNT = {"cmd": "cat parts/*.txt > all.txt", "deps": ["parts"], "outs": ["all.txt"]}
+DATA = ("data.csv", "parts/a.txt", "parts/b.txt", "all.txt")
+LEFT_ALONE = {".git", ".site"}
+
+
+def config(url: str, **options: str) -> str:
+    """The text of a .dvc/config with one remote, called storage."""
+    lines = "".join(f"    {name} = {value}\n" for name, value in {"url": url, **options}.items())
+    return f"[core]\n    remote = storage\n['remote \"storage\"']\n{lines}"
+
+
+def project(place: Path, settings: str) -> World:
+    """A world with a tracked source and two stages that never ran; its DVC remote is empty."""
+    files = {"in.txt": f"{uuid.uuid4().hex}\n", "dvc.yaml": stages(split=SPLIT, count=COUNT)}
+    return start(place, settings, {**files, "data.csv": f"{uuid.uuid4().hex}\n" * 40}, tracked=("data.csv",))
+
+
+def start(place: Path, settings: str, files: Mapping[str, str], *, tracked: tuple[str, ...]) -> World:
+    """A world whose commit holds the files; those that are `tracked` as `dvc add` leaves them, never pushed."""
+    world = World(place / "world")
+    world.project.mkdir(parents=True)
+    world.git("init", "--quiet", "--bare", "--initial-branch=main", str(world.origin), cwd=world.place)
+    world.git("init", "--quiet", "--initial-branch=main")
+    world.git("remote", "add", "origin", "../origin.git")
+    ours = {
+        ".dvc/.gitignore": IGNORED,
+        ".dvc/config": settings,
+        ".gitignore": "".join(f"/{name}\n" for name in tracked),
+    }
+    for name in tracked:
+        text = files[name]
+        md5 = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        put(world.project / ".dvc" / "cache" / "files" / "md5", md5, text)
+        ours[f"{name}.dvc"] = f"outs:\n- md5: {md5}\n  size: {len(text)}\n  hash: md5\n  path: {name}\n"
+    world.commit("A project", {**ours, **files})
+    return world
+
+
+def run(world: World, *options: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Result:
+    """`cml run --push true` with a temporary folder and a site cache of its own; fails if it leaves anything there."""
+    where = cwd or world.project
+    temporary = world.place / f"tmp-{uuid.uuid4().hex[:8]}"
+    temporary.mkdir()
+    own = {"TMPDIR": str(temporary), "DVC_SITE_CACHE_DIR": str(where / ".site")}
+    done = world.cml(*PUSH, *options, cwd=cwd, env={**own, **(env or {})})
+    assert list(temporary.iterdir()) == [], f"left behind: {list(temporary.iterdir())}"
+    assert "Traceback" not in done.err, done.err
+    temporary.rmdir()
+    return done
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    return {
+        name: hashlib.md5((folder / name).read_bytes(), usedforsecurity=False).hexdigest()
+        for name in DATA
+        if (folder / name).exists()
+    }
+
+
+def round_trip(world: World, env: Mapping[str, str], *secrets: str) -> str:
+    """A push by one machine and a pull by another, from `env` alone, with equal checksums; returns what the second
+    said. No secret stays anywhere.
+    """
+    first = run(world, env=env)
+    assert first.code == 0, first.err
+    assert re.search(r"[1-9]\d* objects are on the DVC remote", first.err), first.err
+    clone = world.clone("second")
+    second = run(world, cwd=clone, env=env)
+    assert second.code == 0, second.err
+    assert "nothing changed" in second.err, second.err
+    assert "up to date" in second.err, second.err
+    assert len(checksums(clone)) == len(DATA)
+    assert checksums(clone) == checksums(world.project)
+    keeps_secrets(world, [first, second], *secrets)
+    return second.err
+
+
+def refused(world: World, env: Mapping[str, str], *secrets: str) -> str:
+    """What a fresh clone's run says in its one line, when its storage says no."""
+    shutil.rmtree(world.place / "refused", ignore_errors=True)
+    return failed(world, env, *secrets, cwd=world.clone("refused"))
+
+
+def failed(
+    world: World, env: Mapping[str, str], *secrets: str, cwd: Path | None = None, options: tuple[str, ...] = ()
+) -> str:
+    """Runs, which must end with exit 1 and one line of error, without any secret; returns the line."""
+    done = run(world, *options, cwd=cwd, env=env)
+    assert done.code == 1, done.err
+    lines = errors(done)
+    assert len(lines) == 1, done.err
+    keeps_secrets(world, [done], *secrets)
+    return lines[0]
+
+
+def keeps_secrets(world: World, results: list[Result], *secrets: str) -> None:
+    """Fails when a secret is in what was printed, or in a file of the world."""
+    for secret in filter(None, secrets):
+        for done in results:
+            assert secret not in done.out + done.err
+        for path in world.place.rglob("*"):
+            if path.is_file() and not LEFT_ALONE & set(path.relative_to(world.place).parts):
+                assert secret.encode() not in path.read_bytes(), f"{secret!r} in {path}"
