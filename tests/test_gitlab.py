@@ -237,8 +237,7 @@ def test_images_are_uploaded_once_under_hashed_names(lab: Lab) -> None:
     assert len(lab.forge.uploads()) == 1
 
 
-@pytest.mark.parametrize("credentials", ["url", "include", "helper"])
-@pytest.mark.parametrize("depth", [0, 1, 20])
+@pytest.mark.parametrize(("credentials", "depth"), [("url", 1), ("include", 20), ("helper", 0)])
 def test_every_checkout_works(lab: Lab, credentials: Credentials, depth: int) -> None:
     branch(lab.world, "try", 0.1)
     env = lab.push("try")
@@ -251,14 +250,11 @@ def test_every_checkout_works(lab: Lab, credentials: Credentials, depth: int) ->
 @pytest.mark.parametrize(
     ("route", "how"),
     [
-        ("GET /projects/*/jobs", "500"),
         ("GET /projects/*/statuses", "429-wait"),
         ("GET /projects/*/notes", "truncated"),
         ("POST /projects/*/notes", "429-wait"),
-        ("POST /projects/*/notes", "html"),
         ("POST /projects/*/notes", "done-500"),
         ("POST /projects/*/notes", "done-reset"),
-        ("POST /projects/*/releases", "done-500"),
         ("POST /projects/*/releases", "done-reset"),
         ("PUT /projects/*/releases/*", "500"),
         ("POST /projects/*/statuses/*", "done-500"),
