@@ -120,6 +120,7 @@ def test_a_pull_request_shows_one_report_that_is_updated(place: Any) -> None:
     (first,) = place.reports(number)
     assert first.startswith(f"<!-- cml-report: {NAME} -->\n## {NAME}")
     assert "Baseline: origin/main" in first
+    assert f"/compare/{place.world.tip('main')}...{tip}" in first
     place.world.git("fetch", "--quiet")
     place.world.git("switch", "--quiet", "--detach", tip)
     place.world.write({"params.yaml": "train:\n  rate: 0.3\n"})
