@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ class Done(Result):
 
 
 class Place(Protocol):
-    """What every place can be asked. `env` is a job's environment; a laptop has no pull requests."""
+    """What every place can be asked. `env` is a job's environment."""
 
     name: str
     world: World
@@ -31,22 +31,27 @@ class Place(Protocol):
     def push(self, branch: str) -> Env:
         """The job of a push to a branch."""
 
-    def pull(self, number: int) -> Env:
-        """The job of a push to a pull request's branch."""
-
-    def open_pull(self, branch: str) -> int: ...
-
     def start(self, env: Env) -> Path:
         """Starts a job; returns its workspace, as checked out."""
 
     def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> Done:
         """Starts a job, unless its workspace is there, and runs `cml run` with variables by their names."""
 
-    def reports(self, number: int) -> list[str]:
-        """The reports that a pull request shows."""
-
     def conclusion(self, sha: str) -> str:
         """What a commit shows: "success", "failure", or "" for nothing."""
+
+
+class Forge(Place, Protocol):
+    """What a place with pull requests and an API can be asked besides."""
+
+    def open_pull(self, branch: str) -> int:
+        """Opens a pull request to main; returns its number."""
+
+    def pull(self, number: int) -> Env:
+        """The job of a push to a pull request's branch."""
+
+    def reports(self, number: int) -> list[str]:
+        """The reports that a pull request shows."""
 
     def break_down(self) -> None:
         """From now on, the API answers nothing but "come back in five minutes"."""
@@ -84,12 +89,6 @@ class Laptop:
     def push(self, branch: str) -> Env:
         return {"BRANCH": branch}
 
-    def pull(self, number: int) -> Env:
-        raise NotImplementedError
-
-    def open_pull(self, branch: str) -> int:
-        raise NotImplementedError
-
     def start(self, env: Env) -> Path:
         self._clones += 1
         return self.world.clone(f"laptop-{self._clones}", "--branch", env["BRANCH"])
@@ -97,14 +96,8 @@ class Laptop:
     def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> Done:
         return _run(self.world, workspace or self.start(env), env, {"push": "true", **variables}, ())
 
-    def reports(self, number: int) -> list[str]:
-        raise NotImplementedError
-
     def conclusion(self, sha: str) -> str:
         return ""
-
-    def break_down(self) -> None:
-        """Has no API."""
 
 
 class Hub:
@@ -199,9 +192,13 @@ class Lab:
         self.forge.fail("* /projects/*", times=None, how="429-wait", seconds=300)
 
 
+FORGES: dict[str, Callable[[World, Path], Forge]] = {"github": Hub, "gitlab": Lab}
+PLACES: dict[str, Callable[[World, Path], Place]] = {"local": Laptop, **FORGES}
+
+
 def open_place(name: str, world: World, folder: Path) -> Any:
     """Returns a place whose forge runs until it is closed."""
-    return {"local": Laptop, "github": Hub, "gitlab": Lab}[name](world, folder)
+    return PLACES[name](world, folder)
 
 
 def close_place(place: Any) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import World
-from places import NAME, branch, close_place, open_place
-
-PLACES = ("local", "github", "gitlab")
-FORGES = PLACES[1:]
+from places import FORGES, NAME, PLACES, branch, close_place, open_place
 
 
 @pytest.fixture
@@ -26,8 +23,8 @@ def place(request: pytest.FixtureRequest, trained_world: World, tmp_path: Path) 
     close_place(place)
 
 
-def everywhere(places: tuple[str, ...]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("place", places, indirect=True)
+def everywhere(places: Iterable[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("place", list(places), indirect=True)
 
 
 @everywhere(PLACES)
