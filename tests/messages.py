@@ -70,7 +70,7 @@ def updated(language: str) -> Plain:
 
 def strings(message: Message) -> tuple[str, ...]:
     """The translation of a message, one for each of its forms."""
-    return message.string if isinstance(message.string, tuple) else (str(message.string),)
+    return message.string if isinstance(message.string, tuple) else (str(message.string or ""),)
 
 
 def as_po(catalog: Catalog) -> bytes:

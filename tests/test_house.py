@@ -15,7 +15,18 @@ MODULES = {
     str(path.relative_to(TOP).with_suffix("")).replace("/", ".").removesuffix(".__init__"): path
     for path in (TOP / "cml").rglob("*.py")
 }
-HEAVY = ("dvc", "dvc_data", "dvc_objects", "github", "gitlab", "actions_toolkit", "babel", "jinja2", "vl_convert")
+HEAVY = (
+    "dvc",
+    "dvc_data",
+    "dvc_objects",
+    "github",
+    "gitlab",
+    "actions_toolkit",
+    "babel",
+    "jinja2",
+    "pynvml",
+    "vl_convert",
+)
 # Modules that decide: no I/O, and no DVC, git or forge.
 PURE = (
     "cml.variables",
@@ -83,6 +94,11 @@ def test_forges_never_import_each_other(module: str) -> None:
 def test_only_the_pipeline_touches_dvc(module: str) -> None:
     names = imports(MODULES[module], top_level_only=False)
     assert not {name for name in names if name.split(".")[0].startswith("dvc")}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "cml.gpu"])
+def test_only_one_module_speaks_nvml(module: str) -> None:
+    assert not {name for name in imports(MODULES[module], top_level_only=False) if below(name, ("pynvml",))}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])

@@ -147,6 +147,14 @@ def test_nothing_sticks_out_on_a_phone(window: Page, tmp_path: Path, report: Rep
     assert light is not dark
 
 
+def test_what_a_stage_took_of_a_gpu_is_seen_on_a_phone_without_scrolling(window: Page, tmp_path: Path) -> None:
+    show(window, tmp_path, CASES["gpu"](), width=390)
+    assert window.value("document.querySelector('#pipeline .scroll').scrollWidth") <= 390 - 2 * 11
+    assert "GPU: 4 \N{MULTIPLICATION SIGN} 71.4 GiB" in window.value("document.querySelector('#pipeline').innerText")
+    show(window, tmp_path, CASES["gpu"](), width=1200)
+    assert "GPU: " not in window.value("document.querySelector('#pipeline').innerText")
+
+
 def test_names_break_behind_separators_on_a_phone(window: Page, tmp_path: Path) -> None:
     show(window, tmp_path, many(), width=390)
     lines = window.value(

@@ -33,6 +33,7 @@ from cml.report.model import (
     Experiment,
     Failure,
     GateResult,
+    GpuUsage,
     MetricRow,
     ParamRow,
     PipelineSection,
@@ -151,6 +152,20 @@ def typical() -> Report:
     )
 
 
+def gpu() -> Report:
+    stages = (
+        StageRun(name="train", status="ran", seconds=1184.6, gpu=usage(7.4, 0.873)),
+        StageRun(name="tune@large-model", status="ran", seconds=5184.6, gpu=usage(71.42, None, devices=4)),
+        StageRun(name="check", status="failed", seconds=11.6, gpu=usage(1.4, 1.0)),
+        StageRun(name="plot", status="up to date"),
+    )
+    return replace(typical(), pipeline=PipelineSection(stages=stages, edges=(("train", "check"),)))
+
+
+def usage(gibibytes: float, utilization: float | None, *, devices: int = 1) -> GpuUsage:
+    return GpuUsage(devices=devices, peak_memory=int(gibibytes * 2**30), utilization=utilization)
+
+
 def everything() -> Report:
     """Every kind of row there is."""
     curve = tuple(2 * math.exp(-step / 6) for step in range(30))
@@ -193,7 +208,9 @@ def everything() -> Report:
     )
     base = typical()
     assert base.pipeline
-    stages = (StageRun(name="check", status="frozen"), StageRun(name="export@onnx", status="not run"))
+    prepare, featurize, train = base.pipeline.stages
+    rest = (StageRun(name="check", status="frozen"), StageRun(name="export@onnx", status="not run"))
+    stages = (prepare, featurize, replace(train, gpu=usage(7.4, 0.873)), *rest)
     return replace(
         base,
         verdict="failed",
@@ -206,7 +223,7 @@ def everything() -> Report:
         ),
         plots=plots,
         data=data,
-        pipeline=replace(base.pipeline, stages=(*base.pipeline.stages, *stages)),
+        pipeline=replace(base.pipeline, stages=stages),
         warnings=("the comment could not be written: 403, give the job `pull-requests: write`",),
     )
 
@@ -303,6 +320,7 @@ CASES: dict[str, Callable[[], Report]] = {
     "typical": typical,
     "everything": everything,
     "failure": failure,
+    "gpu": gpu,
     "no_baseline": first,
     "identical": identical,
     "empty": empty,
@@ -741,6 +759,25 @@ def test_openmetrics_holds_this_runs_numbers() -> None:
 )  # fmt: skip
 def test_sizes_are_read_at_once(count: int, text: str) -> None:
     assert units.size(count, locale="en", words=words_of("en")) == text
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400)])
+def test_a_number_of_a_foreign_report_that_no_file_has_is_shown_all_the_same(number: int) -> None:
+    foreign = StageRun(name="x", status="ran", gpu=GpuUsage(devices=number, peak_memory=number, utilization=math.inf))
+    data = DataChanges(added=(DataEntry(path="x", new_size=number),))
+    report = replace(empty(), data=data, pipeline=PipelineSection(stages=(foreign,)))
+    assert "GPU" in markdown(report)
+    assert "GPU" in html(report)
+    assert max(map(len, terminal(report).splitlines())) < 200
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0%"), (0.873, "87%"), (1.0, "100%"), (1.01, ""), (-0.1, ""), (math.nan, ""), (math.inf, "")],
+)
+def test_a_share_is_whole_percents(share: float, text: str) -> None:
+    assert units.percent(share, locale="en") == text
+    assert units.percent(0.5, locale="de") == "50\xa0%"
 
 
 @pytest.mark.parametrize(

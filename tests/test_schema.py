@@ -14,7 +14,7 @@ import pytest
 from conftest import World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_render import CASES, everything
+from test_render import CASES, everything, gpu
 
 from cml.report import model, templates_folder
 from cml.report.exports import VERSION, render_json
@@ -158,7 +158,7 @@ def trimmed(data: Any) -> Any:
     return [trimmed(each) for each in data[:2]] if isinstance(data, list) else data
 
 
-WHOLE = trimmed(json.loads(render_json(everything())))
+WHOLE = trimmed(json.loads(render_json(replace(everything(), pipeline=gpu().pipeline))))
 PLACES = [*places(WHOLE)]
 OTHERS: list[Any] = [
     None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from cml.log import Log
@@ -56,14 +56,16 @@ class _Listen(logging.Handler):
 
 
 class _Collect(logging.Handler):
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, on_start: Callable[[], None]) -> None:
         super().__init__()
         self.messages: list[str] = []
         self._log = log
+        self._on_start = on_start
 
     def emit(self, record: logging.LogRecord) -> None:
         self.messages.append(" ".join(record.getMessage().split()))
         self._log.note(self.messages[-1])
+        self._on_start()
 
 
 def forward_warnings(log: Log) -> None:
@@ -96,11 +98,11 @@ def listening() -> Iterator[Heard]:
 
 
 @contextlib.contextmanager
-def started_commands(log: Log) -> Iterator[list[str]]:
+def started_commands(log: Log, on_start: Callable[[], None] = lambda: None) -> Iterator[list[str]]:
     """Yields a list that fills with what DVC says of the commands it starts, shown in our log too: a stage that is
-    restored from the run cache starts none.
+    restored from the run cache starts none. `on_start` is called before each of them.
     """
-    logger, handler = logging.getLogger("dvc.stage.run"), _Collect(log)
+    logger, handler = logging.getLogger("dvc.stage.run"), _Collect(log, on_start)
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cml.errors import BadInput
+from cml.gpu import Watch
 from cml.log import Log
 from cml.pipeline.messages import forward_warnings, one_line, started_commands
 from cml.pipeline.pull import fetched_by_stage
 from cml.pipeline.trouble import StorageTrouble
-from cml.report.model import PipelineSection, StageRun
+from cml.report.model import GpuUsage, PipelineSection, StageRun
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -217,19 +218,20 @@ class Pipeline:
         for out in stage.outs:
             # DVC fails a stage for a metrics file that is no text, when its work is done: a warning is enough.
             out.verify_metric = lambda: None
-        started = time.monotonic()
-        with started_commands(self._log) as commands:
+        started, watch = time.monotonic(), Watch()
+        with started_commands(self._log, watch.start) as commands:
             try:
                 result = _reproduce_stage(stage, **options)
             except StorageTrouble:  # it did not begin
                 raise
             except BaseException:
-                self._record(stage, "failed", started)
+                self._record(stage, "failed", started, gpu=watch.stop())
                 raise
+        gpu = watch.stop()
         if stage.frozen or result is None:
             self._record(stage, "frozen" if stage.frozen else "up to date", None)
         else:
-            self._record(stage, "ran" if commands else "restored", started)
+            self._record(stage, "ran" if commands else "restored", started, gpu=gpu)
         return result
 
     def _run_source(self, stage: Stage, **options: Any) -> Stage | None:
@@ -244,10 +246,15 @@ class Pipeline:
             raise StageFailed(stage.addressing, one_line(error)) from error
 
     def _record(
-        self, stage: Stage, status: Literal["ran", "restored", "up to date", "frozen", "failed"], started: float | None
+        self,
+        stage: Stage,
+        status: Literal["ran", "restored", "up to date", "frozen", "failed"],
+        started: float | None,
+        *,
+        gpu: GpuUsage | None = None,
     ) -> None:
         seconds = None if started is None else time.monotonic() - started
-        self.runs.append(StageRun(name=stage.addressing, status=status, seconds=seconds))
+        self.runs.append(StageRun(name=stage.addressing, status=status, seconds=seconds, gpu=gpu))
         words = {"restored": "restored from the run cache", "up to date": "is up to date", "frozen": "is frozen"}
         self._log.note(
             f"{stage.addressing} {words.get(status, status)}{'' if seconds is None else f' in {seconds:.1f} s'}"

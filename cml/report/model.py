@@ -116,14 +116,28 @@ class DataChanges:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GpuUsage:
+    """What a stage took of the GPUs: on how many of them, the most memory of one of them in bytes, and their mean
+    utilization from 0 to 1 while it ran, None where NVML tells none.
+
+    Memory is the device's own count, above the least that was taken while the stage ran.
+    """
+
+    devices: int
+    peak_memory: int
+    utilization: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageRun:
     """A stage of the pipeline in this run. "restored" came from the run cache; "not run" lies behind a failure or
-    outside the targets. `seconds` is wall time.
+    outside the targets. `seconds` is wall time, `gpu` None where no GPU was used.
     """
 
     name: str
     status: Literal["ran", "restored", "up to date", "frozen", "failed", "not run"]
     seconds: float | None = None
+    gpu: GpuUsage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

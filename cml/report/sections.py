@@ -8,8 +8,8 @@ from itertools import cycle
 
 from cml.report import units
 from cml.report.language import ENGLISH, Words, language_of, noop, npnoop, pnoop, words_of
-from cml.report.markup import mermaid
-from cml.report.model import DataChanges, DataEntry, Experiment, PipelineSection, Plot, Report
+from cml.report.markup import Figure, mermaid
+from cml.report.model import DataChanges, DataEntry, Experiment, GpuUsage, PipelineSection, Plot, Report
 from cml.report.units import Pen, is_number, key
 from cml.report.view import DASH, DataCount, DataRow, ExperimentRow, Picture, PlotView, Series, Stage
 
@@ -171,9 +171,18 @@ def stages(pipeline: PipelineSection | None, *, pen: Pen) -> tuple[Stage, ...]:
             time=pen.duration(stage.seconds),
             key=key(stage.seconds),
             needs=tuple(before for before, after in pipeline.edges if after == stage.name),
+            memory=_memory(stage.gpu, pen=pen) if stage.gpu else "",
+            use=pen.percent(stage.gpu.utilization) if stage.gpu else "",
+            gpu_keys=(key(stage.gpu.peak_memory), key(stage.gpu.utilization)) if stage.gpu else ("", ""),
         )
         for place, stage in enumerate(pipeline.stages)
     )
+
+
+def _memory(gpu: GpuUsage, *, pen: Pen) -> str:
+    """`7.4 GiB`; on several GPUs that many times as much."""
+    size = pen.size(gpu.peak_memory)
+    return Figure(f"{gpu.devices} \N{MULTIPLICATION SIGN} {size}") if gpu.devices > 1 else size
 
 
 def pipeline_counts(pipeline: PipelineSection | None, *, pen: Pen) -> tuple[str, ...]:

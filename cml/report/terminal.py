@@ -108,7 +108,13 @@ def _data(view: View, words: Words) -> list[str]:
 
 
 def _pipeline(view: View, words: Words) -> list[str]:
-    return [words.gettext("Pipeline"), f"  {', '.join(view.pipeline_counts)}"] if view.has_pipeline else []
+    if not view.has_pipeline:
+        return []
+    heads = (words.gettext("stage"), words.gettext("GPU memory"), words.gettext("GPU use"))
+    gpu = [
+        (_plain(stage.name, NAME), _plain(stage.memory, VALUE), stage.use) for stage in view.pipeline if stage.memory
+    ]
+    return [words.gettext("Pipeline"), f"  {', '.join(view.pipeline_counts)}", *_table(gpu, heads, "lrr", words)]
 
 
 def _warnings(view: View, words: Words) -> list[str]:

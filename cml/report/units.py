@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cml.report.numbers import NumberFormat
 
 _BARS = "▁▂▃▄▅▆▇█"
+_LARGEST = 2**80  # bytes; a report that somebody else wrote may hold a number that is no float
 _UNITS = (noop("B"), noop("KiB"), noop("MiB"), noop("GiB"), noop("TiB"), noop("PiB"))
 
 
@@ -54,6 +55,9 @@ class Pen:
     def significant(self, number: float, unit: str = "") -> str:
         return Figure(significant(number, locale=self.locale, unit=unit))
 
+    def percent(self, share: float | None) -> str:
+        return Figure("" if share is None else percent(share, locale=self.locale))
+
     def duration(self, seconds: float | None) -> str:
         return Figure("" if seconds is None else duration(seconds, locale=self.locale))
 
@@ -75,7 +79,7 @@ def key(value: Value) -> str:
 
 def size(count: int, *, locale: str, words: Words) -> str:
     """Bytes, as `1.2 MiB`."""
-    number, unit = float(abs(count)), 0
+    number, unit = float(min(abs(count), _LARGEST)), 0
     while number >= 1023.5 and unit < len(_UNITS) - 1:
         number, unit = number / 1024, unit + 1
     decimals = 1 if unit and number < 99.95 else 0
@@ -129,6 +133,13 @@ def significant(number: float, *, locale: str, unit: str = "") -> str:
     digits = f"{number:.6g}".replace(".", get_decimal_symbol(_locale(locale)))
     pattern = str(format_percent(0, locale=_locale(locale))) if unit == "%" else "0"
     return pattern.replace("0", digits)
+
+
+def percent(share: float, *, locale: str) -> str:
+    """A share from 0 to 1 in whole percents, as the locale has it; nothing for what is none."""
+    from babel.numbers import format_percent
+
+    return str(format_percent(share, locale=_locale(locale))) if 0 <= share <= 1 else ""
 
 
 def plain(value: Value) -> str:

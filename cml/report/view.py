@@ -135,7 +135,9 @@ class DataCount:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """`place` is where it stands in the order of the run, `said` the word for its status."""
+    """`place` is where it stands in the order of the run, `said` the word for its status. `memory` and `use` are of
+    the GPUs, empty where it used none; `gpu_keys` are the two as plain numbers.
+    """
 
     place: int
     name: str
@@ -144,6 +146,9 @@ class Stage:
     time: str
     key: str
     needs: tuple[str, ...]
+    memory: str = ""
+    use: str = ""
+    gpu_keys: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +207,7 @@ class View:
     data_counts: tuple[DataCount, ...]
     data: tuple[DataRow, ...]
     has_pipeline: bool
+    has_gpu: bool
     pipeline_counts: tuple[str, ...]
     pipeline: tuple[Stage, ...]
     pipeline_idle: tuple[Stage, ...]

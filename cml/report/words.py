@@ -107,6 +107,7 @@ def view_of(
         data_counts=sections.data_counts(report.data, pen=pen),
         data=sections.data_rows(report.data, pen=pen),
         has_pipeline=bool(stages),
+        has_gpu=any(stage.memory for stage in stages),
         pipeline_counts=sections.pipeline_counts(report.pipeline, pen=pen),
         pipeline=busy,
         pipeline_idle=tuple(stage for stage in stages if stage not in busy),

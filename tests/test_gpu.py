@@ -1,0 +1,197 @@
+"""What a stage took of GPUs stands in the report; without one there is no word of it.
+
+No test needs a GPU: standins/nvml answers below NVIDIA's own binding.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plain import plain_world, stages
+
+STANDIN = Path(__file__).parent / "standins" / "nvml"
+GIB = 2**30
+A10: dict[str, Any] = {"name": "NVIDIA A10", "total": 24 * GIB, "used": GIB, "busy": 5, "capability": [8, 6]}
+DRIVER: dict[str, Any] = {"driver": "535.54.03", "cuda": 12020, "gpus": [A10]}
+
+# What a training does to a GPU, as NVML would tell of it.
+TAKE = """\
+import json, os, pathlib, sys, time
+path = pathlib.Path(os.environ["CML_TEST_NVML"])
+def take(**what):
+    machine = json.loads(path.read_text())
+    machine["gpus"][0].update(what)
+    path.with_suffix(".new").write_text(json.dumps(machine))
+    os.replace(path.with_suffix(".new"), path)
+"""
+TRAIN = (
+    TAKE
+    + "take(used=6 << 30, busy=80)\ntime.sleep(1)\ntake(used=1 << 30, busy=0)\npathlib.Path('out.txt').write_text('1')\n"
+)
+CPU = "import pathlib, time\ntime.sleep(0.6)\npathlib.Path('other.txt').write_text('1')\n"
+PIPELINE = {
+    "train.py": TRAIN,
+    "other.py": CPU,
+    "dvc.yaml": stages(
+        train={"cmd": "python train.py", "deps": ["train.py"], "outs": ["out.txt"]},
+        other={"cmd": "python other.py", "deps": ["other.py", "out.txt"], "outs": ["other.txt"]},
+    ),
+}
+
+
+def with_nvml(folder: Path, machine: Mapping[str, Any]) -> dict[str, str]:
+    """The environment in which NVML answers so."""
+    file = folder / "nvml.json"
+    file.write_text(json.dumps(machine))
+    return {"PYTHONPATH": str(STANDIN), "CML_TEST_NVML": str(file)}
+
+
+def python(code: str, *arguments: str, env: Mapping[str, str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        env={"PATH": os.environ["PATH"], **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout
+
+
+# In a run
+
+
+def test_a_stage_that_used_a_gpu_says_so_and_one_that_did_not_says_nothing(tmp_path: Path) -> None:
+    world = plain_world(tmp_path, PIPELINE)
+    done = world.cml("run", env=with_nvml(tmp_path, {**DRIVER, "gpus": [{**A10, "busy": 80}]}))
+    assert done.code == 0, done.err
+    train, other = world.report()["pipeline"]["stages"]
+    assert (train["gpu"]["devices"], train["gpu"]["peak_memory"]) == (1, 5 * GIB), "others held a GiB before"
+    assert train["gpu"]["utilization"] == pytest.approx(0.8), "what came after the memory was given back is not its own"
+    assert other["gpu"] is None
+    assert "| train | ran |" in world.markdown()
+    assert "| 5.0 GiB | 80% |" in world.markdown()
+
+
+def test_a_stage_that_failed_says_what_it_took(tmp_path: Path) -> None:
+    failing = TAKE + "take(used=24 << 30, busy=100)\ntime.sleep(1)\nsys.exit('out of memory')\n"
+    world = plain_world(tmp_path, {**PIPELINE, "train.py": failing})
+    assert world.cml("run", env=with_nvml(tmp_path, DRIVER)).code == 1
+    train = world.report()["pipeline"]["stages"][0]
+    assert (train["status"], train["gpu"]["peak_memory"]) == ("failed", 23 * GIB)
+
+
+def test_without_a_gpu_there_is_no_word_of_it_and_the_binding_is_not_even_imported(tmp_path: Path) -> None:
+    world = plain_world(tmp_path, {**PIPELINE, "train.py": "open('out.txt', 'w').close()\n"})
+    env = {**with_nvml(tmp_path, {}), "PYTHONPROFILEIMPORTTIME": "1"}
+    done = world.cml("run", env=env)
+    assert done.code == 0, done.err
+    assert {stage["gpu"] for stage in world.report()["pipeline"]["stages"]} == {None}
+    page = (world.project / "cml-report" / "report.html").read_text()
+    assert "GPU" not in world.markdown() + done.out + page
+    imported = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
+    assert "cml.gpu" in imported
+    assert "pynvml" not in imported
+
+
+def test_a_run_that_is_cancelled_ends_with_its_watch(tmp_path: Path) -> None:
+    world = plain_world(tmp_path, {**PIPELINE, "train.py": TAKE + "take(used=6 << 30)\ntime.sleep(60)\n"})
+    env = world.environment(with_nvml(tmp_path, DRIVER))
+    run = subprocess.Popen(["cml", "run"], cwd=world.project, env=env, stderr=subprocess.DEVNULL, stdout=-3)
+    try:
+        while json.loads((tmp_path / "nvml.json").read_text())["gpus"][0]["used"] == GIB:
+            time.sleep(0.1)
+            assert run.poll() is None
+        time.sleep(0.5)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(timeout=20) != 0
+    finally:
+        run.kill()
+        run.wait()
+
+
+# How it is measured
+
+WATCH = (
+    TAKE
+    + """\
+from cml import gpu
+from dataclasses import asdict
+watch = gpu.Watch()
+"""
+)
+TOLD = "\nusage = watch.stop()\nprint(json.dumps(asdict(usage) if usage else None))\n"
+
+
+def watched(folder: Path, machine: Mapping[str, Any], code: str) -> Any:
+    return json.loads(python(WATCH + code + TOLD, env=with_nvml(folder, machine)))
+
+
+def test_utilization_is_a_mean_over_the_time(tmp_path: Path) -> None:
+    code = "watch.start()\ntake(used=9 << 30, busy=100)\ntime.sleep(1)\ntake(busy=0)\ntime.sleep(1)"
+    assert watched(tmp_path, DRIVER, code)["utilization"] == pytest.approx(0.5, abs=0.2)
+
+
+def test_memory_is_above_what_others_hold_also_when_they_let_go(tmp_path: Path) -> None:
+    code = "watch.start()\ntake(used=1 << 29)\ntime.sleep(1)\ntake(used=3 << 30)\ntime.sleep(1)"
+    assert watched(tmp_path, DRIVER, code)["peak_memory"] == 3 * GIB - GIB // 2
+
+
+def test_only_the_gpus_that_were_used_count(tmp_path: Path) -> None:
+    machine = {**DRIVER, "gpus": [{**A10, "busy": 60}, {**A10, "busy": 100}, {**A10, "is_lost": True}]}
+    code = "watch.start()\ntake(used=2 << 30, busy=60)\ntime.sleep(1)"
+    usage = watched(tmp_path, machine, code)
+    assert usage == {"devices": 1, "peak_memory": GIB, "utilization": pytest.approx(0.6)}
+
+
+def test_a_slice_of_a_gpu_has_a_memory_and_no_utilization(tmp_path: Path) -> None:
+    piece = {"name": "NVIDIA A100 MIG 1g.5gb", "total": 5 * GIB, "used": 0}
+    machine = {**DRIVER, "gpus": [{"name": "NVIDIA A100", "slices": [piece, piece]}]}
+    code = f"watch.start()\ntake(slices=[{piece}, {{**{piece}, 'used': 3 << 30}}])\ntime.sleep(1)"
+    assert watched(tmp_path, machine, code) == {"devices": 1, "peak_memory": 3 * GIB, "utilization": None}
+
+
+def test_a_little_memory_is_a_desktop_s_noise(tmp_path: Path) -> None:
+    assert watched(tmp_path, DRIVER, "watch.start()\ntake(used=(1 << 30) + (9 << 20))\ntime.sleep(1)") is None
+
+
+def test_a_gpu_that_tells_no_memory_is_no_trouble(tmp_path: Path) -> None:
+    machine = {**DRIVER, "gpus": [{"name": "NVIDIA GB10", "capability": [12, 1], "busy": 50}]}
+    assert watched(tmp_path, machine, "watch.start()\ntake(busy=90)\ntime.sleep(1)") is None
+
+
+def test_what_was_seen_before_the_driver_broke_is_told(tmp_path: Path) -> None:
+    broken = "path.write_text('no JSON')"
+    code = f"watch.start()\ntake(used=4 << 30, busy=50)\ntime.sleep(1)\n{broken}\ntime.sleep(1)"
+    assert watched(tmp_path, DRIVER, code)["peak_memory"] == 3 * GIB
+
+
+@pytest.mark.parametrize("code", [4, 9, 15, 18, 999])
+def test_nvml_that_refuses_is_no_usage_and_no_trouble(tmp_path: Path, code: int) -> None:
+    assert watched(tmp_path, {**DRIVER, "init": code}, "watch.start()\ntime.sleep(.3)") is None
+
+
+def test_a_driver_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
+    code = "gpu.PATIENCE_SECONDS = 0.2\nbegun = time.monotonic()\nwatch.start()\nassert time.monotonic() - begun < 1"
+    begun = time.monotonic()
+    assert watched(tmp_path, {**DRIVER, "seconds": 30}, code) is None
+    assert time.monotonic() - begun < 15
+
+
+def test_a_watch_that_nobody_stops_does_not_keep_the_program(tmp_path: Path) -> None:
+    python(WATCH + "watch.start()\n", env=with_nvml(tmp_path, DRIVER))
+
+
+def test_the_binding_without_a_library_raises_what_we_catch(tmp_path: Path) -> None:
+    code = "import pynvml\ntry:\n    pynvml.nvmlInit()\nexcept pynvml.NVMLError as error:\n    print(error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)"
+    assert python(code, env=with_nvml(tmp_path, {})) == "True\n"
