@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from cml import __version__
@@ -35,17 +37,20 @@ class Check:
 
 def doctor(options: Mapping[str, str], *, as_json: bool, with_write: bool) -> int:
     """Prints every check; returns 1 when one of them is a problem, else 0."""
+    from cml.machine import machine_checks
+
     checks = [Check(name="cml", status="ok", found=f"{__version__} on Python {sys.version.split()[0]}")]
     try:
         with session(options) as here:
             try:
                 with here.log.children("doctor"):  # what storages' libraries print goes through the masks
+                    checks += machine_checks(Path("/"), os.environ)
                     checks += _checks(here, with_write=with_write)
             except CmlError as error:
                 checks.append(_start(error))
             return _print(here.log.masks.mask(_text(checks, as_json=as_json)), checks, here.stdout)
     except CmlError as error:  # of settings: there is no session to speak through
-        checks.append(_start(error))
+        checks += [_start(error), *machine_checks(Path("/"), os.environ)]
         return _print(_text(checks, as_json=as_json), checks, sys.stdout)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def test_a_project_that_is_well(tmp_path: Path) -> None:
     world.storage.mkdir()
     done = world.cml("doctor")
     assert done.code == 0, done.err
-    lines = done.out.splitlines()
+    lines = [line for line in done.out.splitlines() if not re.match(r".{8} (gpu|docker| )", line)]  # the machine's own
     assert all(line.startswith("ok ") for line in lines), done.out
     assert any("origin takes pushes to main" in line for line in lines)
     assert any("1 stages, 1 DVC remotes" in line for line in lines)
@@ -43,7 +44,8 @@ def test_as_json_every_check_has_its_fields(tmp_path: Path) -> None:
     checks = findings(world)
     assert {"cml", "place", "git", "project", "remote storage"} <= checks.keys()
     assert all(check.keys() == {"name", "status", "found", "advice", "uses", "missing"} for check in checks.values())
-    assert {check["status"] for check in checks.values()} == {"ok"}
+    own = {check["status"] for name, check in checks.items() if not name.startswith(("gpu", "docker"))}
+    assert own == {"ok"}
 
 
 def test_a_folder_that_is_not_there_is_a_note(tmp_path: Path) -> None:
