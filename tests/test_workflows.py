@@ -43,6 +43,12 @@ def named(paths: list[Path]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("path", paths, ids=lambda path: path.name)
 
 
+def flavors() -> set[str]:
+    """The images of a release, by what follows the version in their names."""
+    image = load(TOP / ".github" / "workflows" / "release.yml")["jobs"]["image"]
+    return {each["flavor"] for each in image["strategy"]["matrix"]["include"]}
+
+
 def test_there_are_examples() -> None:
     assert {path.stem for path in EXAMPLES} >= {
         *("minimal", "pull-requests", "cache", "matrix", "data-update", "deploy", "protected-branch", "container"),
@@ -56,7 +62,7 @@ def test_it_is_a_workflow(path: Path) -> None:
     assert workflow["on"]
     assert path.read_text().startswith("# "), "says first what it is for"
     for job, step in steps(path):
-        assert job["runs-on"] == (["self-hosted", "linux"] if path.name == "gpu.yml" else "ubuntu-latest")
+        assert job["runs-on"] == (["self-hosted", "linux", "gpu"] if "gpu" in path.name else "ubuntu-latest")
         assert ("uses" in step) != ("run" in step)
 
 
@@ -105,7 +111,8 @@ def test_only_known_inputs_and_outputs_of_ours(path: Path) -> None:
                 assert set(used) <= set(ACTION["outputs"])
         if "dvc_cml_run" in step.get("run", ""):
             container = job["container"]
-            assert (container["image"] if isinstance(container, dict) else container) == "ghcr.io/org/cml:1"
+            name = container["image"] if isinstance(container, dict) else container
+            assert name.removeprefix("ghcr.io/org/cml:") in {f"1{flavor}" for flavor in flavors()}
             assert {name for name in step["env"] if name.islower()} <= set(BY_NAME)
             assert "repo_token" in step["env"]
 
@@ -133,7 +140,20 @@ def test_only_the_last_job_of_a_release_may_write_to_the_repository() -> None:
     assert workflow["permissions"] == {}
     writers = [name for name, job in workflow["jobs"].items() if job["permissions"].get("contents") == "write"]
     assert writers == ["action"]
-    assert workflow["jobs"]["action"]["needs"] == "image"
+    assert workflow["jobs"]["action"]["needs"] == ["version", "image"]
+
+
+def test_every_image_of_a_release_is_tested_signed_and_told_of() -> None:
+    workflow = load(TOP / ".github" / "workflows" / "release.yml")
+    uses = [step.get("uses", "").split("@")[0] for step in workflow["jobs"]["image"]["steps"]]
+    assert {"actions/attest-build-provenance", "anchore/sbom-action", "actions/attest-sbom"} <= set(uses)
+    assert workflow["jobs"]["image"]["strategy"]["matrix"]["include"][0]["flavor"] == "", "the one action.yml names"
+    docs = (TOP / "docs" / "gpu.md").read_text()
+    for flavor in flavors():
+        assert f"`ghcr.io/org/cml:1{flavor}`" in docs
+    for each in workflow["jobs"]["image"]["strategy"]["matrix"]["include"]:
+        for name, value in re.findall(r"--build-arg (\w+)=(\S+)", each["build"]):
+            assert f"--build-arg {name}={value}" in docs, "built as the docs say"
 
 
 def test_the_action_is_fit_for_the_marketplace() -> None:

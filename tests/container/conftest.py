@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import uuid
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import Result, World
 from standins.github import Forge
+from tables import TOP
 
 from cml.variables import VARIABLES
 
@@ -48,9 +50,15 @@ def image() -> str:
 
 @dataclass
 class Image:
-    """Runs commands in fresh containers."""
+    """Runs commands in fresh containers. `cuda` is the CUDA of an image for GPUs, "" for the plain one."""
 
     name: str
+    cuda: str = ""
+
+    @property
+    def lock(self) -> Path:
+        """The lock of the packages that are in it."""
+        return TOP / "requirements" / ("gpu.txt" if self.cuda else "all.txt")
 
     def run(self, *command: str, options: Sequence[str] = (), stdin: str = "", timeout: float = 300) -> Result:
         interactive = ["--interactive"] if stdin else []
@@ -71,7 +79,9 @@ class Image:
 
 @pytest.fixture
 def box(image: str) -> Image:
-    return Image(image)
+    told = docker("image", "inspect", "--format", "{{json .Config.Env}}", image).out
+    env = dict(text.split("=", 1) for text in json.loads(told))
+    return Image(image, env.get("CUDA_VERSION", ""))
 
 
 @dataclass
