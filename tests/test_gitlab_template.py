@@ -20,7 +20,8 @@ from cml.settings import read_settings
 from cml.tokens import NAMES
 from cml.variables import BY_NAME
 
-EXAMPLES = sorted((TOP / "examples" / "gitlab").glob("*.yml"))
+MNIST = [TOP / "examples" / "mnist" / name for name in (".gitlab-ci.yml", "gpu/gitlab.yml")]
+EXAMPLES = [*sorted((TOP / "examples" / "gitlab").glob("*.yml")), *MNIST]
 REMOTE = "https://raw.githubusercontent.com/org/cml/v1/gitlab/cml.yml"
 IMAGES = {"ghcr.io/org/cml:1", "ghcr.io/org/cml:1-gpu"}
 KEYWORDS = {"include", "stages", "workflow"}

@@ -15,7 +15,8 @@ from tables import TOP
 
 from cml.variables import BY_NAME
 
-EXAMPLES = sorted((TOP / "examples" / "github").glob("*.yml"))
+MNIST = [TOP / "examples" / "mnist" / name for name in (".github/workflows/cml.yml", "gpu/github.yml")]
+EXAMPLES = [*sorted((TOP / "examples" / "github").glob("*.yml")), *MNIST]
 WORKFLOWS = sorted((TOP / ".github" / "workflows").glob("*.yml"))
 EVERY = [*EXAMPLES, *WORKFLOWS]
 ACTION = yaml.safe_load((TOP / "action.yml").read_text())
@@ -62,7 +63,8 @@ def test_it_is_a_workflow(path: Path) -> None:
     assert workflow["on"]
     assert path.read_text().startswith("# "), "says first what it is for"
     for job, step in steps(path):
-        assert job["runs-on"] == (["self-hosted", "linux", "gpu"] if "gpu" in path.name else "ubuntu-latest")
+        is_gpu = "gpu" in path.stem or path.parent.name == "gpu"
+        assert job["runs-on"] == (["self-hosted", "linux", "gpu"] if is_gpu else "ubuntu-latest")
         assert ("uses" in step) != ("run" in step)
 
 

@@ -1,0 +1,1 @@
+"""The walkthrough of examples/mnist, followed word for word: `make test-mnist`."""
