@@ -143,8 +143,12 @@ class Watch:
         """Begins, once: what is taken by then is others'. Returns at once where there is no GPU."""
         if self._thread or not has_library():
             return
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._look, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # this machine gives out no more threads
+            return
+        self._thread = thread
         if not self._is_begun.wait(PATIENCE_SECONDS):  # a driver that hangs: the stage is not to wait for it
             self._is_over.set()
 

@@ -126,7 +126,7 @@ def _with(machine: Machine, driver: Driver) -> Iterator[Check]:
     yield Check(name="gpu", status="ok", found=found)
     if machine.is_container:
         yield Check(name="gpu runtime", status="ok", found="the container runtime hands GPUs on to this container")
-        if cuda := _version(machine.environment.get("CUDA_VERSION", "")):
+        if len(cuda := _version(machine.environment.get("CUDA_VERSION", ""))) > 1:
             yield _cuda(cuda, driver)
 
 

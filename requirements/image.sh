@@ -37,12 +37,15 @@ packages() {
   find pyarrow \( -name 'libarrow*.so' -o -name 'libarrow*.so.*.*' \) -delete
   find . -depth -type d \( -name tests -o -name test \) -exec rm -r {} +
   find . -type f \( -name '*.c' -o -name '*.h' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.pyi' \) -delete
-  find . -type f -name '*.so*' -exec strip --strip-unneeded {} +
+  # *.libs are libraries that a wheel's builder has patched; the binutils of Ubuntu 18.04 would break them.
+  find . -type f -name '*.so*' ! -path '*.libs/*' -exec strip --strip-unneeded {} +
   compile .
 
   #    60 MB  of a Python of CML's own: its tests, Tk, IDLE, headers, the library that embeds it
   if [ -d /opt/cml/python ]; then
+    rm -rf /opt/cml/python/.[a-z]*
     cd "$(dirname "$(dirname "$(readlink -f /opt/cml/bin/python)")")"
+    ldd bin/python3.12 | grep -q libpython || rm -f lib/libpython3*
     rm -rf include share lib/pkgconfig lib/tcl* lib/tk* lib/itcl* lib/thread* lib/libtcl* lib/libtk*
     cd lib/python3.12
     rm -rf test idlelib turtledemo tkinter ensurepip lib2to3 site-packages/* config-3.12-*

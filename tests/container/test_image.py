@@ -13,8 +13,12 @@ from cml import __version__
 from container.conftest import Image, docker, fresh_name
 
 MOST_BYTES = 900_000_000  # without CUDA, which is 1 to 3 GB
-# What our own layers may have, by the step of requirements/image.sh or what is copied.
-LAYERS = {"image.sh system": 140e6, "in /opt/cml": 520e6, "image.sh finish": 40e6}
+# What our own layers may have, each known by how Docker's builder, or BuildKit, tells of it.
+LAYERS = {
+    r"image\.sh system": 140e6,
+    r"COPY (dir:\w+ in )?(/opt/cml )?/opt/cml\s": 520e6,
+    r"image\.sh finish": 40e6,
+}
 OURS = {"apt-get", "cml", "dvc", "dvc_cml_run", "uv", "uvx"}
 SLOWEST_START = 0.5
 REMOTES = ("azure", "gdrive", "gs", "hdfs", "http", "https", "oss", "s3", "ssh", "webdav", "webdavs", "webhdfs")
@@ -32,9 +36,23 @@ def test_it_is_no_larger_than_it_may_be(box: Image) -> None:
     assert box.cuda or size <= MOST_BYTES
     layers = docker("history", "--no-trunc", "--human=false", "--format", "{{.Size}} {{.CreatedBy}}", box.name).out
     for step, most in LAYERS.items():
-        size = max(int(line.split()[0]) for line in layers.splitlines() if line.endswith((step, f"{step} ")))
+        (size,) = (int(line.split()[0]) for line in layers.splitlines() if re.search(step, f"{line} "))
         print(f"{step}: {size / 1e6:.0f} MB")
         assert 0 < size <= most, step
+
+
+def test_layers_are_known_from_either_builder() -> None:
+    told = (
+        "1 |4 CUDA_VERSION=1 /bin/sh -c sh /opt/cml/image.sh system",
+        "1 RUN |4 CUDA_VERSION=1 /bin/sh -c sh /opt/cml/image.sh system # buildkit",
+        "1 /bin/sh -c #(nop) COPY dir:ec77 in /opt/cml ",
+        "1 COPY /opt/cml /opt/cml # buildkit",
+        "1 /bin/sh -c sh /opt/cml/image.sh finish",
+        "1 RUN /bin/sh -c sh /opt/cml/image.sh finish # buildkit",
+        "0 /bin/sh -c #(nop) COPY file:81d7 in /opt/cml/image.sh",
+        "0 COPY requirements/image.sh /opt/cml/image.sh # buildkit",
+    )
+    assert [[bool(re.search(step, f"{line} ")) for step in LAYERS].count(True) for line in told] == [1] * 6 + [0] * 2
 
 
 def test_it_starts_at_once(box: Image) -> None:
