@@ -28,7 +28,7 @@ DEEPENINGS, DEEPENING_COMMITS = 4, 50
 class Work:
     """What a run has come to. `branch` is where results go, None when nothing is to be pushed, and `no_push` why not;
     targets that are None were switched off. `key` is what the work is known by. `is_looking_on` means that nothing was
-    run: the report shows what git holds of `head`.
+    run: the report shows what git holds of `head`. `is_up_to_date` means that there was nothing to run.
     """
 
     head: str
@@ -43,6 +43,7 @@ class Work:
     no_push: str = ""
     key: str = ""
     is_looking_on: bool = False
+    is_up_to_date: bool = False
     is_new_branch: bool = False
 
 

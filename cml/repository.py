@@ -12,8 +12,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from cml.errors import BadInput, CmlError
@@ -67,6 +68,8 @@ class Repository:
         self.top = _toplevel(directory)
         self._environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
         self._configure(self._environment, {"safe.directory": str(self.top)})
+        self._known: dict[str, Commit] = {}  # a commit never changes, so it is asked for once
+        self._excluded: set[str] = set()
         _check_version(self._environment)
         self._authorized = dict(self._environment)
         if token and (origin := self.origin_url()) and origin.startswith(("http://", "https://")):
@@ -109,6 +112,8 @@ class Repository:
 
     def resolve(self, revision: str) -> str | None:
         """Returns the sha of the commit that a revision names here, or None."""
+        if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision):
+            return next((commit.sha for commit in self.commits([revision])), None)
         try:
             return self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
         except GitFailed:
@@ -125,15 +130,34 @@ class Repository:
             return None
 
     def commit(self, sha: str) -> Commit:
-        text = self._git("show", "--no-patch", "--no-show-signature", "--format=%P%x00%an%x00%aI%x00%B", sha)
-        parents, author, date, message = text.split("\0", 3)
-        return Commit(sha=sha, parents=tuple(parents.split()), author=author, date=date, message=message.strip())
+        """Returns a commit that is here. Raises GitFailed."""
+        found = self.commits([sha])
+        if not found:
+            raise GitFailed(f"git log: there is no commit {sha}")
+        return found[0]
+
+    def commits(self, shas: Sequence[str]) -> list[Commit]:
+        """Returns those commits, by their full shas, that are here, in the same order."""
+        if unknown := [sha for sha in shas if sha not in self._known]:
+            fields = "--format=%H%x00%P%x00%an%x00%aI%x00%B"
+            options = ("--no-walk=unsorted", "--ignore-missing", "--no-show-signature", "-z", fields)
+            texts = self._git("log", *options, "--end-of-options", *unknown).split("\0")
+            for sha, parents, author, date, message in zip(*(texts[number::5] for number in range(5)), strict=False):
+                self._known[sha] = Commit(
+                    sha=sha, parents=tuple(parents.split()), author=author, date=date, message=message.strip()
+                )
+        return [self._known[sha] for sha in shas if sha in self._known]
 
     def commits_between(self, old: str, new: str) -> list[Commit]:
         """Returns the commits that `new` has in its history and `old` has not, the newest first."""
-        return [self.commit(sha) for sha in self._git("rev-list", f"{old}..{new}").split()]
+        return self.commits(self._git("rev-list", f"{old}..{new}").split())
 
     def origin_url(self) -> str | None:
+        """Returns origin's URL, as it was when first asked for: a stage may not send a token elsewhere."""
+        return self._origin_url
+
+    @cached_property
+    def _origin_url(self) -> str | None:
         try:
             return self._git("config", "--get", f"remote.{REMOTE}.url").strip() or None
         except GitFailed:
@@ -180,6 +204,34 @@ class Repository:
     def changed_between(self, old: str, new: str) -> set[str]:
         """Returns the paths that differ between two commits."""
         return {path for path in self._git("diff-tree", "-r", "--name-only", "-z", old, new).split("\0") if path}
+
+    def changed_from(self, old: str, shas: Iterable[str]) -> dict[str, set[str]]:
+        """Returns the paths that differ between a commit and each of others, by the others' shas."""
+        changed: dict[str, set[str]] = {sha: set() for sha in shas}
+        pairs = "".join(f"{sha} {old}\n" for sha in changed).encode()
+        sha = ""
+        for text in self._git("diff-tree", "--stdin", "-r", "--name-only", "-z", stdin=pairs).split("\0"):
+            if text in changed:
+                sha = text  # stands before the paths of its pair
+            elif text:
+                changed[sha].add(text)
+        return changed
+
+    def blobs(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        """Returns the bytes of files by (sha, path), of those that are files there. No path may hold a line break."""
+        wanted = list(names)
+        listing = "".join(f"{sha}:{path}\n" for sha, path in wanted).encode("utf-8", "surrogateescape")
+        rest = self._run("cat-file", "--batch", stdin=listing) if wanted else b""
+        found = {}
+        for name in wanted:
+            head, _, rest = rest.partition(b"\n")
+            if head.endswith(b" missing"):
+                continue
+            kind, size = head.split(b" ")[-2:]
+            data, rest = rest[: int(size)], rest[int(size) + 1 :]
+            if kind == b"blob":
+                found[name] = data
+        return found
 
     def blob(self, sha: str, path: str) -> bytes | None:
         """Returns a file's bytes at a commit, or None where it has none."""
@@ -265,6 +317,9 @@ class Repository:
 
     def exclude(self, pattern: str) -> None:
         """Keeps a pattern out of commits by git's own info/exclude, one line, once."""
+        if pattern in self._excluded:
+            return
+        self._excluded.add(pattern)
         path = Path(self.top, self._git("rev-parse", "--git-path", "info/exclude").strip())
         lines = path.read_text(errors="surrogateescape").splitlines() if path.exists() else []
         if pattern not in lines:

@@ -60,6 +60,8 @@ def pull(here: Session, pipeline: Pipeline, work: Work) -> None:
         decision = "every output lives in git: nothing to pull"
     elif targets == AUTO:
         decision = "auto: only what stages that must run need"
+    elif _is_all_here(pipeline, work):
+        decision = "everything is here already"
     else:
         context = here.forge.context
         try:
@@ -70,6 +72,15 @@ def pull(here: Session, pipeline: Pipeline, work: Work) -> None:
                 raise ForeignStorage(str(error)) from error
             raise
     here.log.step("pull", decision)
+
+
+def _is_all_here(pipeline: Pipeline, work: Work) -> bool:
+    """Whether the whole project is up to date with its data in place: the look that a reproduction of it begins with
+    shows that nothing is to be pulled either, so it is taken once and first.
+    """
+    if work.targets == ():
+        work.is_up_to_date = beside(lambda: pipeline.is_up_to_date((), allow_missing=False))
+    return work.is_up_to_date
 
 
 @contextlib.contextmanager
@@ -90,8 +101,10 @@ def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
     targets, is_auto = work.targets, work.pulled == AUTO
     if targets is None:
         return here.log.step("reproduce", "left out by `-`")
-    if is_auto and pipeline.is_up_to_date(targets):
+    if is_auto and pipeline.is_up_to_date(targets, allow_missing=True):
         return here.log.step("reproduce", "every stage is up to date, and nothing was pulled")
+    if work.is_up_to_date:
+        return _tell_runs(here, pipeline)
     with here.log.children("reproduce") as tail:
         try:
             beside(lambda: pipeline.reproduce(targets, pull_missing=is_auto))
@@ -105,6 +118,10 @@ def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
                 raise
             message = f"the stage {error.stage} failed: {error.reason}{_what_helps(tail.text)}"
             raise WorkFailed(message, step="reproduce", log_tail=tail.text) from error
+    return _tell_runs(here, pipeline)
+
+
+def _tell_runs(here: Session, pipeline: Pipeline) -> None:
     counts = {
         words: sum(run.status == status for run in pipeline.runs)
         for status, words in {
@@ -115,7 +132,7 @@ def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
         }.items()
     }
     told = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
-    return here.log.step("reproduce", told or "the project has no stages")
+    here.log.step("reproduce", told or "the project has no stages")
 
 
 def _what_helps(log_tail: str) -> str:

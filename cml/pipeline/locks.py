@@ -9,7 +9,7 @@ from typing import Any
 
 from cml.errors import WorkFailed
 from cml.pipeline.project import Pipeline
-from cml.pipeline.revisions import at_revision
+from cml.pipeline.reading import at_revision
 
 
 def unite(base: bytes, ours: bytes, theirs: bytes, *, path: str) -> bytes:

@@ -11,8 +11,8 @@ from cml.log import Log
 from cml.pipeline.messages import listening
 from cml.pipeline.project import Pipeline, is_saved
 from cml.pipeline.pull import LEGACY
+from cml.pipeline.reading import at_revision, one_command
 from cml.pipeline.remotes import blame, patiently, present
-from cml.pipeline.revisions import at_revision
 from cml.pipeline.trouble import StorageTrouble
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def push(pipeline: Pipeline, log: Log) -> int:
 
 
 def _push(repo: Repo, remotes: list[str]) -> int:
-    with listening() as heard:
+    with listening() as heard, one_command(repo):
         try:
             return int(repo.push(run_cache=True))
         except Exception as error:  # each storage's library raises its own

@@ -3,45 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cml.pipeline.messages import one_line
+from cml.pipeline.reading import standing_still
 from cml.report.plots import BrokenPlot, DvcPlot, ImagePlot, VegaPlot
 
 if TYPE_CHECKING:
-    from cml.pipeline.project import Pipeline
+    from dvc.repo import Repo
 
 WORKSPACE = "workspace"
 
 
-def read_plots(pipeline: Pipeline, sides: Mapping[str, str | None], targets: Sequence[str]) -> list[DvcPlot]:
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """The plots of one revision as DVC collects them: {"definitions": ..., "sources": ...}, or why there are none."""
+
+    found: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+
+def collect_plots(repo: Repo, targets: Sequence[str]) -> Collected:
+    """Collects the plots of the revision that DVC reads now, with their data. Nothing is raised."""
+    index = repo.index
+    if not targets and not index._plots and not any(out.plot for out in index.outs):
+        return Collected()
+    try:
+        with standing_still(repo):
+            return Collected(found=_collect(repo, targets))
+    except Exception as error:  # whatever a side holds, the other one is shown
+        return Collected(problem=one_line(error))
+
+
+def read_plots(repo: Repo, sides: Mapping[str, Collected]) -> list[DvcPlot]:
     """Returns the plots of the project, in the order of dvc.yaml.
 
-    `sides` maps "baseline" and "current", or the latter alone, to a full sha, or to None for the work tree. What can't
-    be read becomes a BrokenPlot, or the note of its plot; nothing is raised.
+    `sides` are "baseline" and "current", or the latter alone. What can't be read becomes a BrokenPlot, or the note of
+    its plot; nothing is raised.
     """
-    from dvc.render.match import PlotsData
-
     plots: list[DvcPlot] = []
     collected: dict[str, Any] = {}
     for label in ("current", "baseline"):  # in this order: DVC lets the first side's titles, templates and axes win
         if label not in sides:
             continue
-        try:
-            collected[label] = _collect(pipeline.repo, sides[label] or WORKSPACE, targets)
-        except Exception as error:  # whatever a side holds, the other one is shown
-            plots.append(BrokenPlot(title=f"plots of the {label}", reason=one_line(error)))
+        if sides[label].problem:
+            plots.append(BrokenPlot(title=f"plots of the {label}", reason=sides[label].problem))
+        elif sides[label].found:
+            collected[label] = sides[label].found
+    if not collected:
+        return plots
+    from dvc.render.match import PlotsData
+
     for plot_id, group in PlotsData(collected).group_definitions().items():
         try:
-            plots.append(_read_plot(pipeline.repo, plot_id, group, collected))
+            plots.append(_read_plot(repo, plot_id, group, collected))
         except Exception as error:  # an unknown template, a field that is not there, ...
             plots.append(BrokenPlot(title=plot_id, reason=one_line(error)))
     return plots
 
 
-def _collect(repo: Any, revision: str, targets: Sequence[str]) -> dict[str, Any]:
-    """Returns what DVC holds of one revision's plots: {"definitions": ..., "sources": ...}. Raises what it meets."""
-    found: dict[str, Any] = repo.plots.show(targets=list(targets), revs=[revision]).get(revision, {})
+def _collect(repo: Repo, targets: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = repo.plots.show(targets=list(targets), revs=[WORKSPACE]).get(WORKSPACE, {})
     for part in found.values():
         if error := part.get("error"):
             raise error

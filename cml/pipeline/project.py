@@ -15,6 +15,7 @@ from cml.gpu import Watch
 from cml.log import Log
 from cml.pipeline.messages import forward_warnings, one_line, started_commands
 from cml.pipeline.pull import fetched_by_stage
+from cml.pipeline.reading import one_command
 from cml.pipeline.trouble import StorageTrouble
 from cml.report.model import GpuUsage, PipelineSection, StageRun
 
@@ -82,6 +83,11 @@ class Pipeline:
         except DvcException as error:
             raise BadInput(_unreadable(error)) from None
         return cls(repo, log, top)
+
+    @property
+    def prefix(self) -> str:
+        """Where the project lies in git: its root relative to the top, "." for the top itself."""
+        return self._prefix
 
     def from_top(self, path: str) -> str:
         """Returns an absolute path inside the project as git names it: relative to the top, with slashes."""
@@ -170,9 +176,11 @@ class Pipeline:
 
     # Reproduce
 
-    def is_up_to_date(self, targets: tuple[str, ...]) -> bool:
-        """Whether no stage would run, decided from dvc.lock without any data (for `dvc_pull: auto`); `runs` then says
-        so.
+    def is_up_to_date(self, targets: tuple[str, ...], *, allow_missing: bool) -> bool:
+        """Whether a reproduction of the targets would find nothing to do; `runs` then says so.
+
+        With `allow_missing` that is decided from dvc.lock without any data (for `dvc_pull: auto`); else all data of the
+        targets, and of what they need, is in the work tree and in the cache too.
         """
         from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
@@ -180,8 +188,9 @@ class Pipeline:
         # Stages that the targets need are part of the plan.
         stages = plan_repro(graph, collect_stages(self.repo, targets) or None)
         with self.repo.lock:
-            if any(stage.changed(allow_missing=True, upstream=list(graph.successors(stage))) for stage in stages):
-                return False
+            for stage in stages:
+                if stage.changed(allow_missing=allow_missing, upstream=list(graph.successors(stage))):
+                    return False
         self.runs = [
             StageRun(name=stage.addressing, status="frozen" if stage.frozen else "up to date")
             for stage in stages
@@ -198,16 +207,24 @@ class Pipeline:
         self.runs.clear()
         # The run cache is fetched stage by stage, not whole and beforehand.
         options = {"pull": True, "allow_missing": True, "run_cache": False} if pull_missing else {}
+        is_as_read = False
         try:
-            with fetched_by_stage(self.repo, self._log) if pull_missing else contextlib.nullcontext():
-                self.repo.reproduce(
+            with (
+                fetched_by_stage(self.repo, self._log) if pull_missing else contextlib.nullcontext(),
+                one_command(self.repo),
+            ):
+                changed = self.repo.reproduce(
                     targets=list(targets) or None, all_pipelines=not targets, repro_fn=self._run_stage, **options
                 )
+            is_as_read = not changed
         except DvcException as error:
             if isinstance(error.__cause__, (StageFailed, StorageTrouble)):
                 raise error.__cause__ from error
             failed = next((run.name for run in self.runs if run.status == "failed"), "the pipeline")
             raise StageFailed(failed, one_line(error.__cause__ or error)) from error
+        finally:
+            if not is_as_read:
+                self.reload()
 
     def _run_stage(self, stage: Stage, **options: Any) -> Stage | None:
         from dvc.repo.reproduce import _reproduce_stage

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cml.errors import WorkFailed
 from cml.log import Log
 from cml.pipeline.messages import Heard, listening, one_line
+from cml.pipeline.reading import one_command
 from cml.pipeline.remotes import blame, patiently, probe
 from cml.pipeline.trouble import StorageTrouble, name_trouble
 
@@ -37,7 +38,8 @@ def pull(repo: Repo, targets: tuple[str, ...], *, log: Log, may_overwrite: bool)
     paths = names if len(wanted) == len(outs) else [out.fs_path for out in wanted]
     try:
         if wanted:
-            repo.checkout(paths, force=True, allow_missing=True)
+            with one_command(repo):
+                repo.checkout(paths, force=True, allow_missing=True)
     except CheckoutError:
         pass  # what is missing shows below, by name
     except DvcException as error:
@@ -138,7 +140,8 @@ def _fetch(repo: Repo, names: list[str] | None, *, run_cache: bool) -> tuple[int
     fetched = 0
     with whole_objects(repo) as heard:
         try:
-            fetched = int(repo.fetch(names, run_cache=run_cache))
+            with one_command(repo):
+                fetched = int(repo.fetch(names, run_cache=run_cache))
         except DownloadError:  # it only counts what was heard
             heard.is_something_missing = True
         except Exception as error:  # each storage's library raises its own

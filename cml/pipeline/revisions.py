@@ -1,4 +1,4 @@
-"""What commits hold: metrics, params and tracked data of a revision, read with one index each."""
+"""What commits hold: metrics, params, plots and tracked data of a revision, read in one look with one index."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cml.pipeline.listing import Blob, Listing, list_metrics
 from cml.pipeline.messages import one_line
+from cml.pipeline.plots import Collected, collect_plots
 from cml.pipeline.project import Pipeline
+from cml.pipeline.reading import at_revision
 from cml.report.model import DataChanges, DataEntry, Value
 
 if TYPE_CHECKING:
-    from dvc.repo import Repo
+    pass
 
 BIGGEST = 5
 Values = dict[str, dict[str, Value]]
@@ -25,25 +28,17 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """One revision: file -> dotted name -> value, why a file was unreadable, and DVC's index of tracked data."""
+    """One revision: file -> dotted name -> value, why a file was unreadable, DVC's index of tracked data, plots as DVC
+    collects them, and of a commit which files hold its metrics.
+    """
 
     metrics: Values = field(default_factory=dict)
     params: Values = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     data: Any = None
     data_keys: frozenset[Key] = frozenset()
-
-
-@contextlib.contextmanager
-def at_revision(repo: Repo, revision: str | None) -> Iterator[None]:
-    """Inside, DVC reads a commit instead of the work tree; None leaves it there."""
-    from dvc.repo.brancher import switch
-
-    if revision is None:
-        yield
-        return
-    with switch(repo, revision):
-        yield
+    plots: Collected | None = None
+    listing: Listing | None = None
 
 
 def snapshot(
@@ -52,6 +47,7 @@ def snapshot(
     *,
     metrics: tuple[str, ...] | None,
     params: tuple[str, ...] | None = None,
+    plots: tuple[str, ...] | None = None,
     with_data: bool = False,
     hash_workspace: bool = False,
 ) -> Snapshot:
@@ -70,9 +66,12 @@ def snapshot(
     def in_project(paths: tuple[str, ...]) -> list[str]:
         return [os.path.relpath(os.path.abspath(path), root) for path in paths]
 
+    listing = None
     try:
         with at_revision(repo, revision), _whole_metrics():
             measured = {} if metrics is None else _gather_metrics(repo, targets=in_project(metrics))
+            if revision is not None and metrics is not None:
+                listing = list_metrics(repo, revision, measured, targets=in_project(metrics), prefix=pipeline.prefix)
             chosen = {} if params is None else _gather_params(repo, targets=in_project(params) or None)
             view = repo.index.targets_view(None) if with_data else None
             data = None
@@ -88,6 +87,8 @@ def snapshot(
                 },
                 data=data,
                 data_keys=frozenset(view.data_keys.get("repo", ())) if view else frozenset(),
+                plots=None if plots is None else collect_plots(repo, plots),
+                listing=listing,
             )
     except NotDvcRepoError:
         return Snapshot()
@@ -99,22 +100,40 @@ def _whole_metrics() -> Iterator[None]:
     and nulls everywhere.
     """
     from dvc.repo.metrics import show
-    from dvc.utils.serialize import load_path
 
-    def read(fs: Any, path: str, **options: Any) -> Any:
-        value = load_path(path, fs, **options)
-        if not value:  # its parsers, too, make {} of what is false
-            with contextlib.suppress(ValueError):
-                value = json.loads(fs.read_text(path))
-        if isinstance(value, list):
-            raise ValueError("it holds a list, where names with numbers are expected")
-        return value if isinstance(value, dict) else {} if value is None else {Path(path).name: value}
-
-    before, show._read_metric = show._read_metric, read
+    before, show._read_metric = show._read_metric, _read_metric
     try:
         yield
     finally:
         show._read_metric = before
+
+
+def _read_metric(fs: Any, path: str, **options: Any) -> Any:
+    from dvc.utils.serialize import load_path
+
+    value = load_path(path, fs, **options)
+    if not value:  # its parsers, too, make {} of what is false
+        with contextlib.suppress(ValueError):
+            value = json.loads(fs.read_text(path))
+    if isinstance(value, list):
+        raise ValueError("it holds a list, where names with numbers are expected")
+    return value if isinstance(value, dict) else {} if value is None else {Path(path).name: value}
+
+
+def read_metrics(files: Mapping[str, bytes]) -> Values | None:
+    """Returns the metrics of a commit from the bytes of its files in git, by DVC's paths; None where one of them is not
+    plainly a metrics file: a link, a pointer of LFS, broken.
+    """
+    values: Values = {}
+    for path, data in files.items():
+        try:
+            read = _read_metric(Blob(data), f"/{path}")
+        except Exception:  # every parser raises its own
+            return None
+        if read == {Path(path).name: data.decode().strip()}:
+            return None  # a text alone
+        values[path] = flat(read, path)
+    return values
 
 
 def _reason(error: Exception) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from cml.log import Log
+from cml.pipeline.listing import Listing
 from cml.pipeline.messages import one_line
 from cml.pipeline.project import Pipeline
-from cml.pipeline.revisions import Snapshot, Values, data_changes, snapshot
+from cml.pipeline.revisions import Snapshot, Values, data_changes, read_metrics, snapshot
 from cml.report import gates
 from cml.report.language import noop
 from cml.report.model import (
@@ -73,7 +74,13 @@ def collect(
     def read(revision: str | None, *, hash_workspace: bool = False) -> Snapshot:
         params = settings.params_diff_targets
         return snapshot(
-            pipeline, revision, metrics=metrics, params=params, with_data=True, hash_workspace=hash_workspace
+            pipeline,
+            revision,
+            metrics=metrics,
+            params=params,
+            plots=settings.plots,
+            with_data=True,
+            hash_workspace=hash_workspace,
         )
 
     new = part("the results", Snapshot(), lambda: read(subject.revision, hash_workspace=subject.hash_workspace))
@@ -88,11 +95,15 @@ def collect(
     judgement = gates.judge(settings.metrics_gate if has_results else (), rows)
     for warning in judgement.warnings:
         log.warning(warning)
+
+    def list_experiments() -> tuple[Experiment, ...]:
+        return _experiments(pipeline, repository, settings, subject, new=new, listing=old.listing)
+
     none: tuple[Experiment, ...] = ()
-    experiments = part("the experiments", none, lambda: _experiments(pipeline, repository, settings, subject, new))
+    experiments = part("the experiments", none, list_experiments)
     data = part("data", DataChanges(), lambda: data_changes(old, new)) if against else DataChanges()
     no_plots: tuple[Plot, ...] | None = ()
-    plots = part("plots", no_plots, lambda: _plots(pipeline, settings, subject, against, folder))
+    plots = part("plots", no_plots, lambda: _plots(pipeline, settings, old if against else None, new, folder))
     if settings.plots and not plots:
         log.warning(f"plots: nothing here is called {', '.join(settings.plots[:5])}, or it has no data")
     for plot in plots or ():
@@ -210,25 +221,71 @@ def _unreadable(old: Snapshot, new: Snapshot, log: Log) -> tuple[UnreadableFile,
 
 
 def _experiments(
-    pipeline: Pipeline, repository: Repository, settings: Settings, subject: Subject, new: Snapshot
+    pipeline: Pipeline,
+    repository: Repository,
+    settings: Settings,
+    subject: Subject,
+    *,
+    new: Snapshot,
+    listing: Listing | None,
 ) -> tuple[Experiment, ...]:
     if not settings.experiments or not settings.tag_prefix:
         return ()
     tagged = repository.tagged_commits(subject.sha, settings.tag_prefix, settings.experiments)
     experiments = []
     if subject.has_workspace_changes:
-        experiments.append(_experiment(repository, "workspace", subject.sha, new, is_current=True))
+        experiments.append(_experiment(repository, "workspace", subject.sha, new.metrics, is_current=True))
     elif all(sha != subject.sha for _, sha in tagged):
         name = repository.short(subject.sha)
-        experiments.append(_experiment(repository, name, subject.sha, new, is_current=True))
+        experiments.append(_experiment(repository, name, subject.sha, new.metrics, is_current=True))
+    tagged = tagged[: settings.experiments - len(experiments)]
+    earlier = [sha for _, sha in tagged if experiments or sha != subject.sha]
+    measured = _earlier_metrics(pipeline, repository, settings.metrics_diff_targets, earlier, listing)
     for tag, sha in tagged:
-        is_current = not experiments and sha == subject.sha
-        values = new if is_current else snapshot(pipeline, sha, metrics=settings.metrics_diff_targets)
+        is_current = sha not in measured
+        values = new.metrics if is_current else measured[sha]
         experiments.append(_experiment(repository, tag, sha, values, is_current=is_current))
-    return tuple(experiments[: settings.experiments])
+    return tuple(experiments)
 
 
-def _experiment(repository: Repository, name: str, sha: str, values: Snapshot, *, is_current: bool) -> Experiment:
+def _earlier_metrics(
+    pipeline: Pipeline,
+    repository: Repository,
+    targets: tuple[str, ...] | None,
+    shas: Sequence[str],
+    listing: Listing | None,
+) -> dict[str, Values]:
+    """Returns the metrics of commits by sha: from git's objects alone where a commit with the same metrics files is
+    known, else as DVC reads the commit, which then is such a one.
+    """
+    if targets is None:
+        return {sha: {} for sha in shas}
+    found: dict[str, Values] = {}
+    rest = list(shas)
+    repository.commits(rest)  # all at once, before each is asked for
+    repository.commits([head for commit in repository.commits(rest) if (head := own_head(commit.message))])
+    while rest:
+        if listing:
+            found |= _from_git(repository, listing, rest)
+            rest = [sha for sha in rest if sha not in found]
+        if rest:
+            read = snapshot(pipeline, rest[0], metrics=targets)
+            found[rest.pop(0)], listing = read.metrics, read.listing
+    return found
+
+
+def _from_git(repository: Repository, listing: Listing, shas: Sequence[str]) -> dict[str, Values]:
+    changed = repository.changed_from(listing.sha, shas)
+    alike = [sha for sha in shas if listing.holds_after(changed[sha])]
+    blobs = repository.blobs((sha, path) for sha in alike for path in listing.paths)
+    read = {
+        sha: read_metrics({name: blobs[sha, path] for path, name in listing.paths.items() if (sha, path) in blobs})
+        for sha in alike
+    }
+    return {sha: values for sha, values in read.items() if values is not None}
+
+
+def _experiment(repository: Repository, name: str, sha: str, metrics: Values, *, is_current: bool) -> Experiment:
     commit = repository.commit(sha)
     # A results commit says nothing of its own: what was tried is the commit it holds the results of.
     tried = repository.resolve(head) if (head := own_head(commit.message)) else None
@@ -242,12 +299,12 @@ def _experiment(repository: Repository, name: str, sha: str, values: Snapshot, *
         date=commit.date,
         url=None,
         is_current=is_current,
-        metrics={(path, key): value for path, file in values.metrics.items() for key, value in file.items()},
+        metrics={(path, key): value for path, file in metrics.items() for key, value in file.items()},
     )
 
 
 def _plots(
-    pipeline: Pipeline, settings: Settings, subject: Subject, against: str | None, folder: Path
+    pipeline: Pipeline, settings: Settings, old: Snapshot | None, new: Snapshot, folder: Path
 ) -> tuple[Plot, ...] | None:
     from cml.pipeline.plots import read_plots
     from cml.report.plots import draw
@@ -255,5 +312,6 @@ def _plots(
 
     if settings.plots is None:
         return None
-    sides = {"baseline": against, "current": subject.revision} if against else {"current": subject.revision}
-    return draw(read_plots(pipeline, sides, settings.plots), folder, sides=side_words(settings.locale))
+    sides = {"baseline": old.plots if old else None, "current": new.plots}
+    found = {label: plots for label, plots in sides.items() if plots}
+    return draw(read_plots(pipeline.repo, found), folder, sides=side_words(settings.locale))

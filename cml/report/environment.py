@@ -5,7 +5,10 @@ Jinja is imported where it is used: a skipped run must not pay for it.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cml.report import markup, templates_folder
@@ -14,6 +17,7 @@ from cml.report.language import words_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jinja2 import BytecodeCache
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from markupsafe import Markup
 
@@ -83,6 +87,7 @@ def _environment(kind: Kind, short: int, language: str) -> ImmutableSandboxedEnv
     escape = _escape_with(markup.html, markup.html) if kind == "html" else _escape_with(markup.text, markup.figure)
     environment = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(templates_folder()),
+        bytecode_cache=_compiled(),
         autoescape=True,
         undefined=StrictUndefined,
         optimized=False,  # else what a template calculates is calculated while it is compiled, and no line is at fault
@@ -106,6 +111,20 @@ def _environment(kind: Kind, short: int, language: str) -> ImmutableSandboxedEnv
     else:
         environment.filters.update(address=markup.web_address, breakable=_markup(markup.breakable))
     return environment
+
+
+def _compiled() -> BytecodeCache:
+    """Keeps our templates compiled where Python keeps this package's modules compiled, and by the same rules."""
+    from jinja2 import FileSystemBytecodeCache
+    from jinja2.bccache import Bucket
+
+    class Compiled(FileSystemBytecodeCache):
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            with contextlib.suppress(OSError):  # where an administrator installed us, it is compiled each time
+                if not sys.dont_write_bytecode:
+                    super().dump_bytecode(bucket)
+
+    return Compiled(str(Path(__file__).parent / "__pycache__"), "%s.jinja")
 
 
 def _escape_with(text: Callable[[str], str], figure: Callable[[str], str]) -> Callable[[object], Markup]:
