@@ -11,9 +11,9 @@ from cml.forges.base import LIMIT
 from cml.pipeline.project import Pipeline
 from cml.prepare import head_of, is_edited, template_of
 from cml.report import files
-from cml.report.collect import Subject, collect
+from cml.report.collect import collect
 from cml.report.gates import gates_failed
-from cml.report.model import Baseline
+from cml.report.model import Baseline, Subject
 from cml.session import Session
 
 FOLDER = Path(files.FOLDER)

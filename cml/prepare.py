@@ -7,18 +7,21 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cml import __version__
 from cml.baseline import find_baseline
 from cml.errors import BadInput
-from cml.pipeline.project import Pipeline
 from cml.report import files
 from cml.report.model import Baseline, Failure
 from cml.repository import REMOTE
-from cml.save import Saved
-from cml.session import Session
 from cml.settings import Settings
 from cml.skip import own_head, own_scope
+
+if TYPE_CHECKING:
+    from cml.pipeline.project import Pipeline
+    from cml.save import Saved
+    from cml.session import Session
 
 AUTO = ("auto",)
 DEEPENINGS, DEEPENING_COMMITS = 4, 50

@@ -68,7 +68,8 @@ class Repository:
         self.top = _toplevel(directory)
         self._environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
         self._configure(self._environment, {"safe.directory": str(self.top)})
-        self._known: dict[str, Commit] = {}  # a commit never changes, so it is asked for once
+        # A commit never changes, so it is asked for once; but where a shallow clone is cut, its parents do not show.
+        self._known: dict[str, Commit] = {}
         self._excluded: set[str] = set()
         _check_version(self._environment)
         self._authorized = dict(self._environment)
@@ -295,6 +296,7 @@ class Repository:
         """Fetches from origin; returns whether it went well. `tip_only` takes one commit where the clone is shallow
         (in a complete one that would make it shallow).
         """
+        self._known.clear()
         depth = [f"--deepen={deepen}"] if deepen else ["--depth=1"] if tip_only and self.is_shallow() else []
         try:
             self._git(
@@ -306,6 +308,7 @@ class Repository:
 
     def deepen(self, branch: str, commits: int) -> bool:
         """Fetches so many more commits of a branch's history, with the tags on them; returns whether it went well."""
+        self._known.clear()
         # Git follows tags only where a fetch has a place to store the branch.
         refspec = f"+refs/heads/{branch}:refs/remotes/{REMOTE}/{branch}"
         options = ("--quiet", "--no-recurse-submodules", f"--deepen={commits}")

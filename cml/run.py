@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from cml.errors import WorkFailed, show_traceback
 from cml.forges.base import Outputs, Twin
-from cml.prepare import Work, head_of, look_on, own_results, prepare, standing_on
+from cml.prepare import head_of, look_on, own_results, prepare, standing_on
 from cml.report.model import Failure
 from cml.repository import REMOTE
-from cml.save import AlreadySaved, Saved
-from cml.session import Session
 from cml.skip import own_head, skip_reason
-from cml.steps import ForeignStorage, pull, reproduce, save, set_up
 from cml.tell import hand_on, in_words, tell, warn, where
+
+if TYPE_CHECKING:
+    from cml.pipeline.project import Pipeline
+    from cml.prepare import Work
+    from cml.session import Session
 
 
 def run(here: Session) -> int:
@@ -33,6 +36,15 @@ def run(here: Session) -> int:
     twin = here.forge.begin(work.key)
     if twin and stands(here, work, twin):
         return follow(here, twin, head)
+    do(here, pipeline, work)
+    return tell(here, pipeline, work)
+
+
+def do(here: Session, pipeline: Pipeline, work: Work) -> None:
+    """The work itself; what it came to, also in failure, stands in `work`."""
+    from cml.save import AlreadySaved
+    from cml.steps import ForeignStorage, pull, reproduce, save, set_up
+
     try:
         set_up(here, pipeline, work)
         pull(here, pipeline, work)
@@ -53,7 +65,6 @@ def run(here: Session) -> int:
         message = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
         work.failure = Failure(step="run", message=here.log.masks.mask(message))
         here.log.error(f"{message}. CML_DEBUG=1 shows where; please report it")
-    return tell(here, pipeline, work)
 
 
 def skip(here: Session, head: str, reason: str, results: str | None) -> int:
@@ -97,6 +108,8 @@ def stands(here: Session, work: Work, twin: Twin) -> bool:
 
 def stand_back(here: Session, work: Work, sha: str) -> None:
     """Takes the results that a twin has saved: the report is about them."""
+    from cml.save import Saved
+
     here.log.step("twin", f"another run has saved the results of the same work in {sha[:7]}, and they stand")
     prefix = here.settings.tag_prefix
     work.saved = Saved(sha=sha, tag=f"{prefix}{here.repository.short(sha)}" if prefix else "")

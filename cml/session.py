@@ -8,29 +8,22 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from cml import interrupt
 from cml.credentials import Grant, credentials, sweep
 from cml.errors import BadInput
 from cml.forges.base import Context, Forge, Place
-from cml.forges.github import GitHub
-from cml.forges.github import Job as GitHubJob
-from cml.forges.github_event import read_context as read_github_context
-from cml.forges.gitlab import GitLab
-from cml.forges.gitlab_api import Api as GitLabApi
-from cml.forges.gitlab_pipeline import Job as GitLabJob
-from cml.forges.gitlab_pipeline import read_context as read_gitlab_context
-from cml.forges.local import Local
-from cml.forges.local import read_context as read_local_context
 from cml.log import Log
 from cml.masks import Masks
 from cml.ownership import given_back
-from cml.pipeline.project import Pipeline
-from cml.report.model import Report
 from cml.repository import Repository
 from cml.settings import Settings, read_settings
 from cml.tokens import take_tokens
+
+if TYPE_CHECKING:
+    from cml.pipeline.project import Pipeline
+    from cml.report.model import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +48,8 @@ class Session:
 
     def open_pipeline(self) -> Pipeline:
         """Opens the DVC project with the credentials of its remotes in place."""
+        from cml.pipeline.project import Pipeline
+
         return Pipeline.open(Path.cwd(), top=self.repository.top, log=self.log, configure=self.grant.configure)
 
 
@@ -98,14 +93,22 @@ def _open(directory: Path, token: str | None, place: Place, *, is_job_token: boo
 
 
 def _read_context(environment: Mapping[str, str]) -> Context:
-    if environment.get("GITHUB_ACTIONS") != "true":
-        return read_gitlab_context(environment) if environment.get("GITLAB_CI") == "true" else read_local_context()
-    path = environment.get("GITHUB_EVENT_PATH", "")
-    try:
-        text = Path(path).read_text(encoding="utf-8") if path else "{}"
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise BadInput(f"GITHUB_EVENT_PATH names {path!r}, which cannot be read: {error}") from None
-    return read_github_context(environment, text)
+    if environment.get("GITHUB_ACTIONS") == "true":
+        from cml.forges.github_event import read_context as read_github_context
+
+        path = environment.get("GITHUB_EVENT_PATH", "")
+        try:
+            text = Path(path).read_text(encoding="utf-8") if path else "{}"
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            raise BadInput(f"GITHUB_EVENT_PATH names {path!r}, which cannot be read: {error}") from None
+        return read_github_context(environment, text)
+    if environment.get("GITLAB_CI") == "true":
+        from cml.forges.gitlab_pipeline import read_context as read_gitlab_context
+
+        return read_gitlab_context(environment)
+    from cml.forges.local import read_context as read_local_context
+
+    return read_local_context()
 
 
 def _forge(context: Context, settings: Settings, *, token: str | None, is_job_token: bool, stdout: TextIO) -> Forge:
@@ -115,17 +118,23 @@ def _forge(context: Context, settings: Settings, *, token: str | None, is_job_to
         return render_terminal(report, number_format=settings.metrics_format, locale=settings.locale)
 
     if context.place == "github" and context.slug and token:
-        job = GitHubJob.read(os.environ)
-        return GitHub(context, job, token, report_name=settings.report_name, comment=settings.comment)
+        from cml.forges import github
+
+        job = github.Job.read(os.environ)
+        return github.GitHub(context, job, token, report_name=settings.report_name, comment=settings.comment)
     if context.place == "gitlab" and context.slug and token and os.environ.get("CI_API_V4_URL"):
-        return GitLab(
+        from cml.forges import gitlab, gitlab_api, gitlab_pipeline
+
+        return gitlab.GitLab(
             context,
-            GitLabApi(GitLabJob.read(os.environ), token, is_job_token=is_job_token),
+            gitlab_api.Api(gitlab_pipeline.Job.read(os.environ), token, is_job_token=is_job_token),
             report_name=settings.report_name,
             comment=settings.comment,
             show=show,
             terminal=stdout,
         )
+    from cml.forges.local import Local
+
     return Local(context, stdout, show=show)
 
 

@@ -7,16 +7,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cml.errors import BadInput, show_traceback
 from cml.forges.base import LIMIT, Outputs, Published, Twin
-from cml.pipeline.project import Pipeline
 from cml.prepare import Work, is_edited, look_on
 from cml.report import files
-from cml.report.collect import Subject, collect
 from cml.report.gates import gates_failed
-from cml.report.model import Report
-from cml.session import Session
+from cml.report.model import Report, Subject
+
+if TYPE_CHECKING:
+    from cml.pipeline.project import Pipeline
+    from cml.session import Session
 
 FOLDER = Path(files.FOLDER)
 
@@ -65,6 +67,8 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
 
 
 def _report(here: Session, pipeline: Pipeline, subject: Subject, work: Work) -> Report:
+    from cml.report.collect import collect
+
     report = collect(
         pipeline, here.repository, here.settings, here.log, subject=subject, baseline=work.baseline, folder=FOLDER
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import MutableMapping
-from dataclasses import dataclass
 
 from cml.errors import BadInput
+
+TYPE_CHECKING = False  # typing's own costs half as much as a bare Python to import
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 # GitLab hands the job's token out under these names as well.
 COPIES = ("CI_REGISTRY_PASSWORD", "CI_DEPENDENCY_PROXY_PASSWORD")
@@ -16,11 +17,11 @@ NAMES = ("repo_token", "INPUT_REPO_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN", "CI_J
 PIPE = "CML_TOKENS_FD"
 
 
-@dataclass(frozen=True)
 class Tokens:
     """What NAMES held, by name."""
 
-    by_name: dict[str, str]
+    def __init__(self, by_name: dict[str, str]) -> None:
+        self.by_name = by_name
 
     def values(self) -> list[str]:
         """Returns every secret of them, for the masks."""
@@ -48,19 +49,27 @@ class Tokens:
 
 
 def take_tokens(environment: MutableMapping[str, str]) -> Tokens:
-    """Returns the tokens and removes them from the environment.
-
-    What the kernel shows of a process (/proc/PID/environ) is what it was started with. So a program that finds tokens
-    starts itself again without them, and hands them over on a pipe.
-    """
+    """Returns the tokens and removes them from the environment."""
+    hand_over(environment)
     if number := environment.pop(PIPE, None):
-        with os.fdopen(int(number), encoding="utf-8") as pipe:
-            return Tokens(json.load(pipe))
+        with os.fdopen(int(number), encoding="utf-8", errors="surrogateescape") as pipe:
+            texts = pipe.read().split("\0")
+        return Tokens(dict(zip(texts[::2], texts[1::2], strict=False)))
+    return Tokens({})
+
+
+def hand_over(environment: MutableMapping[str, str]) -> None:
+    """Starts this program again without the tokens, where there are some, which it is handed on a pipe: what the kernel
+    shows of a process (/proc/PID/environ) is what it was started with. The sooner, the less is done twice.
+    """
+    if PIPE in environment:
+        return
     found = {name: value for name in NAMES if (value := environment.pop(name, "").strip())}
     if not found:
-        return Tokens({})
+        return
     reader, writer = os.pipe()
-    os.write(writer, json.dumps(found).encode())
+    # No text of an environment holds a zero.
+    os.write(writer, "\0".join(text for pair in found.items() for text in pair).encode("utf-8", "surrogateescape"))
     os.close(writer)
     os.set_inheritable(reader, True)  # noqa: FBT003 - its only form
     environment[PIPE] = str(reader)

@@ -105,10 +105,10 @@ def test_only_one_module_speaks_nvml(module: str) -> None:
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\n"
-        "from cml import cli\n"
+        "from cml.commands import dispatch\n"
         "import os\n"
         "try:\n"
-        "    cli._dispatch(sys.argv[1:])\n"
+        "    dispatch(sys.argv[1:])\n"
         "except SystemExit:\n"
         "    pass\n"
         "print('\\n' + ' '.join(sorted({name.split('.')[0] for name in sys.modules})))\n"

@@ -30,19 +30,22 @@ def one_command(repo: Repo) -> Iterator[None]:
 
 @contextlib.contextmanager
 def at_revision(repo: Repo, revision: str | None) -> Iterator[None]:
-    """Inside, DVC reads a commit instead of the work tree; None leaves it there. What it had read of the work tree is
-    back afterwards.
+    """Inside, DVC reads a commit, by its full sha, instead of the work tree; None leaves it there. What it had read of
+    the work tree is back afterwards.
     """
+    from dvc import scm
     from dvc.repo.brancher import switch
 
     if revision is None:
         yield
         return
     kept = {name: repo.__dict__.pop(name) for name in READ if name in repo.__dict__}
+    resolve_rev, scm.resolve_rev = scm.resolve_rev, lambda _, sha: sha  # its own looks among experiments' names too
     try:
         with switch(repo, revision):
             yield
     finally:
+        scm.resolve_rev = resolve_rev
         repo.__dict__.update(kept)
 
 

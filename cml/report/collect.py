@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -18,13 +18,12 @@ from cml.report.model import (
     Baseline,
     DataChanges,
     Experiment,
-    Failure,
     MetricRow,
     ParamRow,
-    PipelineSection,
     Plot,
     Report,
     Status,
+    Subject,
     UnreadableFile,
     Value,
     status_of,
@@ -35,20 +34,6 @@ from cml.skip import own_head
 
 NO_TAGS = noop("set tag_prefix (for example dvc_) to tag results and list the latest experiments here")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What a report is about. `revision` is the commit whose values are shown, or None for the work tree; `sha` is the
-    commit it is called by.
-    """
-
-    sha: str
-    revision: str | None = None
-    has_workspace_changes: bool = False
-    hash_workspace: bool = False
-    pipeline: PipelineSection | None = None
-    failure: Failure | None = None
 
 
 def collect(
