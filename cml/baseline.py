@@ -48,9 +48,10 @@ def _locate(repository: Repository, revision: str, head: str, *, refresh: bool) 
     branch = revision.removeprefix(f"{REMOTE}/") if revision.startswith(f"{REMOTE}/") else None
     if branch:
         tracking = f"refs/remotes/{REMOTE}/{branch}"
-        if has_origin and (refresh or not repository.resolve(tracking)) and _is_branch_name(branch):
+        known = None if refresh else repository.resolve(tracking)
+        if not known and has_origin and _is_branch_name(branch):
             repository.fetch(f"+refs/heads/{branch}:{tracking}", tip_only=True)
-        return repository.resolve(tracking) or repository.resolve(revision)
+        return known or repository.resolve(tracking) or repository.resolve(revision)
     if sha := repository.resolve(revision):
         return sha
     if not has_origin:

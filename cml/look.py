@@ -13,7 +13,8 @@ from cml.prepare import head_of, is_edited, template_of
 from cml.report import files
 from cml.report.collect import collect
 from cml.report.gates import gates_failed
-from cml.report.model import Baseline, Subject
+from cml.report.model import Baseline
+from cml.report.subject import Subject
 from cml.session import Session
 
 FOLDER = Path(files.FOLDER)

@@ -85,10 +85,11 @@ def own_results(here: Session, head: str) -> str | None:
 def standing_on(here: Session, head: str) -> Iterator[None]:
     """Stands on the head commit of a pull request instead of its merge commit; back again on bad input."""
     repository = here.repository
-    before = repository.branch() or repository.head()
-    if repository.head() == head or before is None:
+    now = repository.head()
+    if now in (head, None):
         yield
         return
+    before = repository.branch() or now
     if not repository.stand_on(head):
         raise BadInput(f"the work tree has changes that stand in the way of {head[:7]}, the commit this run is for")
     try:
@@ -209,16 +210,19 @@ def _push_branch(here: Session) -> str:
 
 def uncommitted(here: Session, pipeline: Pipeline) -> list[str]:
     """Returns the files that stages depend on and that differ from every commit's, as git names them."""
+    return _of_sources(here.repository.changed_files(), pipeline)
+
+
+def _of_sources(changed: set[str], pipeline: Pipeline) -> list[str]:
     sources = pipeline.sources()
     return sorted(
-        path
-        for path in here.repository.changed_files()
-        if path in sources or sources & {str(parent) for parent in Path(path).parents}
+        path for path in changed if path in sources or sources & {str(parent) for parent in Path(path).parents}
     )
 
 
 def is_edited(here: Session, pipeline: Pipeline) -> bool:
     """Whether the work tree differs from HEAD in what the report shows."""
-    if uncommitted(here, pipeline):
-        return True
-    return bool(pipeline.own_files(here.repository.changed_files(), lambda path: here.repository.blob("HEAD", path)))
+    changed = here.repository.changed_files()
+    return bool(
+        _of_sources(changed, pipeline) or pipeline.own_files(changed, lambda path: here.repository.blob("HEAD", path))
+    )

@@ -14,7 +14,8 @@ from cml.forges.base import LIMIT, Outputs, Published, Twin
 from cml.prepare import Work, is_edited, look_on
 from cml.report import files
 from cml.report.gates import gates_failed
-from cml.report.model import Report, Subject
+from cml.report.model import Report
+from cml.report.subject import Subject
 
 if TYPE_CHECKING:
     from cml.pipeline.project import Pipeline

@@ -23,11 +23,11 @@ from cml.report.model import (
     Plot,
     Report,
     Status,
-    Subject,
     UnreadableFile,
     Value,
     status_of,
 )
+from cml.report.subject import Subject
 from cml.repository import Repository
 from cml.settings import Settings
 from cml.skip import own_head

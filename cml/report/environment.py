@@ -1,4 +1,5 @@
-"""Jinja as we use it: sandboxed, strict about names, and escaping by itself for the kind of text that is made.
+"""Jinja as we use it: strict about names, escaping by itself for the kind of text that is made, and in a sandbox where
+a template is a user's.
 
 Jinja is imported where it is used: a skipped run must not pay for it.
 """
@@ -17,8 +18,7 @@ from cml.report.language import words_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jinja2 import BytecodeCache
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from jinja2 import BytecodeCache, Environment
     from markupsafe import Markup
 
     from cml.report.language import Words
@@ -38,7 +38,7 @@ class TemplateProblem(ValueError):
 
 def render(name: str, context: dict[str, Any], *, kind: Kind, short: int = SHORT) -> str:
     """Renders one of our own templates in the context's `language`; names are cut to `short` characters."""
-    return _environment(kind, short, context["language"]).get_template(name).render(context)
+    return _environment(kind, short, context["language"], is_ours=True).get_template(name).render(context)
 
 
 def render_user_template(text: str, context: dict[str, Any]) -> str:
@@ -47,7 +47,7 @@ def render_user_template(text: str, context: dict[str, Any]) -> str:
     For the child process of `contained`, which ends what takes too long or too much memory.
     """
     try:
-        return _environment("md", SHORT, context["language"]).from_string(text).render(context)
+        return _environment("md", SHORT, context["language"], is_ours=False).from_string(text).render(context)
     except (Exception, TooLong) as error:
         raise TemplateProblem(_describe(error)) from None
 
@@ -80,14 +80,15 @@ def _line_of(error: BaseException) -> int | None:
 
 
 @lru_cache
-def _environment(kind: Kind, short: int, language: str) -> ImmutableSandboxedEnvironment:
-    from jinja2 import FileSystemLoader, StrictUndefined, pass_context
+def _environment(kind: Kind, short: int, language: str, *, is_ours: bool) -> Environment:
+    """Jinja for our own templates, or for a user's, in a sandbox, which asks before each attribute and each call."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     escape = _escape_with(markup.html, markup.html) if kind == "html" else _escape_with(markup.text, markup.figure)
-    environment = ImmutableSandboxedEnvironment(
+    environment = (Environment if is_ours else ImmutableSandboxedEnvironment)(
         loader=FileSystemLoader(templates_folder()),
-        bytecode_cache=_compiled(),
+        bytecode_cache=_compiled("ours" if is_ours else "sandbox"),
         autoescape=True,
         undefined=StrictUndefined,
         optimized=False,  # else what a template calculates is calculated while it is compiled, and no line is at fault
@@ -113,8 +114,10 @@ def _environment(kind: Kind, short: int, language: str) -> ImmutableSandboxedEnv
     return environment
 
 
-def _compiled() -> BytecodeCache:
-    """Keeps our templates compiled where Python keeps this package's modules compiled, and by the same rules."""
+def _compiled(kind: str) -> BytecodeCache:
+    """Keeps our templates compiled where Python keeps this package's modules compiled, and by the same rules; each kind
+    of its own, since code for the sandbox is another.
+    """
     from jinja2 import FileSystemBytecodeCache
     from jinja2.bccache import Bucket
 
@@ -124,7 +127,7 @@ def _compiled() -> BytecodeCache:
                 if not sys.dont_write_bytecode:
                     super().dump_bytecode(bucket)
 
-    return Compiled(str(Path(__file__).parent / "__pycache__"), "%s.jinja")
+    return Compiled(str(Path(__file__).parent / "__pycache__"), f"%s.{kind}.jinja")
 
 
 def _escape_with(text: Callable[[str], str], figure: Callable[[str], str]) -> Callable[[object], Markup]:

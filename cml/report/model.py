@@ -200,20 +200,6 @@ class Report:
     compare_url: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What a report is about. `revision` is the commit whose values are shown, or None for the work tree; `sha` is the
-    commit it is called by.
-    """
-
-    sha: str
-    revision: str | None = None
-    has_workspace_changes: bool = False
-    hash_workspace: bool = False
-    pipeline: PipelineSection | None = None
-    failure: Failure | None = None
-
-
 def status_of(old: object, new: object, *, has_old: bool, has_new: bool) -> Status:
     """Returns how a value changed, a missing side told apart from a null one."""
     if not has_old:

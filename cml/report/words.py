@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cml.report import sections
@@ -55,16 +57,40 @@ def view_of(
 
     Raises ValueError for a locale that Babel doesn't know.
     """
+    pen = Pen(number_format=number_format, locale=locale, words=words_of(language_of(locale)))
+    plots = sections.plots(report.plots or (), pen=pen, sources=sources or {})
+    return replace(
+        _worded(_TheVery(report), pen),
+        has_plots=bool(plots),
+        plots=plots,
+        charts=tuple(plot for plot in plots if plot.chart and not plot.is_shown),
+    )
+
+
+class _TheVery:
+    """A report as a key of a cache: itself, and no other that is equal."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _TheVery) and other.report is self.report
+
+    def __hash__(self) -> int:
+        return id(self.report)
+
+
+@lru_cache(maxsize=1)  # a report is written as Markdown, as a page and on the terminal, one after the other
+def _worded(of: _TheVery, pen: Pen) -> View:
+    """Returns the report in words, without its plots."""
+    report, locale, words = of.report, pen.locale, pen.words
     language = language_of(locale)
-    words = words_of(language)
-    pen = Pen(number_format=number_format, locale=locale, words=words)
     comparison = _comparison(report)
     moved, still = _split(sorted(report.metrics or (), key=_rank), comparison)
     metrics = tuple(_metric(row, pen=pen, comparison=comparison) for row in moved)
     moved_params, still_params = _split(report.params or (), comparison)
     params = tuple(_param(row, pen=pen) for row in moved_params)
     gates = tuple(_gate(result, pen=pen) for result in report.gates)
-    plots = sections.plots(report.plots or (), pen=pen, sources=sources or {})
     stages = sections.stages(report.pipeline, pen=pen)
     busy = tuple(stage for stage in stages if stage.status not in ("up to date", "frozen"))
     columns = sections.experiment_columns(report)
@@ -100,9 +126,9 @@ def view_of(
         params=params[:UNFOLDED],
         params_more=params[UNFOLDED:],
         params_unchanged=tuple(_param(row, pen=pen) for row in still_params),
-        has_plots=bool(plots),
-        plots=plots,
-        charts=tuple(plot for plot in plots if plot.chart and not plot.is_shown),
+        has_plots=False,
+        plots=(),
+        charts=(),
         has_data=report.data is not None and (comparison == "diff" or report.data != DataChanges()),
         data_counts=sections.data_counts(report.data, pen=pen),
         data=sections.data_rows(report.data, pen=pen),

@@ -127,8 +127,7 @@ def short(rounds: int) -> list[Row]:
 def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table, under a line that says what machine it was."""
     lines = [
-        f"Python {platform.python_version()}, {os.cpu_count()} cores; medians, ratios pair by pair; load "
-        f"{os.getloadavg()[0]:.1f} at the end",
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end",
         "",
         "| world | against | CPU | theirs | ratio of CPU | ratio of wall | goal | peak MB | ratio of peak | pairs |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

@@ -1,0 +1,114 @@
+"""What a run may cost, where that is a number that does not depend on the machine: each may only fall.
+
+How long things take is measured by `make bench`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import World
+from plain import kept_in_git, plain_world, stages
+
+RUN = ("run", "--push", "true", "--tag-prefix", "dvc_", "--baseline", "origin/main")
+# Runs `cml`, and writes to COUNTS what it did: the revisions DVC indexed, the processes started, the modules imported.
+COUNTING = """
+import json, os, subprocess, sys
+counts = {"indexed": [], "started": []}
+popen, leave = subprocess.Popen.__init__, os._exit
+def start(self, command, *arguments, **options):
+    counts["started"].append(command[:2] if isinstance(command, (list, tuple)) else [command])
+    popen(self, command, *arguments, **options)
+def end(code):
+    counts["modules"] = sorted(sys.modules)
+    with open(os.environ["COUNTS"], "w") as file:
+        json.dump(counts, file)
+    leave(code)
+subprocess.Popen.__init__, os._exit = start, end
+from dvc.repo.index import Index
+from_repo = Index.from_repo.__func__
+def index(cls, repo, *arguments, **options):
+    counts["indexed"].append(getattr(repo.fs, "rev", None) or "work tree")
+    return from_repo(cls, repo, *arguments, **options)
+Index.from_repo = classmethod(index)
+sys.argv = ["cml", *sys.argv[1:]]
+from cml.cli import main
+main()
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    indexed: list[str]
+    started: list[list[str]]
+    modules: set[str]
+
+    @property
+    def processes(self) -> int:
+        return len(self.started)
+
+
+def count(world: World, *arguments: str) -> Counts:
+    """What a command that ends well does."""
+    file = world.place / "counts.json"
+    done = world.attempt(sys.executable, "-c", COUNTING, *arguments, env={"COUNTS": str(file)})
+    assert done.code == 0, done.err
+    found = json.loads(file.read_text())
+    return Counts(indexed=found["indexed"], started=found["started"], modules=set(found["modules"]))
+
+
+@pytest.fixture
+def experienced(tmp_path: Path) -> World:
+    """A project with three experiments on a branch, whose metrics git holds, and nothing to do."""
+    copy = {"cmd": "cp in.json m.json", "deps": ["in.json"], "metrics": kept_in_git("m.json")}
+    world = plain_world(tmp_path, {"in.json": '{"a": 0}', "dvc.yaml": stages(copy=copy)})
+    world.dvc("repro", "--quiet")
+    world.commit("Results")
+    world.git("switch", "--quiet", "--create", "try")
+    for number in (1, 2, 3):
+        world.write({"in.json": json.dumps({"a": number})})
+        world.dvc("repro", "--quiet")
+        sha = world.commit(f"Experiment {number}")
+        world.git("tag", f"dvc_{sha[:7]}")
+    return world
+
+
+def test_no_revision_is_indexed_twice_and_experiments_in_git_not_at_all(experienced: World) -> None:
+    done = count(experienced, *RUN)
+    assert Counter(done.indexed) == {"work tree": 1, experienced.git("rev-parse", "main"): 1}
+    assert [row["metrics"] for row in experienced.report()["experiments"]] != []
+
+
+def test_few_processes_are_started(experienced: World) -> None:
+    done = count(experienced, *RUN)
+    assert all(command[0] == "git" for command in done.started), "no plot has changed, so none is drawn"
+    assert done.processes <= 22, done.started
+
+
+def test_nothing_is_imported_that_a_run_without_plots_or_a_forge_does_not_use(experienced: World) -> None:
+    modules = count(experienced, *RUN).modules
+    packages = {name.partition(".")[0] for name in modules}
+    assert not packages & {"github", "gitlab", "actions_toolkit", "vl_convert", "requests", "celery"}
+    assert not modules & {"dvc.cli", "dvc.repo.experiments.queue.base", "dvc.render.match"}
+
+
+def test_a_program_that_finds_tokens_imports_nothing_before_it_starts_itself_again(tmp_path: Path) -> None:
+    """It is started twice, so what it imports the first time is paid for twice."""
+    code = (
+        "import os, sys\n"
+        "os.execv = lambda *_: (os.write(1, ' '.join(sorted(sys.modules)).encode()), os._exit(0))\n"
+        "from cml.cli import main\n"
+        "main()\n"
+    )
+    env = {"PATH": os.environ["PATH"], "GITLAB_CI": "true", "CI_JOB_TOKEN": "a-job-token", "HOME": str(tmp_path)}
+    World(tmp_path).project.mkdir()
+    done = World(tmp_path).attempt(sys.executable, "-I", "-c", code, "run", env=env)
+    first = set(done.out.split())
+    assert {name for name in first if name.startswith("cml")} == {"cml", "cml.cli", "cml.errors", "cml.tokens"}
+    assert not first & {"argparse", "dataclasses", "json", "subprocess", "pathlib"}
