@@ -26,10 +26,14 @@ if TYPE_CHECKING:
     from cml.report.model import Report
 
 
+SITE_CACHE = "DVC_SITE_CACHE_DIR"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """What every command works with. The current directory is the working directory. Without a git repository there,
-    `work_tree` is why.
+    `work_tree` is why. `own_cache` is DVC's site cache that knows the hashes of this machine's files ("" is its usual
+    place), None for a machine that is a job's alone.
     """
 
     settings: Settings
@@ -38,6 +42,7 @@ class Session:
     log: Log
     stdout: TextIO
     grant: Grant
+    own_cache: str | None = None
 
     @property
     def repository(self) -> Repository:
@@ -50,7 +55,13 @@ class Session:
         """Opens the DVC project with the credentials of its remotes in place."""
         from cml.pipeline.project import Pipeline
 
-        return Pipeline.open(Path.cwd(), top=self.repository.top, log=self.log, configure=self.grant.configure)
+        return Pipeline.open(
+            Path.cwd(),
+            top=self.repository.top,
+            log=self.log,
+            configure=self.grant.configure,
+            own_cache=self.own_cache,
+        )
 
 
 @contextlib.contextmanager
@@ -75,13 +86,22 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
             work_tree.freeze_hooks(grant.folder / "hooks")
         masks = Masks.from_environment(at_the_door, extra=[*tokens.values(), *grant.secrets])
         # DVC's own site cache outlives a job and remembers what a remote held then.
-        os.environ["DVC_SITE_CACHE_DIR"] = str(grant.folder / "dvc")
+        own_cache = os.environ.get(SITE_CACHE, "") if SITE_CACHE in os.environ or not context.is_ci else None
+        os.environ[SITE_CACHE] = str(grant.folder / "dvc")
         os.environ["DVC_NO_ANALYTICS"] = "true"
         stdout = _keep_stdout()
         forge = _forge(context, settings, token=token, is_job_token=tokens.is_job_token(token), stdout=stdout)
         leave.callback(forge.close)
         log = Log(masks, annotate=forge.annotate, guard=forge.children)
-        yield Session(settings=settings, work_tree=work_tree, forge=forge, log=log, stdout=stdout, grant=grant)
+        yield Session(
+            settings=settings,
+            work_tree=work_tree,
+            forge=forge,
+            log=log,
+            stdout=stdout,
+            grant=grant,
+            own_cache=own_cache,
+        )
 
 
 def _open(directory: Path, token: str | None, place: Place, *, is_job_token: bool) -> Repository | BadInput:

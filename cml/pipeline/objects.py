@@ -104,9 +104,10 @@ def _named(repo: Repo) -> dict[tuple[str | None, str], dict[str, str]]:
         if not is_saved(out) or not out.hash_info or _is_cloud_versioned(out):
             continue
         objects = named.setdefault((out.remote, out.hash_info.name), {})
-        objects[out.hash_info.value] = str(out)
+        name = str(out)
+        objects[out.hash_info.value] = name
         if out.hash_info.isdir and (tree := _tree(out)) is not None:
-            objects.update({info.value: str(out) for _, _, info in tree})
+            objects.update({info.value: name for _, _, info in tree})
     return named
 
 

@@ -15,7 +15,7 @@ from cml.gpu import Watch
 from cml.log import Log
 from cml.pipeline.messages import forward_warnings, one_line, started_commands
 from cml.pipeline.pull import fetched_by_stage
-from cml.pipeline.reading import one_command
+from cml.pipeline.reading import keep_parsed, keep_remotes, one_command, reading_of, use_hashes
 from cml.pipeline.trouble import StorageTrouble
 from cml.report.model import GpuUsage, PipelineSection, StageRun
 
@@ -49,9 +49,18 @@ class Pipeline:
         self._prefix = os.path.relpath(os.path.realpath(repo.root_dir), top)
 
     @classmethod
-    def open(cls, directory: Path, *, top: Path, log: Log, configure: Configure | None = None) -> Pipeline:
+    def open(
+        cls,
+        directory: Path,
+        *,
+        top: Path,
+        log: Log,
+        configure: Configure | None = None,
+        own_cache: str | None = None,
+    ) -> Pipeline:
         """Opens the project. `configure` takes its remotes (name -> options) and the default one's name, and returns
-        what they are to be merged with. Raises BadInput where there is no project, or where DVC cannot read it.
+        what they are to be merged with. `own_cache` is a site cache whose hashes of files are used. Raises BadInput
+        where there is no project, or where DVC cannot read it.
         """
         import dvc
         from dvc.exceptions import DvcException, NotDvcRepoError
@@ -66,6 +75,7 @@ class Pipeline:
         from dvc.repo import Repo
 
         forward_warnings(log)
+        keep_parsed()
         try:
             root = Path(Repo.find_root(str(directory)))
             _drop_stale_lock(root / ".dvc" / "tmp" / "rwlock")
@@ -75,6 +85,9 @@ class Pipeline:
             repo = Repo(str(directory), config=settings)
             repo.scm_context.quiet = True
             repo.scm_context.autostage = False
+            keep_remotes(repo)
+            if own_cache is not None:
+                use_hashes(repo, own_cache)
             repo.index.check_graph()
         except NotDvcRepoError:
             raise BadInput(
@@ -165,8 +178,8 @@ class Pipeline:
 
         if not stage.cmd or stage.path in self._variables:
             return self._variables.get(stage.path, set())
-        folder = os.path.dirname(stage.path)
-        document = load_yaml(stage.path)
+        folder, text = os.path.dirname(stage.path), Path(stage.path).read_text(encoding="utf-8")
+        document = load_yaml(stage.path) if "vars" in text or "${" in text else None
         names = {name for name in _vars_of(document) if isinstance(name, str)}
         if "${" in json.dumps(document, default=str):
             names.add("params.yaml")
@@ -182,15 +195,19 @@ class Pipeline:
         With `allow_missing` that is decided from dvc.lock without any data (for `dvc_pull: auto`); else all data of the
         targets, and of what they need, is in the work tree and in the cache too.
         """
+        from dvc.exceptions import DvcException
         from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
         graph = get_active_graph(self.repo.index.graph)
         # Stages that the targets need are part of the plan.
         stages = plan_repro(graph, collect_stages(self.repo, targets) or None)
-        with self.repo.lock:
-            for stage in stages:
-                if stage.changed(allow_missing=allow_missing, upstream=list(graph.successors(stage))):
-                    return False
+        try:
+            with reading_of(self.repo, stages):
+                for stage in stages:
+                    if stage.changed(allow_missing=allow_missing, upstream=list(graph.successors(stage))):
+                        return False
+        except DvcException:  # a reproduction will meet it again, and say of which stage it is
+            return False
         self.runs = [
             StageRun(name=stage.addressing, status="frozen" if stage.frozen else "up to date")
             for stage in stages

@@ -5,11 +5,16 @@ and reads every dvc.yaml and dvc.lock anew, which is most of what its commands c
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import os
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dvc.data_cloud import Remote
     from dvc.repo import Repo
+    from dvc.stage import Stage
 
 # What `Repo._reset` forgets.
 READ = ("index", "dvcignore", "dvcfs", "datafs", "config")
@@ -57,3 +62,91 @@ def standing_still(repo: Repo) -> Iterator[None]:
         yield
     finally:
         del repo.switch
+
+
+@contextlib.contextmanager
+def reading_of(repo: Repo, stages: Iterable[Stage]) -> Iterator[None]:
+    """Inside, no other process of DVC's writes what the stages read or have made: each would lock its own files three
+    times, which is written to a file each time. Raises DVC's LockError.
+    """
+    from dvc import rwlock
+    from dvc.dependency.db import AbstractDependency
+    from dvc.dependency.repo import RepoDependency
+
+    items = [item for stage in stages for item in (*stage.deps, *stage.outs)]
+    paths = [item.fs_path for item in items if not isinstance(item, RepoDependency | AbstractDependency)]
+    is_hardlinked = repo.config["core"].get("hardlink_lock", False)
+    with repo.lock, rwlock.rwlock(repo.tmp_dir, repo.fs, f"cml {os.getpid()}", paths, [], is_hardlinked):
+        lock, rwlock.rwlock = rwlock.rwlock, lambda *_: contextlib.nullcontext()
+        try:
+            yield
+        finally:
+            rwlock.rwlock = lock
+
+
+def keep_parsed() -> None:
+    """From now on, a dvc.yaml, dvc.lock or .dvc whose very text was parsed and found valid before is not parsed again:
+    it is the same in most commits.
+    """
+    from dvc.utils import strictyaml
+
+    if hasattr(strictyaml.parse_yaml, "cache_clear"):
+        return
+    parse, validate = strictyaml.parse_yaml, strictyaml.validate
+
+    @lru_cache(maxsize=1024)
+    def parsed(text: str) -> bytes:
+        return pickle.dumps(parse(text, ""))
+
+    def parse_once(text: str, path: str, typ: str = "safe") -> Any:
+        try:
+            return pickle.loads(parsed(text)) if typ == "safe" else parse(text, path, typ=typ)  # noqa: S301 - our own
+        except strictyaml.YAMLFileCorruptedError:
+            return parse(text, path, typ=typ)  # the error names the path
+
+    valid: dict[tuple[str, int], Callable[..., Any]] = {}  # schemas are no keys, but are kept, so that an id stays one
+
+    def validate_once(data: Any, schema: Callable[..., Any], text: str | None = None, **where: Any) -> Any:
+        if text is None or (text, id(schema)) not in valid:
+            validate(data, schema, text=text, **where)
+        if text is not None:
+            valid[text, id(schema)] = schema
+        return data
+
+    parse_once.cache_clear = parsed.cache_clear  # type: ignore[attr-defined]
+    strictyaml.parse_yaml, strictyaml.validate = parse_once, validate_once
+
+
+def keep_remotes(repo: Repo) -> None:
+    """From now on, a remote is opened once while the configuration is the same: DVC opens it for each output."""
+    opened: dict[str | None, tuple[Any, Remote]] = {}
+    open_remote = repo.cloud.get_remote
+
+    def get_remote(name: str | None = None, command: str = "<command>") -> Remote:
+        config, remote = opened.get(name, (None, None))
+        if config is not repo.config:
+            remote = open_remote(name, command)
+            opened[name] = repo.config, remote
+        return remote
+
+    repo.cloud.get_remote = get_remote
+
+
+def use_hashes(repo: Repo, site_cache: str) -> None:
+    """Lets DVC know the hashes of files that it has computed on this machine before, from the site cache of that folder
+    ("" is DVC's usual one). What else stands there, of remotes and of links, is not believed; where it is not, nothing
+    is made.
+    """
+    from dvc.dirs import site_cache_dir
+    from dvc_data.hashfile.cache import HashesCache
+
+    private = os.environ.pop("DVC_SITE_CACHE_DIR", None)
+    try:
+        usual = site_cache_dir(repo.config["core"].get("site_cache_dir"))
+    finally:
+        if private is not None:
+            os.environ["DVC_SITE_CACHE_DIR"] = private
+    folder = os.path.join(site_cache or usual, "repo", os.path.basename(repo.site_cache_dir), "hashes", "local")
+    if os.access(os.path.join(folder, "cache.db"), os.R_OK | os.W_OK):
+        repo.state.hashes.close()
+        repo.state.hashes = HashesCache(folder)

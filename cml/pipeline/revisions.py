@@ -15,11 +15,15 @@ from cml.pipeline.listing import Blob, Listing, list_metrics
 from cml.pipeline.messages import one_line
 from cml.pipeline.plots import Collected, collect_plots
 from cml.pipeline.project import Pipeline
+from cml.pipeline.pull import LEGACY
 from cml.pipeline.reading import at_revision
 from cml.report.model import DataChanges, DataEntry, Value
 
 if TYPE_CHECKING:
     pass
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 BIGGEST = 5
 Values = dict[str, dict[str, Value]]
@@ -165,7 +169,7 @@ def flat(data: Any, path: str) -> dict[str, Value]:
     return found
 
 
-def data_changes(old: Snapshot, new: Snapshot) -> DataChanges:
+def data_changes(repo: Repo, old: Snapshot, new: Snapshot) -> DataChanges:
     """Returns how tracked data differs between two snapshots, directories folded to counts."""
     from dvc_data.index.diff import ADD, DELETE, MODIFY, RENAME, Change
     from dvc_data.index.diff import diff as index_diff
@@ -176,11 +180,11 @@ def data_changes(old: Snapshot, new: Snapshot) -> DataChanges:
     roots = {key for key in old.data_keys | new.data_keys if not _is_same(old.data, new.data, key)}
     if not roots:
         return DataChanges()
+    sides = _differing(repo, old.data, new.data, roots) or (old.data, new.data)
     outputs: dict[str, list[Any]] = {ADD: [], MODIFY: [], DELETE: [], RENAME: []}
     inside: dict[Key, list[Any]] = {}
     for found in index_diff(
-        old.data,
-        new.data,
+        *sides,
         with_renames=True,
         with_unknown=True,
         meta_cmp_key=lambda meta: meta.isdir if meta else meta,
@@ -203,6 +207,46 @@ def data_changes(old: Snapshot, new: Snapshot) -> DataChanges:
         return tuple(sorted(folded, key=lambda entry: entry.path))
 
     return DataChanges(added=entries(ADD), modified=entries(MODIFY), deleted=entries(DELETE), renamed=entries(RENAME))
+
+
+def _differing(repo: Repo, old: Any, new: Any, roots: set[Key]) -> tuple[Any, Any] | None:
+    """Returns both sides with nothing but what differs in them, which makes no difference to how they differ: DVC
+    would load and walk every file of a directory in which one has changed. None where a listing is not in the cache.
+    """
+    from dvc_data.hashfile.tree import Tree
+    from dvc_data.index import DataIndex, DataIndexEntry, Meta
+    from dvc_objects.errors import ObjectFormatError
+
+    sides = DataIndex(), DataIndex()
+    for root in roots:
+        listings: list[dict[Key, Any]] = []
+        for index, side in zip((old, new), sides, strict=True):
+            entry = index.info(root)["entry"] if index.has_node(root) else None
+            listing = {}
+            if entry and entry.hash_info and entry.hash_info.isdir:
+                cache = repo.cache.legacy if entry.hash_info.name == LEGACY else repo.cache.local
+                try:
+                    tree = Tree.load(cache, entry.hash_info, hash_name=entry.hash_info.name)
+                except (FileNotFoundError, ObjectFormatError):
+                    return None
+                listing = {key: (meta, info) for key, meta, info in tree}
+            elif entry and entry.isdir:
+                return None  # imported file by file, or a folder of several outputs
+            if entry:
+                side[root] = DataIndexEntry(
+                    key=root, meta=entry.meta, hash_info=entry.hash_info, loaded=bool(listing) or None
+                )
+            listings.append(listing)
+        for side, listing, other in ((sides[0], *listings), (sides[1], *reversed(listings))):
+            for key, (meta, info) in listing.items():
+                if key in other and other[key][1] == info:
+                    continue
+                for length in range(1, len(key)):
+                    folder = (*root, *key[:length])
+                    side[folder] = DataIndexEntry(key=folder, meta=Meta(isdir=True), loaded=True)
+                path = (*root, *key)
+                side[path] = DataIndexEntry(key=path, meta=meta, hash_info=info)
+    return sides
 
 
 def _is_same(old: Any, new: Any, key: Key) -> bool:

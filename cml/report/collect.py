@@ -86,7 +86,7 @@ def collect(
 
     none: tuple[Experiment, ...] = ()
     experiments = part("the experiments", none, list_experiments)
-    data = part("data", DataChanges(), lambda: data_changes(old, new)) if against else DataChanges()
+    data = part("data", DataChanges(), lambda: data_changes(pipeline.repo, old, new)) if against else DataChanges()
     no_plots: tuple[Plot, ...] | None = ()
     plots = part("plots", no_plots, lambda: _plots(pipeline, settings, old if against else None, new, folder))
     if settings.plots and not plots:
