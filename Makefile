@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gitlab test-storage test-mnist test-image test-gpu-image lint lint-workflows lock messages clean
+.PHONY: help demo test test-gitlab test-storage test-mnist test-image test-gpu-image bench bench-image lint lint-workflows lock messages clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -78,6 +78,16 @@ ifndef IMAGE
 endif
 	@CML_TEST_IMAGE=$(or $(IMAGE),cml:test-gpu) $(BIN)/pytest -n 2 --durations 5 tests/container/test_image.py tests/container/test_gpu_image.py tests/container/test_recipes.py tests/container/test_runners.py
 
+# WORLD=small measures one world alone; its worlds are built once, into .bench.
+bench: .venv/ready  ## what a run costs beside `dvc repro`: a table, and .bench/results.json (minutes)
+	@$(BIN)/python tests/bench $(WORLD)
+
+bench-image: .venv/ready  ## what IMAGE=NAME costs: its first line, its size by layer, `setup` cold and warm (needs an engine)
+ifndef IMAGE
+	@echo "error: IMAGE names the image to measure: make bench-image IMAGE=cml:test" >&2; exit 2
+endif
+	@$(BIN)/python tests/bench/image.py $(IMAGE)
+
 lint: .venv/ready  ## types, style, and the docs that are written from the code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -134,4 +144,4 @@ messages: .venv/ready  ## bring the catalogs of the report's languages up to dat
 	@$(BIN)/python tests/messages.py
 
 clean:  ## remove what make made
-	@rm -rf .venv .demo
+	@rm -rf .venv .demo .bench

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import World
+from places import branch, close_place, open_place
 from plain import kept_in_git, plain_world, stages
 
+OF_GIT = re.compile(r"/(info/refs|git-(upload|receive)-pack)\b")
 RUN = ("run", "--push", "true", "--tag-prefix", "dvc_", "--baseline", "origin/main")
 # Runs `cml`, and writes to COUNTS what it did: the revisions DVC indexed, the processes started, the modules imported.
 COUNTING = """
@@ -112,3 +116,49 @@ def test_a_program_that_finds_tokens_imports_nothing_before_it_starts_itself_aga
     first = set(done.out.split())
     assert {name for name in first if name.startswith("cml")} == {"cml", "cml.cli", "cml.errors", "cml.tokens"}
     assert not first & {"argparse", "dataclasses", "json", "subprocess", "pathlib"}
+
+
+def api_calls(place: Any) -> list[str]:
+    """What the forge's API was asked since the last call, without what git asked."""
+    exchanges = place.forge.requests if place.name == "github" else place.forge.exchanges
+    calls = [f"{one.method} {one.path.partition('?')[0]}" for one in exchanges if not OF_GIT.search(one.path)]
+    exchanges.clear()
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("name", "push", "pull", "again"), [("github", 9, 10, 10), ("gitlab", 6, 8, 5)], ids=["github", "gitlab"]
+)
+def test_few_calls_of_an_api_are_made(
+    trained_world: World, tmp_path: Path, name: str, push: int, pull: int, again: int
+) -> None:
+    """For a push with results, for a push to a pull request's branch, and for a run whose work is done."""
+    trained_world.dvc("remote", "modify", "--quiet", "storage", "url", str(trained_world.storage))
+    trained_world.commit("A remote by its whole path")
+    place = open_place(name, trained_world, tmp_path / "forge")
+    try:
+        branch(place.world, "try", 0.1)
+        job = place.push("try")
+        api_calls(place)
+        assert place.run(job).code == 0
+        of_push = api_calls(place)
+        branch(place.world, "other", 0.3)
+        number = place.open_pull("other")
+        job = place.pull(number)
+        api_calls(place)
+        assert place.run(job).code == 0
+        of_pull = api_calls(place)
+        assert place.run(job).code == 0
+        of_again = api_calls(place)
+    finally:
+        close_place(place)
+    found = len(of_push), len(of_pull), len(of_again)
+    assert found == (push, pull, again), "\n".join([*of_push, "-", *of_pull, "-", *of_again])
+
+
+def test_an_unchanged_pipeline_pulls_nothing_with_auto(trained_world: World) -> None:
+    clone = trained_world.clone("fresh")
+    (clone / ".dvc" / "config.local").write_text(f"['remote \"storage\"']\n    url = {trained_world.storage}\n")
+    done = trained_world.cml("run", "--dvc-pull", "auto", cwd=clone)
+    assert done.code == 0, done.err
+    assert [path for path in (clone / ".dvc" / "cache").rglob("*") if path.is_file()] == []
