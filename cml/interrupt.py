@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TypeVar
 
@@ -63,6 +63,16 @@ def beside(work: Callable[[], T]) -> T:
     if problem:
         raise problem[0]
     return outcome[0]
+
+
+@contextlib.contextmanager
+def leaving_no_child() -> Iterator[None]:
+    """Inside, children may be at work that nobody waits for yet: on Cancelled they are ended."""
+    try:
+        yield
+    except Cancelled:
+        end_children()
+        raise
 
 
 def end_children() -> None:

@@ -25,7 +25,7 @@ def one_command(repo: Repo) -> Iterator[None]:
     """Inside, calls of DVC's are parts of one command, as its own commands call each other: the project is locked, and
     what was read of it stays. Whoever changes the project's files has to `repo._reset()`; a stage that runs does.
     """
-    with repo.lock:
+    with repo.lock if repo._lock_depth == 0 else contextlib.nullcontext():
         repo._lock_depth += 1
         try:
             yield

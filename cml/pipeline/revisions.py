@@ -134,8 +134,8 @@ def read_metrics(files: Mapping[str, bytes]) -> Values | None:
             read = _read_metric(Blob(data), f"/{path}")
         except Exception:  # every parser raises its own
             return None
-        if read == {Path(path).name: data.decode().strip()}:
-            return None  # a text alone
+        if isinstance(read.get(Path(path).name), str):
+            return None  # a text alone, for all we know
         values[path] = flat(read, path)
     return values
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from cml.interrupt import leaving_no_child
 from cml.log import Log
 from cml.pipeline.listing import Listing
 from cml.pipeline.messages import one_line
@@ -36,6 +37,7 @@ NO_TAGS = noop("set tag_prefix (for example dvc_) to tag results and list the la
 T = TypeVar("T")
 
 
+@leaving_no_child()
 def collect(
     pipeline: Pipeline,
     repository: Repository,
@@ -72,6 +74,11 @@ def collect(
     old = part("the baseline", Snapshot(), lambda: read(against)) if against else new if is_same else Snapshot()
     if subject.failure and subject.failure.step != "push":
         old, new = _without(pipeline.unmade_files(), old, new, log)
+    no_plots: tuple[Plot, ...] | None = ()
+    # What is drawn meanwhile is waited for last.
+    drawing = part(
+        "plots", lambda: no_plots, lambda: _drawing(pipeline, settings, old if against else None, new, folder)
+    )
     _warn_of_absent(settings.metrics_diff_targets, "metrics_diff_targets", (old.metrics, new.metrics), (old, new), log)
     _warn_of_absent(settings.params_diff_targets, "params_diff_targets", (old.params, new.params), (old, new), log)
     unreadable = _unreadable(old, new, log)
@@ -87,8 +94,7 @@ def collect(
     none: tuple[Experiment, ...] = ()
     experiments = part("the experiments", none, list_experiments)
     data = part("data", DataChanges(), lambda: data_changes(pipeline.repo, old, new)) if against else DataChanges()
-    no_plots: tuple[Plot, ...] | None = ()
-    plots = part("plots", no_plots, lambda: _plots(pipeline, settings, old if against else None, new, folder))
+    plots = part("plots", no_plots, drawing)
     if settings.plots and not plots:
         log.warning(f"plots: nothing here is called {', '.join(settings.plots[:5])}, or it has no data")
     for plot in plots or ():
@@ -288,15 +294,15 @@ def _experiment(repository: Repository, name: str, sha: str, metrics: Values, *,
     )
 
 
-def _plots(
+def _drawing(
     pipeline: Pipeline, settings: Settings, old: Snapshot | None, new: Snapshot, folder: Path
-) -> tuple[Plot, ...] | None:
+) -> Callable[[], tuple[Plot, ...] | None]:
     from cml.pipeline.plots import read_plots
-    from cml.report.plots import draw
+    from cml.report.plots import begin_drawing
     from cml.report.sections import side_words
 
     if settings.plots is None:
-        return None
+        return lambda: None
     sides = {"baseline": old.plots if old else None, "current": new.plots}
     found = {label: plots for label, plots in sides.items() if plots}
-    return draw(read_plots(pipeline.repo, found), folder, sides=side_words(settings.locale))
+    return begin_drawing(read_plots(pipeline.repo, found), folder, sides=side_words(settings.locale))

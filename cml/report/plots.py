@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 from cml.report.chart import LABELS, Chart, Node, Points
 from cml.report.drawing import Order, draw_all, one_line
@@ -55,6 +56,13 @@ def draw(plots: Sequence[DvcPlot], folder: Path, *, sides: Mapping[str, str] | N
 
     `sides` are words for "baseline" and "current" in another language.
     """
+    return begin_drawing(plots, folder, sides=sides)()
+
+
+def begin_drawing(
+    plots: Sequence[DvcPlot], folder: Path, *, sides: Mapping[str, str] | None = None
+) -> Callable[[], tuple[Plot, ...]]:
+    """Begins what `draw` does, beside other work, and returns what waits for its end."""
     orders: list[Order] = []
     drafts = []
     for plot in plots:
@@ -62,8 +70,17 @@ def draw(plots: Sequence[DvcPlot], folder: Path, *, sides: Mapping[str, str] | N
             drafts.append(_draft(plot, orders, sides or {}))
         except Exception as error:
             drafts.append(_Draft(title=plot.title, problem=one_line(error)))
-    answers = draw_all(orders)
-    return tuple(_finish(draft, answers, folder) for draft in drafts)
+    answers: list[bytes | str] = []
+    drawing = Thread(target=lambda: answers.extend(draw_all(orders)), daemon=True)
+    if orders:
+        drawing.start()
+
+    def finish() -> tuple[Plot, ...]:
+        if orders:
+            drawing.join()
+        return tuple(_finish(draft, answers, folder) for draft in drafts)
+
+    return finish
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,164 @@
+"""What is done faster than DVC does it comes to the same: each short cut against DVC's own way."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import World
+from plain import kept_in_git, plain_world, stages
+
+from cml.log import Log
+from cml.masks import Masks
+from cml.pipeline import revisions
+from cml.pipeline.project import Pipeline
+from cml.pipeline.revisions import data_changes, snapshot
+from cml.report.collect import _from_git
+from cml.repository import Repository
+
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
+
+
+@contextlib.contextmanager
+def opened(world: World, monkeypatch: pytest.MonkeyPatch, folder: str = "") -> Iterator[Pipeline]:
+    monkeypatch.chdir(world.project / folder)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(world.place / "site"))
+    pipeline = Pipeline.open(Path.cwd(), top=world.project, log=Log(Masks.from_environment({})))
+    with pipeline.repo:
+        yield pipeline
+
+
+FILES = {
+    "a.json": '{"n": {"a": 1.5, "b": [1]}, "t": "x"}',
+    "b.yaml": "x: 1e-3\ny: yes\nz: {q: null}\n",
+    "c.toml": 'name = "n"\n[deep]\nvalue = 2\n',
+    "zero.json": "0",
+    "none.json": "null",
+    "sub/d.json": '{"k": NaN}',
+}
+
+
+def committed(world: World, name: str, files: dict[str, str]) -> str:
+    return world.commit(name, files, push=False)
+
+
+@pytest.mark.parametrize("folder", ["", "part"])
+def test_metrics_straight_from_git_are_those_that_dvc_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    world = plain_world(tmp_path, {}, folder=folder)
+    room = f"{folder}/" if folder else ""
+    make = {"cmd": "true", "metrics": kept_in_git("a.json", "b.yaml", "zero.json", "sub/d.json")}
+    pipeline = json.dumps({"stages": {"make": make}, "metrics": ["c.toml", "none.json"]})
+    files = {f"{room}{name}": text for name, text in FILES.items()}
+    first = committed(world, "First", {f"{room}dvc.yaml": pipeline, **files})
+    second = committed(world, "Second", {f"{room}a.json": '{"n": 2, "new": {"deep": 3}}', f"{room}zero.json": "7"})
+    (world.project / room / "b.yaml").unlink()
+    third = committed(world, "Third", {f"{room}c.toml": "other = 1\n"})
+    repository = Repository(world.project)
+    with opened(world, monkeypatch, folder) as pipeline_:
+        listing = snapshot(pipeline_, first, metrics=()).listing
+        assert listing is not None
+        found = _from_git(repository, listing, [second, third])
+        assert found == {sha: snapshot(pipeline_, sha, metrics=()).metrics for sha in (second, third)}
+        assert found[second]["zero.json"] == {"zero.json": 7}
+        assert "b.yaml" not in found[third]
+
+
+def test_what_git_does_not_tell_alone_is_left_to_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = plain_world(tmp_path, {"m.json": '{"n": 1}', "text.yaml": "n: 1\n", "params.yaml": "file: m\n"})
+    plain = stages(make={"cmd": "true", "metrics": kept_in_git("m.json", "text.yaml")})
+    first = committed(world, "Plain", {"dvc.yaml": plain})
+    broken = committed(world, "Broken", {"m.json": "{nope"})
+    pointer = committed(world, "A text", {"m.json": '{"n": 1}', "text.yaml": "version https://lfs\noid sha256:1\n"})
+    (world.project / "text.yaml").unlink()
+    (world.project / "text.yaml").symlink_to("m.json")
+    link = committed(world, "A link", {})
+    (world.project / "text.yaml").unlink()
+    other = committed(
+        world,
+        "More",
+        {"dvc.yaml": stages(make={"cmd": "true", "metrics": kept_in_git("m.json")}), "text.yaml": "n: 2\n"},
+    )
+    shapes = {
+        "templated": stages(make={"cmd": "true", "metrics": kept_in_git("${file}.json")}),
+        "cached": stages(make={"cmd": "true", "metrics": ["cached.json"]}),
+        "a folder": stages(make={"cmd": "true", "metrics": kept_in_git("folder")}),
+    }
+    shas = {
+        name: committed(world, name, {"dvc.yaml": text, "folder/one.json": '{"n": 1}'}) for name, text in shapes.items()
+    }
+    repository = Repository(world.project)
+    with opened(world, monkeypatch) as pipeline:
+        listing = snapshot(pipeline, first, metrics=()).listing
+        assert listing is not None
+        assert _from_git(repository, listing, [broken, pointer, link, other]) == {}
+        for name, sha in shas.items():
+            assert snapshot(pipeline, sha, metrics=()).listing is None, name
+
+
+def test_what_differs_in_a_directory_is_what_dvc_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = plain_world(tmp_path, {})
+    folder = {f"data/{part}/{number}.txt": f"{part} {number}" for part in "abc" for number in range(4)}
+    world.write({**folder, "other/x.txt": "x", "gone/y.txt": "y", "file.txt": "1"})
+    world.dvc("add", "--quiet", "data", "other", "gone", "file.txt")
+    old = world.commit("Old", push=False)
+    for name in ("data/a/0.txt", "data/b/1.txt", "gone/y.txt", "data/c/3.txt"):
+        (world.project / name).unlink()
+    (world.project / "gone").rmdir()
+    (world.project / "gone.dvc").unlink()
+    moved = {
+        "data/b/one.txt": "b 1",
+        "other/y.txt": "y",
+        "data/new/deep/z.txt": "zz",
+        "new/w.txt": "w",
+        "file.txt": "22",
+    }
+    (world.project / "file.txt").unlink()
+    world.write({**moved, "data/a/1.txt.more": "a 1"})
+    world.dvc("add", "--quiet", "data", "other", "new", "file.txt")
+    new = world.commit("New", push=False)
+    with opened(world, monkeypatch) as pipeline:
+
+        def changes() -> Any:
+            sides = [snapshot(pipeline, sha, metrics=None, with_data=True) for sha in (old, new)]
+            return data_changes(pipeline.repo, *sides)
+
+        fast = changes()
+        monkeypatch.setattr(revisions, "_differing", lambda *_: None)
+        assert changes() == fast
+    assert {entry.path: entry.files for entry in fast.modified} == {"data/": 5, "other/": 1, "file.txt": 0}
+    assert [entry.path for entry in (*fast.added, *fast.deleted, *fast.renamed)] != []
+
+
+def test_a_text_that_was_parsed_before_is_as_fresh_as_the_first_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dvc.exceptions import DvcException
+    from dvc.utils.strictyaml import load
+
+    world = plain_world(tmp_path, {"dvc.yaml": stages(make={"cmd": "true"}), "bad.yaml": "a: [\n"})
+    with opened(world, monkeypatch):
+        first, _ = load("dvc.yaml")
+        first["stages"].clear()
+        assert load("dvc.yaml")[0] == {"stages": {"make": {"cmd": "true"}}}
+        for _ in range(2):
+            with pytest.raises(DvcException, match=r"bad\.yaml"):
+                load("bad.yaml")
+
+
+def test_what_was_read_of_the_work_tree_is_back_after_a_look_at_a_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = plain_world(tmp_path, {"dvc.yaml": stages(make={"cmd": "true", "metrics": kept_in_git("m.json")})})
+    sha = world.commit("Metrics", {"m.json": '{"n": 1}'}, push=False)
+    world.write({"m.json": '{"n": 2}'})
+    with opened(world, monkeypatch) as pipeline:
+        index = pipeline.repo.index
+        assert snapshot(pipeline, sha, metrics=()).metrics == {"m.json": {"n": 1}}
+        assert pipeline.repo.index is index
+        assert snapshot(pipeline, None, metrics=()).metrics == {"m.json": {"n": 2}}
