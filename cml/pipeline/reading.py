@@ -137,6 +137,8 @@ def use_hashes(repo: Repo, site_cache: str) -> None:
     ("" is DVC's usual one). What else stands there, of remotes and of links, is not believed; where it is not, nothing
     is made.
     """
+    import sqlite3
+
     from dvc.dirs import site_cache_dir
     from dvc_data.hashfile.cache import HashesCache
 
@@ -148,5 +150,7 @@ def use_hashes(repo: Repo, site_cache: str) -> None:
             os.environ["DVC_SITE_CACHE_DIR"] = private
     folder = os.path.join(site_cache or usual, "repo", os.path.basename(repo.site_cache_dir), "hashes", "local")
     if os.access(os.path.join(folder, "cache.db"), os.R_OK | os.W_OK):
-        repo.state.hashes.close()
-        repo.state.hashes = HashesCache(folder)
+        with contextlib.suppress(OSError, sqlite3.Error):
+            hashes = HashesCache(folder)
+            repo.state.hashes.close()
+            repo.state.hashes = hashes
