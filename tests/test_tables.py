@@ -8,7 +8,7 @@ import yaml
 from gitlab_include import documents, include
 from tables import COMPONENT, TEMPLATE, TOP, with_inputs, with_table, with_template
 
-from cml.cli import _parser
+from cml.commands import _parser
 from cml.forges.base import Outputs
 from cml.settings import Settings, read_settings
 from cml.variables import VARIABLES
