@@ -35,7 +35,7 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
         failure=work.failure,
     )
     with contextlib.suppress(OSError):  # a full or read-only disk has failed the run already, or will say so below
-        files.clear(FOLDER)
+        files.clear(FOLDER, keeps_drawings=True)
     report = _report(here, pipeline, subject, work)
     try:
         files.write_report(report, FOLDER, settings=here.settings, template=work.template, log=here.log)

@@ -62,6 +62,17 @@ cml() {
     --out-dir /build/dist /build
   uv pip install --quiet --no-cache --offline --no-deps --python /opt/cml /build/dist/*.whl
   compile "$lib/site-packages/cml"
+  # The report's templates, compiled beside the modules, where a run finds them.
+  /opt/cml/bin/python -I - <<'END'
+from cml.report import render
+from cml.report.model import Report
+from cml.settings import read_settings
+
+report = Report(name="", verdict="none", sha="0" * 40, baseline=None)
+form = {"number_format": read_settings({}, {}, is_ci=False).metrics_format, "locale": "en"}
+render.render_markdown(report, **form)
+render.render_html(report, **form, images={})
+END
   # -I: whatever PYTHONPATH a job sets is for its own Python.
   sed -i '1s/$/ -I/' /opt/cml/bin/cml /opt/cml/bin/dvc /opt/cml/bin/dvc_cml_run
 }

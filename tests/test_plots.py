@@ -375,6 +375,20 @@ def test_links_in_the_folder_are_replaced_and_not_followed(tmp_path: Path) -> No
     assert not list(elsewhere.iterdir())
 
 
+def test_what_did_not_change_is_not_drawn_again(tmp_path: Path) -> None:
+    """A mark in the file shows whether it was drawn anew: PNG's readers ignore what follows its end."""
+    same, other = (VegaPlot(title="a plot", spec=dvc_spec(rows_of(rows))) for rows in (5, 6))
+    (first,) = draw([same], tmp_path)
+    file = tmp_path / first.images[0].file
+    file.write_bytes(file.read_bytes() + b"mark")
+    assert draw([same], tmp_path) == (first,)
+    assert file.read_bytes().endswith(b"mark")
+    assert draw([other], tmp_path) != (first,)
+    file.write_bytes(b"broken")
+    assert draw([same], tmp_path) == (first,)
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
 def test_image_plots_are_copied_side_by_side_and_svg_is_drawn(tmp_path: Path) -> None:
     given = [
         ImagePlot(title="a.png", sides={"current": png(5, 4), "baseline": png(3, 2)}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import TRAIN, World
+from conftest import DVC_YAML, TRAIN, World
 
 
 def test_the_first_run_saves_data_commit_and_tag(trained_world: World) -> None:
@@ -182,3 +182,22 @@ def test_a_stage_that_lacks_a_package_is_told_where_to_put_it(world: World) -> N
     done = world.cml("run", "--setup", "python -c 'import sys; print(sys.prefix)'")
     assert done.code == 1
     assert "put it into your requirements" in done.err
+
+
+def test_drawings_of_plots_that_are_gone_are_removed_and_the_others_kept(trained_world: World) -> None:
+    world = trained_world
+    drawings = world.project / "cml-report" / "plots"
+    world.write({"a.csv": "x,y\n1,2\n2,3\n", "b.csv": "x,y\n1,1\n2,5\n"})
+    world.write({"dvc.yaml": DVC_YAML + "plots:\n  - a.csv: {x: x, y: y}\n  - b.csv: {x: x, y: y}\n"})
+    assert world.cml("report").code == 0
+    before = {file.name: file.read_bytes() for file in drawings.iterdir()}
+    assert len(before) == 2
+    kept, gone = (next(name for name in before if name.startswith(plot)) for plot in ("a-", "b-"))
+    (drawings / kept).write_bytes(before[kept] + b"mark")
+    world.write({"dvc.yaml": DVC_YAML + "plots:\n  - a.csv: {x: x, y: y}\n"})
+    assert world.cml("report").code == 0
+    assert [file.name for file in drawings.iterdir()] == [kept], gone
+    assert (drawings / kept).read_bytes().endswith(b"mark"), "it was not drawn again"
+    world.write({"dvc.yaml": DVC_YAML})
+    assert world.cml("report").code == 0
+    assert not drawings.exists()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cml.errors import BadInput
@@ -27,11 +28,22 @@ def check_folder(*, is_tracked: bool) -> None:
         )
 
 
-def clear(folder: Path) -> None:
-    """Removes what an earlier run left of ours."""
-    shutil.rmtree(folder / "plots", ignore_errors=True)
+def clear(folder: Path, *, keeps_drawings: bool = False) -> None:
+    """Removes what an earlier run left of ours; with `keeps_drawings` not the plots, which `write_report` sorts out."""
+    if not keeps_drawings:
+        shutil.rmtree(folder / "plots", ignore_errors=True)
     for name in NAMES:
         (folder / name).unlink(missing_ok=True)
+
+
+def _remove_drawings(folder: Path, *, but: Iterable[str]) -> None:
+    """Removes the drawings that no plot of this report shows; `but` are names as PlotImage.file has them."""
+    kept = {(folder / name).name for name in but}
+    for file in (folder / "plots").glob("*"):
+        if file.name not in kept:
+            file.unlink()
+    with contextlib.suppress(OSError):
+        (folder / "plots").rmdir()
 
 
 def read_template(settings: Settings) -> str | None:
@@ -88,6 +100,7 @@ def write_report(report: Report, folder: Path, *, settings: Settings, template: 
     folder.mkdir(exist_ok=True)
     text = markdown(report, settings=settings, template=template, log=log)
     images = {image.file: (folder / image.file).read_bytes() for plot in report.plots or () for image in plot.images}
+    _remove_drawings(folder, but=images)
     (folder / "report.md").write_text(text, encoding="utf-8")
     page = render.render_html(report, number_format=settings.metrics_format, locale=settings.locale, images=images)
     (folder / "report.html").write_text(page, encoding="utf-8")

@@ -6,13 +6,15 @@ Here are the plots, their files and the heads of images; `chart` prepares a spec
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
+from cml import __version__
 from cml.report.chart import LABELS, Chart, Node, Points
 from cml.report.drawing import Order, draw_all, one_line
 from cml.report.model import Plot, PlotImage
@@ -62,67 +64,96 @@ def draw(plots: Sequence[DvcPlot], folder: Path, *, sides: Mapping[str, str] | N
 def begin_drawing(
     plots: Sequence[DvcPlot], folder: Path, *, sides: Mapping[str, str] | None = None
 ) -> Callable[[], tuple[Plot, ...]]:
-    """Begins what `draw` does, beside other work, and returns what waits for its end."""
-    orders: list[Order] = []
+    """Begins what `draw` does, beside other work, and returns what waits for its end.
+
+    What an earlier run drew of the same order, and left in `folder`, is not drawn again.
+    """
     drafts = []
     for plot in plots:
         try:
-            drafts.append(_draft(plot, orders, sides or {}))
+            drafts.append(_draft(plot, sides or {}))
         except Exception as error:
             drafts.append(_Draft(title=plot.title, problem=one_line(error)))
-    answers: list[bytes | str] = []
-    drawing = Thread(target=lambda: answers.extend(draw_all(orders)), daemon=True)
+    names = {name: image for draft in drafts for name, _, image in draft.named() if isinstance(image, dict)}
+    drawn: dict[str, bytes | str] = {name: data for name in names if (data := _earlier(folder, name))}
+    orders = {name: order for name, order in names.items() if name not in drawn}
+    drawing = Thread(target=lambda: drawn.update(zip(orders, draw_all([*orders.values()]), strict=True)), daemon=True)
     if orders:
         drawing.start()
 
     def finish() -> tuple[Plot, ...]:
         if orders:
             drawing.join()
-        return tuple(_finish(draft, answers, folder) for draft in drafts)
+        return tuple(_finish(draft, drawn, folder) for draft in drafts)
 
     return finish
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Draft:
-    """A plot whose images are bytes, or the number of the order that will bring them."""
+    """A plot whose images, by their labels, are bytes, or orders that will bring them."""
 
     title: str
-    images: tuple[tuple[str, bytes | int], ...] = ()
+    images: tuple[tuple[str, bytes | Order], ...] = ()
     points: Points = ()
     problem: str | None = None
 
+    def named(self) -> Iterator[tuple[str, str, bytes | Order]]:
+        """Yields (name of its file without the kind, label, image): the same image has the same name in every run."""
+        words = re.sub(r"[^a-z0-9]+", "-", self.title.lower())[:40].strip("-") or "plot"
+        for label, image in self.images:
+            made_of = image if isinstance(image, bytes) else _recipe(image)
+            digest = hashlib.sha256(self.title.encode("utf-8", "replace") + b"\0" + made_of).hexdigest()[:10]
+            yield "-".join(part for part in (words, label, digest) if part), label, image
 
-def _draft(plot: DvcPlot, orders: list[Order], sides: Mapping[str, str]) -> _Draft:
+
+def _recipe(order: Order) -> bytes:
+    """What a drawing follows from: the order, and what draws."""
+    from importlib.metadata import version
+
+    return json.dumps([order, __version__, version("vl-convert-python")], sort_keys=True).encode()
+
+
+def _earlier(folder: Path, name: str) -> bytes | None:
+    file = folder / "plots" / f"{name}.png"
+    if file.is_symlink() or file.parent.is_symlink() or not file.is_file():
+        return None
+    try:
+        data = file.read_bytes()
+        return data if image_size(data)[0] == "png" else None
+    except (OSError, ValueError):
+        return None
+
+
+def _draft(plot: DvcPlot, sides: Mapping[str, str]) -> _Draft:
     if isinstance(plot, BrokenPlot):
         return _Draft(title=plot.title, problem=one_line(plot.reason))
     if isinstance(plot, VegaPlot):
         chart = Chart(plot.spec)
-        orders.append({"spec": chart.specification(plot.note, caption=plot.title, sides=sides)})
-        return _Draft(title=plot.title, images=(("", len(orders) - 1),), points=chart.points())
-    images: list[tuple[str, bytes | int]] = []
+        order = {"spec": chart.specification(plot.note, caption=plot.title, sides=sides)}
+        return _Draft(title=plot.title, images=(("", order),), points=chart.points())
+    images: list[tuple[str, bytes | Order]] = []
     for label in LABELS:
         data = plot.sides.get(label)
         if data is None:
             continue
         if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and len(data) <= MAX_BYTES:
-            orders.append({"svg": data.decode("utf-8-sig")})
-            images.append((label, len(orders) - 1))
+            images.append((label, {"svg": data.decode("utf-8-sig")}))
         else:
             images.append((label, data))
     return _Draft(title=plot.title, images=tuple(images))
 
 
-def _finish(draft: _Draft, answers: Sequence[bytes | str], folder: Path) -> Plot:
+def _finish(draft: _Draft, drawn: Mapping[str, bytes | str], folder: Path) -> Plot:
     images, problem = [], draft.problem or "it holds no image"
-    for label, image in draft.images:
-        data = answers[image] if isinstance(image, int) else image
+    for name, label, image in draft.named():
+        data = image if isinstance(image, bytes) else drawn[name]
         if isinstance(data, str):
             problem = data
             continue
         try:
             kind, width, height = image_size(data)
-            file = _write(folder, title=draft.title, label=label, data=data, kind=kind)
+            file = _write(folder, f"{name}.{kind}", data)
         except (ValueError, OSError) as error:
             problem = str(error)
         else:
@@ -132,16 +163,13 @@ def _finish(draft: _Draft, answers: Sequence[bytes | str], folder: Path) -> Plot
     return Plot(title=draft.title, images=tuple(images), points=draft.points)
 
 
-def _write(folder: Path, *, title: str, label: str, data: bytes, kind: str) -> str:
+def _write(folder: Path, name: str, data: bytes) -> str:
     """Returns the new file's name relative to `folder`. A link that stands in its place is replaced, not followed."""
-    words = re.sub(r"[^a-z0-9]+", "-", title.lower())[:40].strip("-") or "plot"
-    digest = hashlib.sha256(title.encode("utf-8", "replace") + b"\0" + data).hexdigest()[:8]
-    name = "-".join(part for part in (words, label, digest) if part)
     place = folder / "plots"
     if place.is_symlink():
         place.unlink()
     place.mkdir(parents=True, exist_ok=True)
-    file = place / f"{name}.{kind}"
+    file = place / name
     file.unlink(missing_ok=True)
     file.write_bytes(data)
     return f"plots/{file.name}"

@@ -140,6 +140,11 @@ print([str(path) for path in sources if not (path.parent / "__pycache__" / f"{pa
     assert box.python(script) == "[]"
 
 
+def test_the_reports_templates_are_compiled(box: Image) -> None:
+    found = box.sh("ls /opt/cml/lib/python3.12/site-packages/cml/report/__pycache__ | grep -c 'jinja$'")
+    assert int(found) >= 3, "Markdown, the page, and what they share"
+
+
 def test_a_start_writes_nothing(box: Image) -> None:
     done = box.run("cml", "run", "--help", options=["--read-only"])
     assert done.code == 0
