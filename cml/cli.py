@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-AT_WORK = ("run", "report", "compare", "publish")
+AT_WORK = ("run", "report", "compare", "publish", "doctor")
 
 
 def main() -> NoReturn:
@@ -30,12 +30,17 @@ def dvc_cml_run() -> NoReturn:
 
 
 def _exit(arguments: Sequence[str]) -> NoReturn:
-    if arguments[:1] and arguments[0] in AT_WORK:
+    is_at_work = arguments[:1] and arguments[0] in AT_WORK
+    if is_at_work:
         hand_over(os.environ)
     import contextlib
 
     code = 1
     try:
+        if is_at_work:
+            from cml import interrupt
+
+            interrupt.listen()
         from cml.commands import dispatch
 
         code = dispatch(arguments)

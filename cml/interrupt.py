@@ -33,7 +33,13 @@ def listen() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's HUP stays ignored
             signal.signal(number, cancel)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     _adopt_orphans()
+
+
+def hold() -> None:
+    """Lets signals wait until the program that takes this one's place listens."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 def beside(work: Callable[[], T]) -> T:
@@ -67,7 +73,9 @@ def beside(work: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def leaving_no_child() -> Iterator[None]:
-    """Inside, children may be at work that nobody waits for yet: on Cancelled they are ended."""
+    """On Cancelled no child outlives what is inside: not what draws beside it, and not git's own helpers, which go on after
+    git itself was killed.
+    """
     try:
         yield
     except Cancelled:

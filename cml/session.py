@@ -68,7 +68,6 @@ class Session:
 def session(options: Mapping[str, str]) -> Iterator[Session]:
     """Reads everything a command needs, and undoes everything at its end. Raises BadInput."""
     tokens = take_tokens(os.environ)
-    interrupt.listen()
     at_the_door = dict(os.environ)
     context = _read_context(os.environ)
     settings = read_settings(os.environ, options, is_ci=context.is_ci)
@@ -93,6 +92,7 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
         forge = _forge(context, settings, token=token, is_job_token=tokens.is_job_token(token), stdout=stdout)
         leave.callback(forge.close)
         log = Log(masks, annotate=forge.annotate, guard=forge.children)
+        leave.enter_context(interrupt.leaving_no_child())
         yield Session(
             settings=settings,
             work_tree=work_tree,

@@ -315,3 +315,27 @@ def test_megabytes_without_a_line_break_are_no_burden(world: World) -> None:
     done = world.attempt("bash", "-c", "cml run 2>&1 | wc -c")
     assert int(done.out) > 30_000_000
     assert len(world.markdown()) < 100_000
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_cancel_inside_the_push_leaves_no_process(world: World, number: signal.Signals) -> None:
+    hook = world.origin / "hooks" / "pre-receive"
+    hook.write_text(f"#!/bin/sh\necho $$ > {world.project}/started\nsleep 30\n")
+    hook.chmod(0o755)
+    run = start(world, *PUSH)
+    wait_for(world.project / "started")
+    os.kill(run.pid, number)
+    since = time.monotonic()
+    output, _ = run.communicate(timeout=30)
+    assert time.monotonic() - since < 7.5
+    assert f"cancelled by {number.name}" in output
+    assert not Path("/proc", (world.project / "started").read_text().strip()).exists()
+
+
+def test_a_signal_before_the_first_step_is_one_line(world: World) -> None:
+    """It comes just when the program starts itself again without the tokens."""
+    inside = Path(__file__).parent / "chaos" / "inside"
+    env = {"repo_token": "a-token", "PYTHONPATH": str(inside), "CML_CHAOS_AT": "1", "CML_CHAOS_SIGNAL": "2"}
+    done = world.cml(*PUSH, env={**env, "CML_CHAOS_ON": "os.exec"})
+    assert done.code == 1, done.err
+    assert done.err.splitlines() == ["error: cancelled by SIGINT; nothing is half-pushed, and a run from here goes on"]

@@ -10,6 +10,7 @@ import contextlib
 import json
 import secrets
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from github.Repository import Repository as Api
 
 SUMMARY_LIMIT = 1_000_000  # bytes of a job summary are 1 MiB
+CLOSING_SECONDS = 3.0
 TWIN_IS_DEAD_AFTER_SECONDS = 6 * 3600
 EMBEDDED = "<!-- cml-outputs: "
 Made = TypeVar("Made", "CheckRun", "IssueComment")
@@ -154,8 +156,15 @@ class GitHub:
         """Ends a check run that was begun and never published: the run was cancelled, or broke."""
         if check := self._check:
             self._check = None
-            self._patience.hurry(3.0)  # a cancelled job is killed soon
-            self._patience.ask("check run", lambda: check.edit(status="completed", conclusion="cancelled"))
+            self._patience.hurry(CLOSING_SECONDS)
+
+            def end() -> None:
+                self._patience.ask("check run", lambda: check.edit(status="completed", conclusion="cancelled"))
+
+            # A cancelled job is killed soon: an answer that does not come must not cost it the rest of its way out.
+            closing = threading.Thread(target=end, daemon=True)
+            closing.start()
+            closing.join(timeout=CLOSING_SECONDS)
 
     # The run ends
 

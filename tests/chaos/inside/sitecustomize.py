@@ -1,0 +1,90 @@
+"""Python starts this in a `cml` process under test: a signal at its n-th effect, and time that runs faster.
+
+An effect is what another program can see: a process started, a file opened for writing, renamed or removed, a
+connection made. CML_CHAOS_AT=n and CML_CHAOS_SIGNAL=s send the signal just before the n-th one, KILL to all of the
+run's processes, as a container that is killed. With CML_CHAOS_ON=expression they are counted from the first effect that
+matches, itself the first. CML_CHAOS_TRACE names a file that gets a line for each effect.
+CML_CHAOS_SPEED=n makes n seconds of one: of time.sleep, time.monotonic and the time-outs of connections;
+CML_CHAOS_SLEPT names a file that gets the seconds that were slept. The product knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import time
+from typing import Any
+
+EFFECTS = {"subprocess.Popen", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.exec"}
+EFFECTS |= {"socket.connect", "os.truncate", "os.chmod", "shutil.move"}
+NOT_OURS = ("/dev/", "/proc/", "/sys/")
+
+
+class Watch:
+    """Counts effects; at the one that is waited for, the signal is sent."""
+
+    def __init__(self, at: int, number: int, trace: str | None, on: str | None) -> None:
+        self.at = at
+        self.number = number
+        self.count = 0
+        self.is_busy = False
+        self.on = re.compile(on) if on else None
+        self.trace = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if trace else None
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.is_busy or not is_effect(event, arguments):
+            return
+        if self.on:
+            if not self.on.search(f"{event} {arguments}"):
+                return
+            self.on = None
+        self.count += 1
+        if self.trace is not None:
+            self.is_busy = True
+            with contextlib.suppress(OSError):
+                os.write(self.trace, f"{self.count} {event} {str(arguments[:2])[:300]}\n".encode())
+            self.is_busy = False
+        if self.count == self.at:
+            if self.number == signal.SIGKILL:
+                os.killpg(0, signal.SIGKILL)
+            os.kill(os.getpid(), self.number)
+
+
+def is_effect(event: str, arguments: tuple[Any, ...]) -> bool:
+    if event != "open":
+        return event in EFFECTS
+    path, _, flags = arguments
+    is_written = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    return bool(is_written) and isinstance(path, (str, bytes)) and not os.fsdecode(path).startswith(NOT_OURS)
+
+
+def hurry(times: float) -> None:
+    import socket
+
+    sleep, monotonic, settimeout = time.sleep, time.monotonic, socket.socket.settimeout
+
+    def sleep_less(seconds: Any) -> None:
+        if path := os.environ.get("CML_CHAOS_SLEPT"):
+            with open(path, "a") as file:  # noqa: PTH123 - nothing more is imported than there must be
+                file.write(f"{seconds}\n")
+        sleep(seconds / times)
+
+    time.sleep = sleep_less
+    time.monotonic = lambda: monotonic() * times
+
+    def set_timeout(self: Any, value: float | None) -> None:
+        settimeout(self, value / times if value else value)
+
+    socket.socket.settimeout = set_timeout  # type: ignore[method-assign]
+
+
+if any(os.path.basename(word) == "cml" for word in sys.orig_argv[1:2]):
+    if os.environ.get("CML_CHAOS_AT") or os.environ.get("CML_CHAOS_TRACE"):
+        at, number = int(os.environ.get("CML_CHAOS_AT", "0")), int(os.environ.get("CML_CHAOS_SIGNAL", "9"))
+        trace, on = os.environ.get("CML_CHAOS_TRACE"), os.environ.get("CML_CHAOS_ON")
+        sys.addaudithook(Watch(at, number, trace, on))
+    if os.environ.get("CML_CHAOS_SPEED"):
+        hurry(float(os.environ["CML_CHAOS_SPEED"]))
