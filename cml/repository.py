@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -234,6 +234,20 @@ class Repository:
                 found[name] = data
         return found
 
+    def same_here(self, sha: str, paths: Iterable[str]) -> list[str]:
+        """Returns those of the paths that are in the work tree what they are in a commit."""
+        found = []
+        for path in paths:
+            file = Path(self.top, path)
+            entry = self._git("ls-tree", "-z", "--full-tree", sha, "--", f":(literal,top){path}")
+            held = entry.partition("\t")[0].split(" ")[-1]
+            is_file = file.is_file() and not file.is_symlink()
+            data = file.read_bytes() if is_file else None
+            now = "" if data is None else self._git("hash-object", "--path", path, "--stdin", stdin=data).strip()
+            if held == now:
+                found.append(path)
+        return found
+
     def blob(self, sha: str, path: str) -> bytes | None:
         """Returns a file's bytes at a commit, or None where it has none."""
         try:
@@ -328,7 +342,12 @@ class Repository:
         if pattern not in lines:
             path.parent.mkdir(parents=True, exist_ok=True)
             text = "\n".join([*lines, pattern]) + "\n"
-            path.write_text(text, errors="surrogateescape")
+            # At once, so that a kill never leaves half of the user's own lines.
+            new = path.with_name(f"{path.name}.cml")
+            new.write_text(text, errors="surrogateescape")
+            if path.exists():
+                shutil.copymode(path, new)
+            new.replace(path)
 
     def commit_files(self, paths: Iterable[str], *, parent: str, message: str, identity: Identity | None) -> str:
         """Returns the sha of a new commit: the parent's tree with the paths as they stand in the work tree. Neither
@@ -418,17 +437,18 @@ class Repository:
         own = [reason for reason in reasons if "atomic" not in reason]
         return PushOutcome(is_done=False, reason="; ".join([*own[:1], *(list(filter(None, told))[-2:] or here[-2:])]))
 
-    def adopt(self, sha: str, *, branch: str, head: str, paths: Iterable[str], tag: str | None) -> bool:
+    def adopt(self, sha: str, *, branch: str, head: str, paths: Collection[str], tag: str | None) -> bool:
         """Moves HEAD (and the branch it stands for) from `head` to the results commit that was pushed, the index with
-        it, and writes the tag. The user's own changes stay. Returns False, with nothing moved, where the user went on
-        meanwhile, or where something stands in the way: the results are on origin all the same.
+        it, and writes the tag. `paths` are those of its files that the work tree holds already. The user's own changes
+        stay. Returns False, with nothing moved, where the user went on meanwhile, or where something stands in the way:
+        the results are on origin all the same.
         """
         try:
             if tag and not self.tag_commit(tag):
                 self._git("update-ref", f"refs/tags/{tag}", sha)
             if self.head() != head or self.branch() not in (None, branch):
                 return False
-            if self.commit(sha).parents != (head,):
+            if self.commit(sha).parents != (head,) or set(paths) != self.changed_between(head, sha):
                 with self._index() as index:
                     self._git("read-tree", head, env=index)
                     self._git("update-index", "--add", "--remove", "-z", "--stdin", stdin=_nul(paths), env=index)

@@ -107,11 +107,18 @@ def stands(here: Session, work: Work, twin: Twin) -> bool:
 
 
 def stand_back(here: Session, work: Work, sha: str) -> None:
-    """Takes the results that a twin has saved: the report is about them."""
+    """Takes the results that a twin has saved, or this very run before it was killed: the report is about them, and the
+    work tree goes on from them where it can.
+    """
     from cml.save import Saved
 
-    here.log.step("twin", f"another run has saved the results of the same work in {sha[:7]}, and they stand")
-    prefix = here.settings.tag_prefix
-    work.saved = Saved(sha=sha, tag=f"{prefix}{here.repository.short(sha)}" if prefix else "")
-    work.changed_paths = sorted(here.repository.changed_between(work.head, sha))
+    repository, prefix = here.repository, here.settings.tag_prefix
+    tag = f"{prefix}{repository.short(sha)}" if prefix else ""
+    changed = sorted(repository.changed_between(work.head, sha))
+    same = repository.same_here(sha, changed)
+    is_adopted = repository.adopt(sha, branch=work.branch or "", head=work.head, paths=same, tag=tag or None)
+    rest = "" if is_adopted else "; your work tree stays behind them: git pull"
+    here.log.step("twin", f"another run has saved the results of the same work in {sha[:7]}, and they stand{rest}")
+    work.saved = Saved(sha=sha, tag=tag)
+    work.changed_paths = changed
     work.head, work.is_looking_on = sha, True

@@ -81,6 +81,7 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
         temporary = Path(tempfile.gettempdir())
         sweep(temporary)
         grant = leave.enter_context(credentials(os.environ, temporary))
+        leave.enter_context(_temporary_files(grant.folder))
         if isinstance(work_tree, Repository):
             work_tree.freeze_hooks(grant.folder / "hooks")
         masks = Masks.from_environment(at_the_door, extra=[*tokens.values(), *grant.secrets])
@@ -156,6 +157,18 @@ def _forge(context: Context, settings: Settings, *, token: str | None, is_job_to
     from cml.forges.local import Local
 
     return Local(context, stdout, show=show)
+
+
+@contextlib.contextmanager
+def _temporary_files(folder: Path) -> Iterator[None]:
+    """Lets our own temporary files lie in the run's private folder, which the next run sweeps where this one is killed.
+    Children keep the machine's.
+    """
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _keep_stdout() -> TextIO:

@@ -317,6 +317,29 @@ def test_megabytes_without_a_line_break_are_no_burden(world: World) -> None:
     assert len(world.markdown()) < 100_000
 
 
+def test_a_run_that_was_killed_after_its_push_goes_on_from_its_results(world: World) -> None:
+    head = world.git("rev-parse", "HEAD")
+    assert world.cml(*PUSH).code == 0
+    tip = world.tip()
+    world.git("reset", "--quiet", "--mixed", head)
+    assert world.git("status", "--porcelain") != ""
+    done = world.cml(*PUSH)
+    assert done.code == 0, done.err
+    assert world.tip() == world.git("rev-parse", "HEAD") == tip
+    assert world.git("status", "--porcelain") == ""
+    assert world.outputs()["sha"] == tip
+
+
+def test_a_twins_results_come_into_a_work_tree_that_has_none(world: World) -> None:
+    theirs = world.clone("theirs")
+    assert world.cml(*PUSH, cwd=theirs).code == 0
+    world.write({"notes.txt": "mine\n"})
+    done = world.cml(*PUSH)
+    assert done.code == 0, done.err
+    assert world.git("rev-parse", "HEAD") == world.tip()
+    assert world.git("status", "--porcelain") == "?? notes.txt"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_cancel_inside_the_push_leaves_no_process(world: World, number: signal.Signals) -> None:
     hook = world.origin / "hooks" / "pre-receive"
