@@ -55,13 +55,15 @@ class Session:
         """Opens the DVC project with the credentials of its remotes in place."""
         from cml.pipeline.project import Pipeline
 
-        return Pipeline.open(
+        pipeline = Pipeline.open(
             Path.cwd(),
             top=self.repository.top,
             log=self.log,
             configure=self.grant.configure,
             own_cache=self.own_cache,
         )
+        self.grant.until_exit.callback(pipeline.close)
+        return pipeline
 
 
 @contextlib.contextmanager

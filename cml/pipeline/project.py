@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cml.errors import BadInput
 from cml.gpu import Watch
 from cml.log import Log
+from cml.pipeline import leftovers
 from cml.pipeline.messages import forward_warnings, one_line, started_commands
 from cml.pipeline.pull import fetched_by_stage
 from cml.pipeline.reading import keep_parsed, keep_remotes, one_command, reading_of, use_hashes
@@ -78,7 +79,7 @@ class Pipeline:
         keep_parsed()
         try:
             root = Path(Repo.find_root(str(directory)))
-            _drop_stale_lock(root / ".dvc" / "tmp" / "rwlock")
+            leftovers.drop_stale_lock(root / ".dvc" / "tmp" / "rwlock")
             found = Config(str(root / ".dvc"))
             # Handed in, not merged later: DVC reads its configuration anew after every locked call.
             settings = dict(configure(found["remote"], found["core"].get("remote", ""))) if configure else None
@@ -88,6 +89,7 @@ class Pipeline:
             keep_remotes(repo)
             if own_cache is not None:
                 use_hashes(repo, own_cache)
+            leftovers.begin(repo)
             repo.index.check_graph()
         except NotDvcRepoError:
             raise BadInput(
@@ -105,6 +107,10 @@ class Pipeline:
     def from_top(self, path: str) -> str:
         """Returns an absolute path inside the project as git names it: relative to the top, with slashes."""
         return os.path.normpath(os.path.join(self._prefix, os.path.relpath(path, self.repo.root_dir)))
+
+    def close(self) -> None:
+        """Says that nothing was left half done."""
+        leftovers.end(self.repo)
 
     def reload(self) -> None:
         """Forgets what was read of the project, after others may have changed it."""
@@ -367,24 +373,3 @@ def _unreadable(error: Exception) -> str:
     if mark := getattr(error.__cause__, "problem_mark", None):
         text += f", line {mark.line + 1}"
     return f"DVC cannot read the project: {text}"
-
-
-def _drop_stale_lock(path: Path) -> None:
-    """Removes what a `kill -9` left: an rwlock that is no JSON (dvc #7615), or one whose processes are all gone. In a
-    container every run has the same pid, so our own is one of the gone.
-    """
-    import psutil
-
-    try:
-        held = json.loads(path.read_text() or "?")
-        holders = [
-            *held.get("write", {}).values(),
-            *(reader for each in held.get("read", {}).values() for reader in each),
-        ]
-        pids = {int(holder["pid"]) for holder in holders}
-    except FileNotFoundError:
-        return
-    except (ValueError, TypeError, KeyError, AttributeError):
-        pids = set()
-    if not any(pid != os.getpid() and psutil.pid_exists(pid) for pid in pids):
-        path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cml.errors import WorkFailed
 from cml.log import Log
+from cml.pipeline.leftovers import placing
 from cml.pipeline.messages import Heard, listening, one_line
 from cml.pipeline.reading import one_command
 from cml.pipeline.remotes import blame, patiently, probe
@@ -38,7 +39,7 @@ def pull(repo: Repo, targets: tuple[str, ...], *, log: Log, may_overwrite: bool)
     paths = names if len(wanted) == len(outs) else [out.fs_path for out in wanted]
     try:
         if wanted:
-            with one_command(repo):
+            with placing(repo, [out.fs_path for out in wanted]), one_command(repo):
                 repo.checkout(paths, force=True, allow_missing=True)
     except CheckoutError:
         pass  # what is missing shows below, by name
@@ -80,7 +81,8 @@ def fetched_by_stage(repo: Repo, log: Log) -> Iterator[None]:
         except StorageTrouble as error:
             if error.remote:
                 raise
-        pull_missing_deps(stage)  # says what is in no remote
+        with placing(repo, [dep.fs_path for dep in stage.deps if dep.def_path in absent]):
+            pull_missing_deps(stage)  # says what is in no remote
         patiently(lambda: _fetch_own_runs(stage), log)
 
     def pull_outputs(*args: Any, **options: Any) -> Any:  # those of a run that is taken from the run cache
