@@ -11,6 +11,7 @@ import pytest
 from plain import errors, plain_world
 from test_render import FORMAT, assert_whole, big, empty, everything, markdown, metric, size, typical
 
+from cml.errors import BadInput
 from cml.log import Log
 from cml.masks import Masks
 from cml.report import contained, files
@@ -166,3 +167,15 @@ def test_a_template_sees_no_file_and_no_environment() -> None:
     assert all(
         not callable(value) for value in view_of(everything(), number_format=FORMAT, locale="en").context().values()
     )
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "."])
+def test_what_is_no_plain_file_is_no_template(path: str) -> None:
+    with pytest.raises(BadInput, match=r"template is .* expected a file"):
+        files.read_template(read_settings({"template": path}, {}, is_ci=False))
+
+
+def test_a_template_of_megabytes_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "big.md.j2").write_text("x" * (2 << 20))
+    with pytest.raises(BadInput, match="at most"):
+        files.read_template(read_settings({"template": str(tmp_path / "big.md.j2")}, {}, is_ci=False))

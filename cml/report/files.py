@@ -14,6 +14,7 @@ from cml.report.model import Report
 from cml.settings import Settings
 
 FOLDER = "cml-report"
+LARGEST_TEMPLATE = 1 << 20
 NAMES = ("report.md", "report.html", "report.json", "metrics.txt", "cml.env")
 
 
@@ -53,7 +54,10 @@ def read_template(settings: Settings) -> str | None:
     if not settings.template:
         return None
     try:
-        text = Path(settings.template).read_text(encoding="utf-8")
+        path = Path(settings.template)
+        if path.exists() and (not path.is_file() or path.stat().st_size > LARGEST_TEMPLATE):  # /dev/zero has no end
+            raise BadInput(f"template is {settings.template!r}: expected a file of at most {LARGEST_TEMPLATE} bytes")
+        text = path.read_text(encoding="utf-8")
         check_template(text)
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"template is {settings.template!r}, which cannot be read: {error}") from None
