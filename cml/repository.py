@@ -22,6 +22,12 @@ from cml.errors import BadInput, CmlError
 REMOTE = "origin"
 OLDEST_GIT = (2, 31)  # the first that reads configuration from GIT_CONFIG_COUNT
 GIT_SECONDS = 600
+# What git says of a server that is in trouble, or of a connection that broke; what it says of a token is not among it.
+UNANSWERED = (
+    r"returned error: (429|5\d\d)|RPC failed|hung up unexpectedly|unexpected disconnect|early EOF|Empty reply|"
+    r"Connection (reset|timed out)|Could not resolve host|Failed to connect|Recv failure|Operation timed out|"
+    r"Couldn't connect"
+)
 
 
 class GitFailed(CmlError):
@@ -53,9 +59,12 @@ class Commit:
 
 @dataclass(frozen=True, kw_only=True)
 class PushOutcome:
-    """How a push ended: done (`is_new` where it made the branch), or stale (somebody was faster), else why not."""
+    """How a push ended: done (`is_new` where it made the branch), stale (somebody was faster), or unanswered (it may
+    have been done, or not), else why not.
+    """
 
     is_done: bool
+    is_unanswered: bool = False
     is_stale: bool = False
     is_new: bool = False
     reason: str = ""
@@ -180,9 +189,11 @@ class Repository:
         found = re.match(r"ref: refs/heads/(\S+)\tHEAD", answer)
         return found[1] if found else None
 
-    def has_remote_branch(self, branch: str) -> bool:
-        """Whether origin has a branch, asked now."""
-        return bool(self._git("ls-remote", REMOTE, f"refs/heads/{branch}", is_remote=True).strip())
+    def remote_tip(self, branch: str) -> str | None:
+        """Returns the commit that origin's branch is at, asked now, or None where there is no such branch."""
+        lines = self._git("ls-remote", REMOTE, f"refs/heads/{branch}", is_remote=True).splitlines()
+        tips = [sha for sha, _, ref in (line.partition("\t") for line in lines) if ref == f"refs/heads/{branch}"]
+        return tips[0] if tips else None
 
     def tracks(self, folder: str) -> bool:
         """Whether git holds anything in a folder below the current one."""
@@ -435,7 +446,11 @@ class Repository:
             line for line in lines if line and not line.startswith(("remote:", "To ", "hint:", "error: failed to push"))
         ]
         own = [reason for reason in reasons if "atomic" not in reason]
-        return PushOutcome(is_done=False, reason="; ".join([*own[:1], *(list(filter(None, told))[-2:] or here[-2:])]))
+        return PushOutcome(
+            is_done=False,
+            is_unanswered=not refused and re.search(UNANSWERED, done.stderr) is not None,
+            reason="; ".join([*own[:1], *(list(filter(None, told))[-2:] or here[-2:])]),
+        )
 
     def adopt(self, sha: str, *, branch: str, head: str, paths: Collection[str], tag: str | None) -> bool:
         """Moves HEAD (and the branch it stands for) from `head` to the results commit that was pushed, the index with

@@ -8,16 +8,18 @@ from __future__ import annotations
 import random
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cml.errors import WorkFailed
 from cml.log import Log
 from cml.pipeline import locks, objects
 from cml.pipeline.project import Pipeline
-from cml.repository import REMOTE, Identity, Repository
+from cml.repository import REMOTE, GitFailed, Identity, PushOutcome, Repository
 from cml.skip import own_head, own_key, results_message
 
 ATTEMPTS = 16
+PAUSES = (1.0, 3.0, 9.0)  # seconds between the questions to a server that is in trouble
 LONGEST_WAIT_SECONDS = 4.0
 
 
@@ -79,9 +81,17 @@ def save_commit(
         tag = f"{tag_prefix}{repository.short(commit)}" if tag_prefix else ""
         if tag and repository.tag_commit(tag) not in (None, commit):
             raise WorkFailed(f"the tag {tag} exists at another commit, and tags are never moved", step="push")
-        if not is_new_branch and not repository.has_remote_branch(branch):
+        there = _asked(lambda: repository.remote_tip(branch))
+        if there is None and not is_new_branch:
             raise WorkFailed(f"{branch} is gone from {REMOTE}, so the results have no place to go", step="push")
-        outcome = repository.push(commit, branch=branch, tag=tag or None)
+        # A push whose answer was lost may have been done.
+        outcome = (
+            PushOutcome(is_done=True) if there == commit else repository.push(commit, branch=branch, tag=tag or None)
+        )
+        if outcome.is_unanswered and attempt < len(PAUSES):
+            log.note(f"{REMOTE} gave no answer to the push ({outcome.reason}): asked again")
+            time.sleep(PAUSES[attempt])
+            continue
         if outcome.is_done:
             is_adopted = repository.adopt(commit, branch=branch, head=head, paths=paths, tag=tag or None)
             rest = "" if is_adopted else "; your work tree stays behind it: git pull"
@@ -124,8 +134,12 @@ def check_history(repository: Repository, *, branch: str, head: str) -> str:
     results for a commit that the branch does not hold have no place on it.
     """
     tracking = f"refs/remotes/{REMOTE}/{branch}"
-    if not repository.fetch(f"+refs/heads/{branch}:{tracking}"):
-        raise WorkFailed(f"{branch} is gone from {REMOTE}, so the results have no place to go", step="push")
+    refspec = f"+refs/heads/{branch}:{tracking}"
+    if not repository.fetch(refspec):
+        if _asked(lambda: repository.remote_tip(branch)) is None:
+            raise WorkFailed(f"{branch} is gone from {REMOTE}, so the results have no place to go", step="push")
+        if not repository.fetch(refspec):
+            raise WorkFailed(f"{branch} cannot be fetched from {REMOTE}: run again", step="push")
     tip = repository.resolve(tracking)
     if tip is None or not repository.is_ancestor(head, tip):
         raise WorkFailed(
@@ -134,6 +148,34 @@ def check_history(repository: Repository, *, branch: str, head: str) -> str:
             step="push",
         )
     return tip
+
+
+def may_push(repository: Repository, *, head: str, branch: str) -> PushOutcome:
+    """Asks origin whether a push will be allowed, again while it gives no answer."""
+    for pause in PAUSES:
+        outcome = repository.can_push(head, branch)
+        if not outcome.is_unanswered:
+            return outcome
+        time.sleep(pause)
+    return repository.can_push(head, branch)
+
+
+def _asked(question: Callable[[], str | None]) -> str | None:
+    """Returns origin's answer, asked again while there is none. Raises WorkFailed."""
+    for pause in (*PAUSES, None):
+        try:
+            return question()
+        except GitFailed as error:
+            if pause is None:
+                raise unreachable(error) from error
+            time.sleep(pause)
+    raise AssertionError
+
+
+def unreachable(error: Exception) -> WorkFailed:
+    """Returns the failure of a save whose origin gives no answer."""
+    message = f"{REMOTE} cannot be reached: {error}. The data is on the DVC remote, so the next run is cheap"
+    return WorkFailed(message, step="push")
 
 
 def check_twins(repository: Repository, *, head: str, tip: str, key: str) -> None:

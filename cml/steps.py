@@ -15,7 +15,16 @@ from cml.pipeline.pull import pull as fetch_data
 from cml.pipeline.trouble import StorageTrouble, explain
 from cml.prepare import AUTO, Work, uncommitted
 from cml.repository import REMOTE, GitFailed
-from cml.save import Saved, check_history, check_twins, refused, save_commit, save_data
+from cml.save import (
+    Saved,
+    check_history,
+    check_twins,
+    may_push,
+    refused,
+    save_commit,
+    save_data,
+    unreachable,
+)
 from cml.session import Session
 
 
@@ -31,7 +40,7 @@ def set_up(here: Session, pipeline: Pipeline, work: Work) -> None:
         context = here.forge.context
         if reason := here.forge.refusal(work.branch):
             raise refused(reason, work.branch, context.push_advice)
-        outcome = here.repository.can_push(work.head, work.branch)
+        outcome = may_push(here.repository, head=work.head, branch=work.branch)
         if outcome.is_stale:
             tip = check_history(here.repository, branch=work.branch, head=work.head)
             if not context.is_asked_for:
@@ -172,8 +181,7 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
     try:
         work.saved = _commit(here, pipeline, work, work.branch)
     except (GitFailed, subprocess.TimeoutExpired) as error:
-        message = f"{REMOTE} cannot be reached: {error}. The data is on the DVC remote, so the next run is cheap"
-        raise WorkFailed(message, step="push") from error
+        raise unreachable(error) from error
     return None
 
 

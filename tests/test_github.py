@@ -436,3 +436,29 @@ def test_a_skipped_run_writes_through_no_link(hub: Hub, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert hub.outputs(env)["skipped"] == "true"
     assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("how", ["done-500", "done-reset", "502", "reset"])
+def test_a_push_without_an_answer_is_looked_up_and_then_done(hub: Hub, how: str) -> None:
+    head = hub.branch("try", 0.1)
+    env = hub.forge.event("push", ref="try")
+    workspace = hub.forge.checkout(env, token=hub.token)
+    hub.forge.fail("POST */git-receive-pack", how=how)
+    done = hub.again(env, workspace=workspace, tag_prefix="dvc_")
+    assert done.code == 0, done.err
+    assert "gave no answer to the push" in done.err or "reset" in how  # git itself asks again on another connection
+    tip = hub.world.tip("try")
+    assert hub.world.git("rev-parse", "try~1", cwd=hub.world.origin) == head
+    assert f"dvc_{tip[:7]}" in hub.world.tags()
+    assert hub.outputs(env)["sha"] == tip == hub.world.git("rev-parse", "HEAD", cwd=workspace)
+
+
+@pytest.mark.parametrize("route", ["GET *info/refs", "POST */git-upload-pack"])
+def test_a_git_server_that_is_away_for_a_moment_costs_no_training(hub: Hub, route: str) -> None:
+    head = hub.branch("try", 0.1)
+    env = hub.forge.event("push", ref="try")
+    workspace = hub.forge.checkout(env, token=hub.token)
+    hub.forge.fail(route, how="503", skip=2)
+    done = hub.again(env, workspace=workspace)
+    assert done.code == 0, done.err
+    assert hub.world.git("rev-parse", "try~1", cwd=hub.world.origin) == head
