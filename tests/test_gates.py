@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cml.report.gates import Rule, judge, parse_rules, with_directions
-from cml.report.model import GateResult, MetricRow, Status, Value, status_of
+from cml.report.gates import Rule, gates_failed, judge, parse_rules, with_directions
+from cml.report.model import GateResult, MetricRow, Report, Status, Value, status_of
 
 NEVER: Value = "(this side does not exist)"
 
@@ -453,3 +453,14 @@ def test_a_change_in_hundredths_is_judged_as_in_whole_numbers(old: int, new: int
     }
     rule = f"accuracy change {operator} {Decimal(limit) / 100}"
     assert passes(rule, old / 100, new / 100) is expected[operator]
+
+
+def test_the_error_names_each_rule_that_failed_once_and_five_at_most() -> None:
+    rules = [f"m{number} > 1" for number in range(7)]
+    gates = tuple(
+        GateResult(rule=rule, path=path, metric="m", value=0.5, passed=rule == rules[0])
+        for rule in rules
+        for path in ("a.json", "b.json")
+    )
+    report = Report(name="DVC Report", verdict="failed", sha="0" * 40, baseline=None, gates=gates)
+    assert gates_failed(report) == "metrics_gate: m1 > 1; m2 > 1; m3 > 1; m4 > 1; m5 > 1 failed"
