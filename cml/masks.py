@@ -93,8 +93,8 @@ def parts_of(secret: str) -> Iterator[str]:
 
 def forms_of(part: str) -> Iterator[str]:
     """A secret as it is written in shells, JSON, HTML, URLs, Python, base64 (after 0, 1 or 2 bytes) and hex."""
-    data = part.encode("utf-8", "surrogateescape")
-    yield part
+    data = _bytes(part)
+    yield from (part, data.decode("utf-8", "replace"))  # how the log reads bytes that are no UTF-8
     for text in (json.dumps(part), json.dumps(part, ensure_ascii=False)):
         yield from (text[1:-1], text[1:-1].replace("/", "\\/"), json.dumps(text[1:-1])[1:-1])
         yield text[1:-1].replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")  # Go's
@@ -109,6 +109,14 @@ def forms_of(part: str) -> Iterator[str]:
     for text in _base64_of(data):
         yield from (text, text.translate({ord("+"): "-", ord("/"): "_"}), text.replace("/", "\\/"))
         yield from (quote(text, safe=""), text.replace("+", "%2b").replace("/", "%2f"), quote(text))
+
+
+def _bytes(text: str) -> bytes:
+    """What a variable's text stands for; half a surrogate pair, which JSON can name, is no byte of one."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _base64_of(data: bytes) -> Iterator[str]:

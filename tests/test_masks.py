@@ -222,3 +222,14 @@ def test_megabytes_are_masked_in_seconds(masks_of_all: Masks) -> None:
     started = time.perf_counter()
     assert masks_of_all.mask(text) == text
     assert time.perf_counter() - started < 5
+
+
+def test_a_secret_that_is_no_utf_8_is_masked_as_the_log_reads_it() -> None:
+    secret = b"secret-\xff\xfe-value"
+    masks = Masks.from_environment({"MY_TOKEN": secret.decode("utf-8", "surrogateescape")})
+    assert masks.mask(secret.decode("utf-8", "replace")) == "***"
+
+
+def test_half_a_surrogate_pair_in_a_json_secret_breaks_nothing() -> None:
+    masks = Masks.from_environment({"MY_TOKEN": '{"private_key": "long-secret-\\udf22-text"}'})
+    assert masks.mask("long-secret-\udf22-text") == "***"
