@@ -217,6 +217,17 @@ def test_metrics_in_every_form_and_those_that_cannot_be_read(tmp_path: Path) -> 
     world.witness("main")
 
 
+def test_a_metrics_file_of_a_hundred_thousand_values_costs_neither_minutes_nor_the_results(tmp_path: Path) -> None:
+    command = "import json; json.dump({f'k{n}': n for n in range(100_000)}, open('m.json', 'w'))"
+    stage = {"cmd": f'python -c "{command}" && cat in.txt > out.txt', "outs": ["out.txt"]}
+    files = {"in.txt": "1", "dvc.yaml": stages(measure={**stage, "deps": ["in.txt"], "metrics": kept_in_git("m.json")})}
+    world = plain_world(tmp_path, files)
+    pushed(world)
+    [file] = world.report()["unreadable"]
+    assert file["reason"] == "it holds 100,000 values, and a report has room for 50,000 of a file"
+    assert (world.project / "cml-report" / "report.html").stat().st_size < 1_000_000
+
+
 # Stages of every kind
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 BIGGEST = 5
+MOST_VALUES = 50_000  # of a metrics file: more would cost minutes, and nobody reads them
 Values = dict[str, dict[str, Value]]
 Key = tuple[str, ...]
 
@@ -121,6 +122,8 @@ def _read_metric(fs: Any, path: str, **options: Any) -> Any:
             value = json.loads(fs.read_text(path))
     if isinstance(value, list):
         raise ValueError("it holds a list, where names with numbers are expected")
+    if (count := _count(value)) > MOST_VALUES:
+        raise ValueError(f"it holds {count:,} values, and a report has room for {MOST_VALUES:,} of a file")
     return value if isinstance(value, dict) else {} if value is None else {Path(path).name: value}
 
 
@@ -138,6 +141,18 @@ def read_metrics(files: Mapping[str, bytes]) -> Values | None:
             return None  # a text alone, for all we know
         values[path] = flat(read, path)
     return values
+
+
+def _count(value: Any) -> int:
+    """Returns how many values there are in nested data."""
+    count, pending = 0, [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, dict):
+            pending += each.values()
+        else:
+            count += 1
+    return count
 
 
 def _reason(error: Exception) -> str:
