@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cml import interrupt
 from cml.errors import WorkFailed
 from cml.pipeline.plugins import mended
 from cml.storage import (
@@ -226,12 +227,15 @@ def _restore(environment: MutableMapping[str, str], before: Mapping[str, str | N
 
 @contextmanager
 def _private_folder(temporary: Path) -> Iterator[Path]:
-    folder, handle = _locked_folder(temporary)
+    made: list[tuple[Path, int]] = []
     try:
-        yield folder
+        with interrupt.held():  # a cancel between the folder and the promise to remove it would leave it
+            made.append(_locked_folder(temporary))
+        yield made[0][0]
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
+        for folder, handle in made:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(handle)
 
 
 def _locked_folder(temporary: Path) -> tuple[Path, int]:

@@ -42,6 +42,16 @@ def hold() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Inside, signals wait: what is begun there is either done or not begun."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def beside(work: Callable[[], T]) -> T:
     """Returns what `work` returns or raises what it raises, run in a thread of its own while this one hears signals.
 

@@ -355,6 +355,17 @@ def test_a_cancel_inside_the_push_leaves_no_process(world: World, number: signal
     assert not Path("/proc", (world.project / "started").read_text().strip()).exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_cancel_while_the_private_folder_is_made_leaves_none(world: World, number: int, tmp_path: Path) -> None:
+    inside = Path(__file__).parent / "chaos" / "inside"
+    (tmp_path / "tmp").mkdir()
+    env = {"PYTHONPATH": str(inside), "CML_CHAOS_ON": "os.mkdir.*cml-credentials", "CML_CHAOS_AT": "1"}
+    done = world.cml(*PUSH, env={**env, "CML_CHAOS_SIGNAL": str(int(number)), "TMPDIR": str(tmp_path / "tmp")})
+    assert done.code == 1, done.err
+    assert "cancelled by" in done.err
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
 def test_a_signal_before_the_first_step_is_one_line(world: World) -> None:
     """It comes just when the program starts itself again without the tokens."""
     inside = Path(__file__).parent / "chaos" / "inside"
