@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gitlab test-storage test-mnist test-image test-gpu-image bench bench-image lint lint-workflows lock messages clean
+.PHONY: help demo test test-chaos chaos mutants test-gitlab test-storage test-mnist test-image test-gpu-image bench bench-image lint lint-workflows lock messages clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -21,7 +21,33 @@ demo: .venv/ready  ## the main job on a real pipeline, on this machine alone
 	@$(BIN)/python examples/demo.py
 
 test: .venv/ready lint  ## every test that needs neither a container nor the network
-	@$(BIN)/pytest -n 6 --ignore=tests/container --ignore=tests/gitlab_ci --ignore=tests/storage --ignore=tests/mnist
+	@$(BIN)/pytest -n 6 --ignore=tests/chaos --ignore=tests/container --ignore=tests/gitlab_ci --ignore=tests/storage --ignore=tests/mnist
+
+CHAOS := .venv/chaos
+
+$(CHAOS)/ready: .venv/ready requirements/chaos.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(CHAOS)
+	@$(BIN)/uv pip install --quiet --python $(CHAOS) --require-hashes --only-binary atheris \
+	  --requirement requirements/cml.txt --requirement requirements/chaos.txt
+	@touch $@
+
+test-chaos: .venv/ready  ## the promises of SECURITY.md, a part drawn by CML_CHAOS_SEED (root, for small disks)
+	@rm -f .chaos/part.jsonl
+	@CML_CHAOS_FIGURES=.chaos/part.jsonl $(BIN)/pytest -n 4 --durations 5 tests/chaos
+
+FUZZED := settings events pipelines formats rules saved markup masks skips
+FUZZ_SECONDS ?= 60
+
+# Hours: everything at full size. The figures go to .chaos/, and the table of SECURITY.md is written from them.
+chaos: $(CHAOS)/ready  ## the promises of SECURITY.md at full size, the fuzzer, and the table with its figures
+	@rm -f .chaos/figures.jsonl .chaos/broken
+	@CML_CHAOS=full $(BIN)/pytest -n 4 --durations 20 tests/chaos || touch .chaos/broken
+	@for name in $(FUZZED); do $(CHAOS)/bin/python tests/chaos/fuzz.py $$name $(FUZZ_SECONDS) || touch .chaos/broken; done
+	@$(BIN)/python tests/chaos/table.py --write
+	@test ! -e .chaos/broken || { rm .chaos/broken; echo "error: a promise is not kept: see above" >&2; exit 1; }
+
+mutants: .venv/ready  ## changes of the code that no test would notice (CML_CHAOS=full: all of them)
+	@$(BIN)/python tests/chaos/mutants.py
 
 GITLAB := .venv/gitlab
 
@@ -132,6 +158,8 @@ lock: .venv/ready  ## write the locked requirements anew
 	  requirements/storage.in --output-file requirements/storage.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	  requirements/lint.in --output-file requirements/lint.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  requirements/chaos.in --output-file requirements/chaos.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	  examples/quickstart/requirements.in --output-file examples/quickstart/requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
@@ -144,4 +172,4 @@ messages: .venv/ready  ## bring the catalogs of the report's languages up to dat
 	@$(BIN)/python tests/messages.py
 
 clean:  ## remove what make made
-	@rm -rf .venv .demo .bench
+	@rm -rf .venv .demo .bench .chaos

@@ -37,11 +37,6 @@ def listen() -> None:
     _adopt_orphans()
 
 
-def hold() -> None:
-    """Lets signals wait until the program that takes this one's place listens."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-
-
 @contextlib.contextmanager
 def held() -> Iterator[None]:
     """Inside, signals wait: what is begun there is either done or not begun."""
@@ -83,8 +78,8 @@ def beside(work: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def leaving_no_child() -> Iterator[None]:
-    """On Cancelled no child outlives what is inside: not what draws beside it, and not git's own helpers, which go on after
-    git itself was killed.
+    """On Cancelled no child outlives what is inside: not what draws beside it, and not git's own helpers, which go on
+    after git itself was killed.
     """
     try:
         yield

@@ -89,6 +89,7 @@ class World:
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(self.place / "site"),
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            **({"PYTHONPATH": os.environ["CML_TEST_PACKAGE"]} if "CML_TEST_PACKAGE" in os.environ else {}),
             **(extra or {}),
         }
 

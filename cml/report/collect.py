@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from cml.interrupt import leaving_no_child
 from cml.log import Log
 from cml.pipeline.listing import Listing
 from cml.pipeline.messages import one_line
@@ -37,7 +36,6 @@ NO_TAGS = noop("set tag_prefix (for example dvc_) to tag results and list the la
 T = TypeVar("T")
 
 
-@leaving_no_child()
 def collect(
     pipeline: Pipeline,
     repository: Repository,

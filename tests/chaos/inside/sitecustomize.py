@@ -38,7 +38,7 @@ class Watch:
         if self.is_busy or not is_effect(event, arguments):
             return
         if self.on:
-            if not self.on.search(f"{event} {arguments}"):
+            if not self.on.search(f"{event} {arguments[:2]}"):
                 return
             self.on = None
         self.count += 1

@@ -1,0 +1,139 @@
+"""A coverage-guided fuzzer on what reads foreign input: `python tests/chaos/fuzz.py TARGET SECONDS` (atheris is needed).
+
+A target returns, or raises what it says it raises; anything else ends the fuzzer with the input that did it. What was
+found to be interesting is kept in .chaos/corpus.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+with atheris.instrument_imports(include=["cml"]):
+    from cml.errors import BadInput, WorkFailed
+    from cml.forges.github_event import read_context as read_event
+    from cml.forges.gitlab_pipeline import read_context as read_pipeline
+    from cml.masks import Masks
+    from cml.report.gates import parse_rules
+    from cml.report.markup import cell, code, fence, guard_commands, mermaid, text
+    from cml.report.numbers import NumberFormat
+    from cml.report.saved import read_report
+    from cml.settings import read_settings
+    from cml.skip import own_head, own_key, own_scope, skip_reason
+    from cml.variables import VARIABLES
+
+from chaos.figures import count
+from chaos.size import SEED
+
+TOP = Path(__file__).parents[2]
+CORPUS = TOP / ".chaos" / "corpus"
+COUNTED = 1000
+Provider = Any  # atheris.FuzzedDataProvider: it has no types
+
+
+def words(data: Provider, longest: int = 60) -> str:
+    return str(data.ConsumeUnicode(data.ConsumeIntInRange(0, longest)))
+
+
+def settings(data: Provider) -> None:
+    names = [variable.name for variable in VARIABLES]
+    environment = {names[data.ConsumeIntInRange(0, len(names) - 1)]: words(data) for _ in range(3)}
+    read_settings(environment, {}, is_ci=data.ConsumeBool())
+
+
+def events(data: Provider) -> None:
+    names = ["push", "pull_request", "workflow_run", "schedule", "merge_group", ""]
+    environment = {
+        "GITHUB_EVENT_NAME": data.PickValueInList(names),
+        "GITHUB_REPOSITORY": "ada/digits",
+        "GITHUB_REF": words(data),
+    }
+    read_event(environment, words(data, 4096))
+
+
+def pipelines(data: Provider) -> None:
+    names = ["CI_MERGE_REQUEST_IID", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"]
+    names += ["CI_COMMIT_SHA", "CI_COMMIT_TAG", "CI_OPEN_MERGE_REQUESTS", "CI_PROJECT_PATH"]
+    read_pipeline({name: words(data) for name in names if data.ConsumeBool()})
+
+
+def formats(data: Provider) -> None:
+    number = NumberFormat.parse(words(data, 24))
+    for value in (data.ConsumeFloat(), data.ConsumeInt(9), words(data)):
+        number.value(value, locale="en")
+
+
+def rules(data: Provider) -> None:
+    parse_rules(words(data, 200))
+
+
+def saved(data: Provider) -> None:
+    read_report(words(data, 4096))
+
+
+def markup(data: Provider) -> None:
+    value = words(data, 300)
+    for write in (text, cell, code, mermaid, guard_commands):
+        assert "\n" not in write(value) or write is guard_commands
+    assert fence([value]).count("\n") >= 2
+
+
+def masks(data: Provider) -> None:
+    secret = words(data, 40)
+    told = Masks.from_environment({"MY_TOKEN": secret}).mask(f"a {secret} b")
+    assert len(secret.strip()) < 6 or not secret.strip("* \n\t") or secret.strip() not in told or "*" in secret, told
+
+
+def skips(data: Provider) -> None:
+    message = words(data, 300)
+    skip_reason(message, is_asked_for=data.ConsumeBool()), own_head(message), own_key(message), own_scope(message)
+
+
+TARGETS: dict[str, tuple[Callable[[Provider], None], tuple[type[Exception], ...]]] = {
+    "settings": (settings, (BadInput,)),
+    "events": (events, (BadInput,)),
+    "pipelines": (pipelines, (BadInput,)),
+    "formats": (formats, (ValueError,)),
+    "rules": (rules, (ValueError,)),
+    "saved": (saved, (ValueError,)),
+    "markup": (markup, ()),
+    "masks": (masks, ()),
+    "skips": (skips, (WorkFailed,)),
+}
+
+
+def main() -> None:
+    name, seconds = sys.argv[1], sys.argv[2]
+    target, allowed = TARGETS[name]
+    inputs = 0
+
+    def one(data: bytes) -> None:
+        nonlocal inputs
+        inputs += 1
+        if inputs % COUNTED == 0:  # the fuzzer ends the process itself, so nothing can be counted at the end
+            count("fuzz", inputs=COUNTED)
+        try:
+            target(atheris.FuzzedDataProvider(data))
+        except allowed as error:
+            assert not isinstance(error, BadInput) or len(str(error).splitlines()) == 1, str(error)
+
+    corpus = CORPUS / name
+    corpus.mkdir(parents=True, exist_ok=True)
+    (corpus / "seed").write_bytes(json.dumps({"pull_request": {"number": 1}}).encode())
+    options = [f"-max_total_time={seconds}", f"-seed={SEED}", "-print_final_stats=0", "-verbosity=0", "-timeout=20"]
+    atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={corpus}-", str(corpus)], one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    os.chdir(TOP)
+    main()

@@ -1,0 +1,138 @@
+"""The machine is left as found: HOME, git's configuration, owners and modes, processes and temporary files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import World
+from places import close_place, open_place
+from plain import stages
+
+from chaos.figures import count, trial
+from chaos.stage import PUSH, copied, make, temporary
+from chaos.test_cancel import left
+
+USER = 12345
+FETCHED = ("FETCH_HEAD", "ORIG_HEAD", "shallow", "packed-refs")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make(tmp_path_factory.mktemp("found"))
+
+
+def state(*folders: Path) -> dict[str, tuple[Any, ...]]:
+    """Every file below the folders: kind, mode, owner, group, and for small ones what is in it."""
+    found = {}
+    for folder in folders:
+        for path in [folder, *folder.rglob("*")]:
+            seen = path.lstat()
+            text = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+            found[str(path)] = (oct(seen.st_mode), seen.st_uid, seen.st_gid, text)
+    return found
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def is_allowed(path: str, project: Path, ends: str) -> bool:
+    """cml-report/, one line in info/exclude, DVC's cache and its own tmp, fetched refs and objects; the results."""
+    name = os.path.relpath(path, project)
+    allowed = ("cml-report", ".dvc/cache", ".dvc/tmp", ".git/objects", ".git/refs", ".git/logs", ".git/info/exclude")
+    results = ("dvc.lock", ".gitignore", "model", "m.json", ".git/index") if ends != "bad input" else ()
+    parents = (".", ".git", ".git/info", ".dvc")  # their entries changed
+    return name in parents or name.startswith((*allowed, *results)) or name.removeprefix(".git/") in FETCHED
+
+
+ENDS = ["well", "with nothing to do", "with a failing stage", "with a refused push", "with bad input", "cancelled"]
+
+
+@pytest.mark.parametrize("owner", ["the user's own", "another's, as in a container"])
+@pytest.mark.parametrize("ends", ENDS)
+def test_a_run_leaves_what_it_may(made: World, tmp_path: Path, ends: str, owner: str) -> None:
+    is_root = os.geteuid() == 0
+    if owner != "the user's own" and not is_root:
+        pytest.skip("only root can give files to another user, as a container's root must")
+    world = copied(made, tmp_path)
+    if ends == "with nothing to do":
+        assert world.cml(*PUSH, env={"TMPDIR": str(temporary(world))}).code == 0
+    if ends in ("with a failing stage", "cancelled"):
+        words = "kill -TERM $(cat ../pid); sleep 5" if ends == "cancelled" else "exit 3"
+        world.commit("Broken", {"dvc.yaml": stages(train={"cmd": words, "deps": ["in.txt"], "outs": ["model"]})})
+    if ends == "with a refused push":
+        hook = world.origin / "hooks" / "update"
+        hook.write_text("#!/bin/sh\nexit 1\n")
+        hook.chmod(0o755)
+    home = world.place / "home"
+    home.mkdir(exist_ok=True)
+    (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.invalid\n")
+    if owner != "the user's own":
+        subprocess.run(["chown", "-R", f"{USER}:{USER}", str(world.project)], check=True)
+    settings = ["git", "config", "--list", "--show-origin"]
+    config = world.attempt(
+        *settings, env={"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+    ).out
+    before = state(world.project, home, temporary(world))
+    mark = uuid.uuid4().hex
+    with trial("as found", f"{ends}, {owner}"):
+        options = ("--metrics-gate", "nonsense") if ends == "with bad input" else ()
+        run = subprocess.Popen(
+            ["cml", *PUSH, *options],
+            cwd=world.project,
+            env=world.environment({"TMPDIR": str(temporary(world)), "CML_CHAOS_MARK": mark}),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        (world.place / "pid").write_text(str(run.pid))
+        said = run.communicate(timeout=120)[1]
+        expected = {"well": 0, "with nothing to do": 0, "with bad input": 2}.get(ends, 1)
+        assert run.returncode == expected, said
+        after = state(world.project, home, temporary(world))
+        unexpected = [path for path in changes(before, after) if not is_allowed(path, world.project, ends)]
+        foreign = [
+            path for path, seen in after.items() if seen[1] not in (before[str(world.project)][1], before[str(home)][1])
+        ]
+        if owner != "the user's own":
+            foreign += [path for path, seen in after.items() if path.startswith(str(world.project)) and seen[1] != USER]
+        processes = left(mark)
+        same = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+        is_same = world.attempt(*settings, env=same).out == config
+        count("as found", unexpected=len(unexpected) + len(foreign) + len(processes) + (not is_same))
+        assert not unexpected
+        assert not foreign
+        assert not processes
+        assert is_same
+        modes = [
+            path for path in before if path in after and before[path][0] != after[path][0] and ".dvc/cache" not in path
+        ]
+        assert not modes
+
+
+@pytest.mark.parametrize("name", ["github", "gitlab"])
+def test_a_job_leaves_home_and_the_runners_files(made: World, tmp_path: Path, name: str) -> None:
+    world = copied(made, tmp_path)
+    place = open_place(name, world, tmp_path / "forge")
+    try:
+        world.git("switch", "--quiet", "--create", "try")
+        world.commit("Try", {"in.txt": "3\n"})
+        job = place.push("try")
+        workspace = place.start(job)
+        home = world.place / "home"
+        home.mkdir(exist_ok=True)
+        config = (workspace / ".git" / "config").read_bytes()
+        before = state(home, temporary(world))
+        with trial("as found", name):
+            done = place.run(job, workspace=workspace, TMPDIR=str(temporary(world)), tag_prefix="dvc_")
+            assert done.code == 0, done.err
+            unexpected = changes(before, state(home, temporary(world)))
+            count("as found", unexpected=len(unexpected) + ((workspace / ".git" / "config").read_bytes() != config))
+            assert not unexpected
+            assert (workspace / ".git" / "config").read_bytes() == config
+    finally:
+        close_place(place)

@@ -1,0 +1,218 @@
+"""Bad input gets one clear line: generated settings, event files and pipelines' variables, and metrics files."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import World
+from plain import kept_in_git, stages
+
+from chaos.figures import count, trial
+from chaos.size import dice, sized, some
+from chaos.stage import PUSH, copied, judge, make, one_line
+from cml.errors import BadInput
+from cml.forges.github_event import read_context as read_event
+from cml.forges.gitlab_pipeline import read_context as read_pipeline
+from cml.settings import read_settings
+from cml.variables import VARIABLES
+
+MANY = sized(1_500, 10_000)
+PIECES = [
+    *string.printable,
+    "\0",
+    "\x1b[31m",
+    "--",
+    "..",
+    "../",
+    "é",
+    "\udcff",
+    "٣",
+    "∞",
+    "nan",
+    "1e999",
+    "%",
+    "[.]",
+    "$(id)",
+    "`id`",
+]
+PIECES += [
+    "accuracy",
+    ">=",
+    "0.9",
+    "change",
+    ";",
+    "origin/main",
+    "HEAD~1",
+    "@{",
+    "true",
+    "-",
+    "0,0",
+    "a b",
+    "x" * 300,
+    "\n",
+    "🎉",
+]
+
+
+def text(drawn: random.Random) -> str:
+    return "".join(drawn.choices(PIECES, k=drawn.randint(0, 8)))
+
+
+def judged(read: Callable[[], object], case: str) -> None:
+    """One reading: a value, or BadInput of one line."""
+    try:
+        read()
+    except BadInput as error:
+        assert error.exit_code == 2
+        assert len(str(error).splitlines()) == 1, case
+        count("bad input", refused=1)
+
+
+def test_generated_settings() -> None:
+    drawn = dice("settings")
+    with trial("bad input", "settings"):
+        for _ in range(MANY):
+            names = [variable.name for variable in drawn.sample(VARIABLES, 4)]
+            environment = {drawn.choice([name, f"INPUT_{name.upper()}"]): text(drawn) for name in names}
+            judged(lambda: read_settings(environment, {}, is_ci=drawn.random() < 0.5), repr(environment))  # noqa: B023
+        count("bad input", settings=MANY)
+
+
+def mutated(drawn: random.Random, value: Any) -> Any:
+    """The same JSON with something wrong somewhere in it."""
+    wrong: list[Any] = [
+        None,
+        True,
+        -1,
+        1.5,
+        "",
+        "x\ny",
+        [],
+        {},
+        "../..",
+        "refs/heads/--x",
+        "\udcff",
+        10**30,
+        [[]] * 3,
+        "0" * 40,
+    ]
+    if drawn.random() < 0.06:
+        return drawn.choice(wrong)
+    if isinstance(value, dict):
+        return {key: mutated(drawn, each) for key, each in value.items() if drawn.random() > 0.03}
+    if isinstance(value, list):
+        return [mutated(drawn, each) for each in value]
+    return value
+
+
+EVENT = {
+    "action": "synchronize",
+    "number": 1,
+    "pull_request": {
+        "number": 1,
+        "state": "open",
+        "head": {"sha": "a" * 40, "ref": "try", "repo": {"full_name": "ada/digits"}},
+        "base": {"ref": "main", "sha": "b" * 40},
+    },
+    "workflow_run": {"head_sha": "a" * 40, "head_branch": "try", "head_repository": {"owner": {"login": "ada"}}},
+    "repository": {"default_branch": "main", "full_name": "ada/digits"},
+}
+EVENTS = ["push", "pull_request", "pull_request_target", "workflow_run", "merge_group", "schedule", "issue_comment", ""]
+
+
+def test_generated_event_files() -> None:
+    drawn = dice("events")
+    with trial("bad input", "event files"):
+        for _ in range(MANY):
+            whole = json.dumps(mutated(drawn, EVENT))
+            event = whole[: drawn.randint(0, len(whole))] if drawn.random() < 0.2 else whole
+            environment = {"GITHUB_EVENT_NAME": drawn.choice(EVENTS), "GITHUB_REPOSITORY": "ada/digits"}
+            environment |= {"GITHUB_REF": drawn.choice(["refs/heads/try", "refs/tags/v1", "", text(drawn)])}
+            judged(lambda: read_event(environment, event), event)  # noqa: B023
+        count("bad input", events=MANY)
+
+
+NAMES = ["CI_MERGE_REQUEST_IID", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"]
+NAMES += [
+    "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA",
+    "CI_COMMIT_SHA",
+    "CI_COMMIT_TAG",
+    "CI_PIPELINE_SOURCE",
+    "GITLAB_USER_NAME",
+]
+NAMES += ["CI_OPEN_MERGE_REQUESTS", "CI_PROJECT_PATH", "CI_COMMIT_BRANCH", "CI_MERGE_REQUEST_PROJECT_ID"]
+
+
+def test_generated_pipelines_of_gitlab() -> None:
+    drawn = dice("pipelines")
+    with trial("bad input", "pipelines"):
+        for _ in range(MANY):
+            environment = {name: text(drawn) for name in drawn.sample(NAMES, 6)}
+            if drawn.random() < 0.7:
+                environment["CI_MERGE_REQUEST_IID"] = str(drawn.randint(0, 99))
+            judged(lambda: read_pipeline(environment), repr(environment))  # noqa: B023
+        count("bad input", events=MANY)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make(tmp_path_factory.mktemp("bad"))
+
+
+def test_the_command_itself_with_generated_settings(made: World, tmp_path: Path) -> None:
+    drawn, world = dice("command"), copied(made, tmp_path)
+    known = [variable.name for variable in VARIABLES if variable.name not in ("setup", "repo_token")]
+    for number in range(sized(6, 150)):
+        environment = {name: text(drawn).replace("\0", "0").replace("\udcff", "?") for name in drawn.sample(known, 2)}
+        with trial("bad input", repr(environment)):
+            done = world.cml("run", "--push", "false", "--dvc-pull=-", env=environment)
+            assert done.code in {0, 1, 2, 3}, f"{number}: {done.err}"
+            if done.code != 0:
+                one_line(done)
+
+
+# name -> (the file's bytes, what the report says of it)
+FILES: dict[str, Callable[[], bytes]] = {
+    "NaN": lambda: b'{"a": NaN, "b": Infinity, "c": -Infinity}',
+    "beyond floats": lambda: b'{"a": 1e999, "b": -1e999, "c": 1e-999}',
+    "a huge integer": lambda: b'{"a": ' + b"9" * 6000 + b"}",
+    "many keys": lambda: json.dumps({f"k{number}": number for number in range(sized(20_000, 1_000_000))}).encode(),
+    "null bytes": lambda: b'{"a": 1}\0\0',
+    "nothing but null bytes": lambda: b"\0" * 4096,
+    "a BOM": lambda: b'\xef\xbb\xbf{"a": 1}',
+    "UTF-16": lambda: '{"a": 1}'.encode("utf-16"),
+    "invalid UTF-8": lambda: b'{"a\xff\xfe": 1}',
+    "deep nesting": lambda: b'{"a":' * 5000 + b"1" + b"}" * 5000,
+    "a deep list": lambda: b"[" * 100_000,
+    "empty": lambda: b"",
+    "a list": lambda: b"[1, 2, 3]",
+    "a number": lambda: b"5",
+    "null": lambda: b"null",
+    "text": lambda: b"accuracy is fine",
+    "cut short": lambda: b'{"a": 1, "b"',
+    "double keys": lambda: b'{"a": 1, "a": 2}',
+    "an empty key": lambda: b'{"": 1, " ": 2}',
+    "half a surrogate": lambda: rb'{"a\ud800": "\udfff"}',
+    "booleans and dates": lambda: b'{"a": true, "b": null, "c": "2026-01-01"}',
+}
+
+
+@pytest.mark.parametrize("kind", some(FILES, 7, name="metrics"))
+def test_a_metrics_file_never_costs_the_results(made: World, tmp_path: Path, kind: str) -> None:
+    world = copied(made, tmp_path)
+    (world.place / "raw").write_bytes(FILES[kind]())
+    command = f"cp {world.place / 'raw'} m.json && cat in.txt > model"
+    dvc_yaml = stages(train={"cmd": command, "deps": ["in.txt"], "outs": ["model"], "metrics": kept_in_git("m.json")})
+    world.commit("Foreign", {"dvc.yaml": dvc_yaml})
+    with trial("bad input", kind):
+        done = world.cml(*PUSH)
+        assert done.code == 0, done.err[-3000:]
+        one_line(done)
+        judge(world)
+        count("bad input", metrics_files=1)
