@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import BIN, Result, World
 from hypothesis import given
+from hypothesis import settings as tried
 from hypothesis import strategies as st
 from plain import COPY, PUSH, errors, kept_in_git, plain_world, stages, track
 
@@ -147,6 +148,7 @@ def test_every_variable_with_a_grammar_has_a_bad_value() -> None:
     assert {variable.name for variable in VARIABLES} - free == {name for name, _ in BAD_VALUES}
 
 
+@tried(deadline=None)  # a busy machine is no defect
 @given(
     values=st.dictionaries(
         st.sampled_from([variable.name for variable in VARIABLES]),
