@@ -42,7 +42,7 @@ PROMISES = (
         text="`kill -9` anywhere: the next run converges",
         test="KILL, TERM, INT, HUP at every effect of a run (process, file, connection), then from the same workspace or "
         "a fresh clone; KILL at random instants",
-        figure="{kept} of {tried} end with 1 commit, 1 tag and nothing to clean by hand",
+        figure="{kept} of {tried} end with 1 commit, 1 tag, on a forge 1 report, and nothing to clean by hand",
     ),
     Promise(
         key="cancel",
