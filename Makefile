@@ -21,7 +21,7 @@ demo: .venv/ready  ## the main job on a real pipeline, on this machine alone
 	@$(BIN)/python examples/demo.py
 
 test: .venv/ready lint  ## every test that needs neither a container nor the network
-	@$(BIN)/pytest -n 6 --ignore=tests/chaos --ignore=tests/container --ignore=tests/gitlab_ci --ignore=tests/storage --ignore=tests/mnist
+	@$(BIN)/pytest -n 4 --dist worksteal --ignore=tests/chaos --ignore=tests/container --ignore=tests/gitlab_ci --ignore=tests/storage --ignore=tests/mnist
 
 CHAOS := .venv/chaos
 
