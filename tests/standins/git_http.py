@@ -124,7 +124,8 @@ def merge(
 def write_hooks(folder: Path, own: Mapping[str, str] | None = None) -> Path:
     """Writes a forge's own hooks (default: UPDATE_HOOK) into a folder, which core.hooksPath then names; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
-    hooks = dict.fromkeys(("pre-receive", "update", "post-receive", "post-update"), CHAINED_HOOK)
+    names = ("pre-receive", "update", "reference-transaction", "post-receive", "post-update")
+    hooks = dict.fromkeys(names, CHAINED_HOOK)
     for name, text in {**hooks, **(own or {"update": UPDATE_HOOK})}.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
