@@ -9,7 +9,7 @@ import re
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -23,11 +23,16 @@ from dvc_render import VegaRenderer
 from cml.report import drawing
 from cml.report.chart import Chart
 from cml.report.model import Plot
-from cml.report.plots import MAX_BYTES, BrokenPlot, ImagePlot, VegaPlot, draw, image_size
+from cml.report.plots import MAX_BYTES, BrokenPlot, DvcPlot, ImagePlot, VegaPlot, begin_drawing, image_size
 
 SIDES = ("baseline", "current")
 XY = {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}}
 ONE_ROW = {"values": [{"x": 1, "y": 2, "rev": "current"}]}
+
+
+def draw(plots: Sequence[DvcPlot], folder: Path) -> tuple[Plot, ...]:
+    """Draws plots to the end."""
+    return begin_drawing(plots, folder)()
 
 
 def rows_of(count: int) -> list[dict[str, Any]]:

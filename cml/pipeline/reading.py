@@ -113,7 +113,7 @@ def keep_parsed() -> None:
             valid[text, id(schema)] = schema
         return data
 
-    parse_once.cache_clear = parsed.cache_clear  # type: ignore[attr-defined]
+    parse_once.cache_clear = parsed.cache_clear  # type: ignore[attr-defined]  # marks what is ours
     strictyaml.parse_yaml, strictyaml.validate = parse_once, validate_once
 
 

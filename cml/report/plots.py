@@ -53,18 +53,12 @@ class BrokenPlot:
 DvcPlot = VegaPlot | ImagePlot | BrokenPlot
 
 
-def draw(plots: Sequence[DvcPlot], folder: Path, *, sides: Mapping[str, str] | None = None) -> tuple[Plot, ...]:
-    """Draws plots into `folder`/plots and returns them in the same order; what can't be drawn says why in `problem`.
-
-    `sides` are words for "baseline" and "current" in another language.
-    """
-    return begin_drawing(plots, folder, sides=sides)()
-
-
 def begin_drawing(
     plots: Sequence[DvcPlot], folder: Path, *, sides: Mapping[str, str] | None = None
 ) -> Callable[[], tuple[Plot, ...]]:
-    """Begins what `draw` does, beside other work, and returns what waits for its end.
+    """Begins to draw plots into `folder`/plots, beside other work. Returns what waits for the end and then returns them
+    in the same order; what can't be drawn says why in `problem`. `sides` are words for "baseline" and "current" in
+    another language.
 
     What an earlier run drew of the same order, and left in `folder`, is not drawn again.
     """

@@ -16,10 +16,10 @@ HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent)]
 
-from conftest import World  # noqa: E402
+from conftest import World  # noqa: E402 - found by the path above
 
-from bench.measure import Command, Cost, alternated, median, ratios  # noqa: E402
-from bench.worlds import WORLDS, build  # noqa: E402
+from bench.measure import Command, Cost, alternated, median, ratios  # noqa: E402 - found by the path above
+from bench.worlds import WORLDS, build  # noqa: E402 - found by the path above
 
 ROOM = TOP / ".bench"
 RUN = ("cml", "run", "--push", "true", "--tag-prefix", "dvc_", "--baseline", "origin/main")

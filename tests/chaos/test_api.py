@@ -135,17 +135,18 @@ def test_trouble_doubles_nothing_and_loses_nothing(
         waited = sum(map(float, slept.read_text().split())) if slept.exists() else 0.0
         count("api", waited_max=round(waited, 1))
         assert waited <= WAIT_SECONDS + 10  # the library's second between writes comes on top
-        place.forge.recover()
-        finish(place, job)
-        done = place.run(place.pull(number), tag_prefix="dvc_")
-        assert done.code == 0, done.err
-        judge(place.world, branch="try")
-        shown(place, number)
+        converges(place, job, number)
 
 
-def finish(place: Any, job: Any) -> None:
+def converges(place: Any, job: Any, number: int) -> None:
+    """Fails unless the next run, without trouble, leaves one of everything."""
+    place.forge.recover()
     if place.name == "github":
         place.forge.finish_run(job["GITHUB_RUN_ID"])
+    done = place.run(place.pull(number), tag_prefix="dvc_")
+    assert done.code == 0, done.err
+    judge(place.world, branch="try")
+    shown(place, number)
 
 
 GIT = [
@@ -168,9 +169,4 @@ def test_trouble_of_the_git_server_doubles_nothing(
         place.forge.fail(route, times=times, how=how, skip=skip)
         done = place.run(job, workspace=workspace, tag_prefix="dvc_", PYTHONPATH=INSIDE, CML_CHAOS_SPEED=str(SPEED))
         assert done.code in {0, 1, 2}, done.err
-        place.forge.recover()
-        finish(place, job)
-        done = place.run(place.pull(number), tag_prefix="dvc_")
-        assert done.code == 0, done.err
-        judge(place.world, branch="try")
-        shown(place, number)
+        converges(place, job, number)

@@ -80,7 +80,7 @@ def test_generated_settings() -> None:
         for _ in range(MANY):
             names = [variable.name for variable in drawn.sample(VARIABLES, 4)]
             environment = {drawn.choice([name, f"INPUT_{name.upper()}"]): text(drawn) for name in names}
-            judged(lambda: read_settings(environment, {}, is_ci=drawn.random() < 0.5), repr(environment))  # noqa: B023
+            judged(lambda: read_settings(environment, {}, is_ci=drawn.random() < 0.5), repr(environment))  # noqa: B023 - called before the loop goes on
         count("bad input", settings=MANY)
 
 
@@ -134,7 +134,7 @@ def test_generated_event_files() -> None:
             event = whole[: drawn.randint(0, len(whole))] if drawn.random() < 0.2 else whole
             environment = {"GITHUB_EVENT_NAME": drawn.choice(EVENTS), "GITHUB_REPOSITORY": "ada/digits"}
             environment |= {"GITHUB_REF": drawn.choice(["refs/heads/try", "refs/tags/v1", "", text(drawn)])}
-            judged(lambda: read_event(environment, event), event)  # noqa: B023
+            judged(lambda: read_event(environment, event), event)  # noqa: B023 - called before the loop goes on
         count("bad input", events=MANY)
 
 
@@ -156,7 +156,7 @@ def test_generated_pipelines_of_gitlab() -> None:
             environment = {name: text(drawn) for name in drawn.sample(NAMES, 6)}
             if drawn.random() < 0.7:
                 environment["CI_MERGE_REQUEST_IID"] = str(drawn.randint(0, 99))
-            judged(lambda: read_pipeline(environment), repr(environment))  # noqa: B023
+            judged(lambda: read_pipeline(environment), repr(environment))  # noqa: B023 - called before the loop goes on
         count("bad input", events=MANY)
 
 

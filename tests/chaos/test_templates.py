@@ -16,8 +16,8 @@ from chaos.size import some
 from chaos.stage import copied, make
 from cml.report.render import TemplateProblem, check_template
 
-ESCAPES: list[str] = known.test_templates_stay_in_their_sandbox.pytestmark[0].args[1]  # type: ignore[attr-defined]
-BOMBS: list[str] = [bomb for bomb, _ in known.test_a_bomb_ends_in_time_and_says_where.pytestmark[0].args[1]]  # type: ignore[attr-defined]
+ESCAPES: list[str] = known.test_templates_stay_in_their_sandbox.pytestmark[0].args[1]  # type: ignore[attr-defined]  # pytest's mark
+BOMBS: list[str] = [bomb for bomb, _ in known.test_a_bomb_ends_in_time_and_says_where.pytestmark[0].args[1]]  # type: ignore[attr-defined]  # pytest's mark
 MORE = [
     "{{ report.__class__.__init__.__globals__ }}",
     "{{ ''|attr('__cl' ~ 'ass__') }}",

@@ -78,7 +78,7 @@ def hurry(times: float) -> None:
     def set_timeout(self: Any, value: float | None) -> None:
         settimeout(self, value / times if value else value)
 
-    socket.socket.settimeout = set_timeout  # type: ignore[method-assign]
+    socket.socket.settimeout = set_timeout  # type: ignore[method-assign]  # that is what is tried
 
 
 if any(os.path.basename(word) == "cml" for word in sys.orig_argv[1:2]):
