@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-AT_WORK = ("run", "report", "compare", "publish", "doctor")
+AT_WORK = ("run", "plan", "gather", "report", "compare", "publish", "doctor")
 
 
 def main() -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -10,6 +11,9 @@ from typing import NoReturn
 from cml import __version__
 from cml.errors import BadInput
 from cml.variables import VARIABLES
+
+FORMATS = ("json", "github", "gitlab", "mermaid", "dvc")
+MOST_JOBS = 256  # of a matrix of GitHub's; half of what GitLab lets a pipeline have
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,7 +34,15 @@ def _parser() -> Parser:
     parser = Parser(prog="cml", description="Continuous machine learning for DVC projects, in the CI you have.")
     parser.add_argument("--version", action="version", version=f"cml {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    _add(commands, "run", _run, "pull, reproduce, save and report: the main job")
+    run = _add(commands, "run", _run, "pull, reproduce, save and report: the main job")
+    run.add_argument("--stages", metavar="NAMES", help="one job of a plan: run these alone, and hand their results on")
+    plan = _add(commands, "plan", _plan, "say which stages must run, as jobs of a CI")
+    plan.add_argument("--format", choices=FORMATS, default="json", help="what the plan is written for (default: json)")
+    plan.add_argument("--max-jobs", metavar="N", default="20", help="at most so many jobs, 1 to 256 (default: 20)")
+    plan.add_argument("--max-waves", metavar="N", help="at most so many jobs one after the other")
+    plan.add_argument("--image", metavar="NAME", help="gitlab: the image of the jobs (default: this job's)")
+    plan.add_argument("--gpu-image", metavar="NAME", help="gitlab: the image on a GPU (default: the other with -gpu)")
+    _add(commands, "gather", _gather, "the end of a plan: take the results of all its jobs, save and report them")
     _add(commands, "report", _report, "report on what is here: no pull, reproduce, push or publishing")
     compare = _add(commands, "compare", _compare, "report on any two revisions")
     compare.add_argument("old", metavar="A", help="the baseline")
@@ -63,12 +75,44 @@ def _add(
 
 
 def _run(options: dict[str, str]) -> int:
+    stages = options.pop("stages", None)
     from cml.session import session
 
     with session(options) as here:
+        if stages is not None:
+            from cml.jobs import run_part
+
+            return run_part(here, re.split(r"[,\s]+", stages.strip(" ,\n")))
         from cml.run import run
 
         return run(here)
+
+
+def _plan(options: dict[str, str]) -> int:
+    wanted, image, gpu_image = options.pop("format"), options.pop("image", ""), options.pop("gpu_image", "")
+    max_jobs = _count("max-jobs", options.pop("max_jobs"), MOST_JOBS)
+    max_waves = _count("max-waves", waves, MOST_JOBS) if (waves := options.pop("max_waves", "")) else None
+    from cml.session import session
+
+    with session(options) as here:
+        from cml.jobs import plan
+
+        return plan(here, wanted=wanted, max_jobs=max_jobs, max_waves=max_waves, image=image, gpu_image=gpu_image)
+
+
+def _count(name: str, value: str, most: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}", value) or not 0 < int(value) <= most:
+        raise BadInput(f"--{name} is {value!r}: expected a whole number from 1 to {most}")
+    return int(value)
+
+
+def _gather(options: dict[str, str]) -> int:
+    from cml.session import session
+
+    with session(options) as here:
+        from cml.jobs import gather
+
+        return gather(here)
 
 
 def _report(options: dict[str, str]) -> int:

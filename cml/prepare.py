@@ -31,7 +31,8 @@ DEEPENINGS, DEEPENING_COMMITS = 4, 50
 class Work:
     """What a run has come to. `branch` is where results go, None when nothing is to be pushed, and `no_push` why not;
     targets that are None were switched off. `key` is what the work is known by. `is_looking_on` means that nothing was
-    run: the report shows what git holds of `head`. `is_up_to_date` means that there was nothing to run.
+    run: the report shows what git holds of `head`. `is_up_to_date` means that there was nothing to run, `is_gathered`
+    that other jobs have done it, and have sent the data.
     """
 
     head: str
@@ -47,6 +48,7 @@ class Work:
     key: str = ""
     is_looking_on: bool = False
     is_up_to_date: bool = False
+    is_gathered: bool = False
     is_new_branch: bool = False
 
 
@@ -102,10 +104,8 @@ def standing_on(here: Session, head: str) -> Iterator[None]:
 def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
     """Finds what the run will need before any work is done, and refuses what cannot end well."""
     settings = here.settings
-    targets = () if settings.is_whole_project else settings.repro_targets
+    targets = targets_of(here, pipeline)
     pulled = settings.dvc_pull
-    if targets:
-        targets = pipeline.check_targets(targets, variable="repro_targets")
     if pulled and pulled != AUTO:
         pulled = pipeline.check_targets(pulled, variable="dvc_pull")
     if (settings.push or pulled is not None) and (homeless := pipeline.homeless_outputs()):
@@ -115,11 +115,8 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
         )
     no_push = here.forge.no_push() or ("" if settings.push else "push is off")
     branch = None if no_push else _push_branch(here)
-    if branch and (edited := uncommitted(here, pipeline)):
-        raise BadInput(
-            f"push is on, and stages depend on what no commit holds: {', '.join(edited[:10])}. Commit it, or set "
-            "push to false"
-        )
+    if branch:
+        refuse_edits(here, pipeline, "push is on", "set push to false")
     files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
     template = template_of(settings)
     _introduce(here, f"results go to {branch}" if branch else f"results stay here, {no_push}")
@@ -137,6 +134,12 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
         no_push=no_push,
         key=_key(here, branch),
     )
+
+
+def targets_of(here: Session, pipeline: Pipeline) -> tuple[str, ...] | None:
+    """Returns what is to be reproduced, as DVC knows it: all when empty, nothing when None. Raises BadInput."""
+    targets = () if here.settings.is_whole_project else here.settings.repro_targets
+    return pipeline.check_targets(targets, variable="repro_targets") if targets else targets
 
 
 def _key(here: Session, branch: str | None) -> str:
@@ -206,6 +209,13 @@ def _push_branch(here: Session) -> str:
     if context.identity is None and not repository.has_identity():
         raise BadInput("push is on, and git knows no author: git config user.name NAME, git config user.email MAIL")
     return branch
+
+
+def refuse_edits(here: Session, pipeline: Pipeline, why: str, otherwise: str) -> None:
+    """Raises BadInput where stages depend on what no commit holds, so that nobody could say what results are of."""
+    if edited := uncommitted(here, pipeline):
+        files = ", ".join(edited[:10])
+        raise BadInput(f"{why}, and stages depend on what no commit holds: {files}. Commit it, or {otherwise}")
 
 
 def uncommitted(here: Session, pipeline: Pipeline) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
     from cml.session import Session
 
 
-def run(here: Session) -> int:
-    """Does the main job and returns the exit code. Raises BadInput, with nothing touched."""
+Step = Callable[["Session", "Pipeline", "Work"], None]
+
+
+def run(here: Session, steps: Sequence[Step] | None = None) -> int:
+    """Does the main job and returns the exit code; other `steps` come to results in another way. Raises BadInput, with
+    nothing touched.
+    """
     head = head_of(here)
     context = here.forge.context
     message = here.repository.commit(head).message
@@ -36,20 +42,18 @@ def run(here: Session) -> int:
     twin = here.forge.begin(work.key)
     if twin and stands(here, work, twin):
         return follow(here, twin, head)
-    do(here, pipeline, work)
+    do(here, pipeline, work, steps)
     return tell(here, pipeline, work)
 
 
-def do(here: Session, pipeline: Pipeline, work: Work) -> None:
+def do(here: Session, pipeline: Pipeline, work: Work, steps: Sequence[Step] | None) -> None:
     """The work itself; what it came to, also in failure, stands in `work`."""
     from cml.save import AlreadySaved
-    from cml.steps import ForeignStorage, pull, reproduce, save, set_up
+    from cml.steps import STEPS, ForeignStorage
 
     try:
-        set_up(here, pipeline, work)
-        pull(here, pipeline, work)
-        reproduce(here, pipeline, work)
-        save(here, pipeline, work)
+        for step in steps or STEPS:
+            step(here, pipeline, work)
     except WorkFailed as error:
         work.failure = Failure(step=error.step, message=here.log.masks.mask(str(error)), log_tail=error.log_tail)
         here.log.error(f"{error.step}: {error}")

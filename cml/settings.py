@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -28,7 +28,9 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The variables of one run, parsed. A list of targets that is None was switched off by `-`; empty means all."""
+    """The variables of one run, parsed. A list of targets that is None was switched off by `-`; empty means all.
+    `given` are the texts of those that were set, by name.
+    """
 
     baseline: str
     is_default_baseline: bool
@@ -49,6 +51,7 @@ class Settings:
     experiments: int
     params_diff_targets: tuple[str, ...] | None
     commit_message: str
+    given: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def key(self) -> str:
@@ -79,8 +82,11 @@ def read_settings(environment: Mapping[str, str], options: Mapping[str, str], *,
         value = value.strip()
         if CONTROL.search(value) or (variable.kind not in ("lines", "list") and "\n" in value):
             raise BadInput(f"{name} holds a line break or a control character: write it as one plain line")
+        if value:
+            given[name] = value
         return value or variable.default
 
+    given: dict[str, str] = {}
     baseline = text("baseline")
     if baseline.startswith("-"):
         raise BadInput(f"baseline is {baseline!r}: expected a revision such as origin/main, HEAD~1 or a commit")
@@ -104,6 +110,7 @@ def read_settings(environment: Mapping[str, str], options: Mapping[str, str], *,
         experiments=_number(text("experiments")),
         params_diff_targets=_targets("params_diff_targets", text("params_diff_targets")),
         commit_message=text("commit_message"),
+        given=given,
     )
 
 

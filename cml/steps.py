@@ -32,9 +32,9 @@ class ForeignStorage(Exception):
     """On a fork's pull request the storage cannot be read."""
 
 
-def set_up(here: Session, pipeline: Pipeline, work: Work) -> None:
-    """Asks whether the push will be allowed, before anything costs time, then runs the user's own lines. Raises
-    AlreadySaved where a twin has pushed the results.
+def ask_push(here: Session, _: Pipeline, work: Work) -> None:
+    """Asks whether the push will be allowed, before anything costs time. Raises AlreadySaved where a twin has pushed
+    the results.
     """
     if work.branch:
         context = here.forge.context
@@ -50,6 +50,10 @@ def set_up(here: Session, pipeline: Pipeline, work: Work) -> None:
         elif not outcome.is_done:
             raise refused(outcome.reason, work.branch, context.push_advice)
         work.is_new_branch = outcome.is_new
+
+
+def set_up(here: Session, pipeline: Pipeline, _: Work | None = None) -> None:
+    """Runs the user's own lines."""
     if not here.settings.setup:
         return
     with here.log.children("setup") as tail:
@@ -74,10 +78,10 @@ def pull(here: Session, pipeline: Pipeline, work: Work) -> None:
     else:
         context = here.forge.context
         try:
-            with _transfers(here, step="pull"):
+            with transfers(here, step="pull"):
                 decision = beside(lambda: fetch_data(pipeline.repo, targets, log=here.log, may_overwrite=context.is_ci))
         except WorkFailed as error:
-            if _is_fork(here):
+            if is_fork(here):
                 raise ForeignStorage(str(error)) from error
             raise
     here.log.step("pull", decision)
@@ -93,7 +97,7 @@ def _is_all_here(pipeline: Pipeline, work: Work) -> bool:
 
 
 @contextlib.contextmanager
-def _transfers(here: Session, *, step: str) -> Iterator[None]:
+def transfers(here: Session, *, step: str) -> Iterator[None]:
     """What storages' libraries print while inside goes through the masks; trouble of theirs is WorkFailed."""
     try:
         with here.log.children(step):
@@ -114,12 +118,19 @@ def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
         return here.log.step("reproduce", "every stage is up to date, and nothing was pulled")
     if work.is_up_to_date:
         return _tell_runs(here, pipeline)
+    return run_stages(here, pipeline, targets, pull_missing=is_auto)
+
+
+def run_stages(
+    here: Session, pipeline: Pipeline, targets: tuple[str, ...], *, pull_missing: bool, alone: bool = False
+) -> None:
+    """Reproduces targets, `alone` without what they need; output goes to the log, live. Raises WorkFailed."""
     with here.log.children("reproduce") as tail:
         try:
-            beside(lambda: pipeline.reproduce(targets, pull_missing=is_auto))
+            beside(lambda: pipeline.reproduce(targets, pull_missing=pull_missing, alone=alone))
         except Exception as error:
             # With `auto` it is here that a fork's run meets a storage it has no credentials for.
-            if is_auto and _is_fork(here) and not any(run.status == "failed" for run in pipeline.runs):
+            if pull_missing and is_fork(here) and not any(run.status == "failed" for run in pipeline.runs):
                 raise ForeignStorage(one_line(error)) from error
             if isinstance(error, StorageTrouble):
                 raise _explained(here, error, step="pull") from error
@@ -127,7 +138,7 @@ def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
                 raise
             message = f"the stage {error.stage} failed: {error.reason}{_what_helps(tail.text)}"
             raise WorkFailed(message, step="reproduce", log_tail=tail.text) from error
-    return _tell_runs(here, pipeline)
+    _tell_runs(here, pipeline)
 
 
 def _tell_runs(here: Session, pipeline: Pipeline) -> None:
@@ -153,7 +164,7 @@ def _what_helps(log_tail: str) -> str:
     return f". It lacks the Python package {name}: put it into your requirements, and install those in `setup`"
 
 
-def _is_fork(here: Session) -> bool:
+def is_fork(here: Session) -> bool:
     pull = here.forge.context.pull
     return pull is not None and pull.is_fork
 
@@ -165,8 +176,8 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
         if work.branch:
             # A commit made by hand may name what no DVC remote has: what HEAD names is asked for as well.
             has_news = any(stage.status in ("ran", "restored") for stage in pipeline.runs)
-            with _transfers(here, step="push"):
-                beside(lambda: save_data(pipeline, here.log, head=work.head, sends=has_news))
+            with transfers(here, step="push"):
+                beside(lambda: save_data(pipeline, here.log, head=work.head, sends=has_news and not work.is_gathered))
         return here.log.step("save", "nothing changed, so there is nothing to commit")
     if not work.branch:
         return here.log.step("save", f"{', '.join(work.changed_paths[:5])} changed and stay here: {work.no_push}")
@@ -176,8 +187,8 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
             "results were made from. Commit it and run again",
             step="push",
         )
-    with _transfers(here, step="push"):
-        beside(lambda: save_data(pipeline, here.log, head=work.head, sends=True))
+    with transfers(here, step="push"):
+        beside(lambda: save_data(pipeline, here.log, head=work.head, sends=not work.is_gathered))
     try:
         work.saved = _commit(here, pipeline, work, work.branch)
     except (GitFailed, subprocess.TimeoutExpired) as error:
@@ -202,3 +213,6 @@ def _commit(here: Session, pipeline: Pipeline, work: Work, branch: str) -> Saved
         identity=here.forge.context.identity,
         advice=here.forge.context.push_advice,
     )
+
+
+STEPS = (ask_push, set_up, pull, reproduce, save)

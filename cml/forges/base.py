@@ -38,8 +38,9 @@ class Context:
     `head` is the commit the run is for where the place says so, else the one that is checked out. `push_branch` is
     where results go; `no_push` says why they never go anywhere for this kind of event. Without `reproduces` nothing of
     the repository is run. `pull_query` is OWNER:BRANCH, whose open pull request gets the comment. `job` tells
-    jobs apart that differ in their own environment alone, where the place names them. `slug` is the project's path on
-    its forge, `project_url` its page.
+    jobs apart that differ in their own environment alone, where the place names them. `run` is what its jobs have in
+    common, also when one is tried again; `machine` the runner's name. `slug` is the project's path on its forge,
+    `project_url` its page.
     """
 
     place: Place
@@ -54,6 +55,8 @@ class Context:
     pull: PullRequest | None = None
     pull_query: str = ""
     job: str = ""
+    run: str = ""
+    machine: str = ""
     slug: str = ""
     project_url: str | None = None
     run_url: str | None = None

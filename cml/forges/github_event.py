@@ -43,6 +43,8 @@ def read_context(environment: Mapping[str, str], event_text: str) -> Context:
         push_advice=PUSH_ADVICE,
         pull_query=_pull_query(environment, event, name, repository),
         pull=pull,
+        run=environment.get("GITHUB_RUN_ID", ""),
+        machine=environment.get("RUNNER_NAME", ""),
         slug=repository,
         project_url=project,
         run_url=f"{project}/actions/runs/{environment.get('GITHUB_RUN_ID', '')}" if project else None,

@@ -68,6 +68,8 @@ def read_context(environment: Mapping[str, str]) -> Context:
         pull=merge,
         pull_query="" if merge else environment.get("CI_COMMIT_BRANCH", ""),
         job=environment.get("CI_JOB_NAME", ""),
+        run=environment.get("CI_PIPELINE_ID", ""),
+        machine=environment.get("CI_RUNNER_DESCRIPTION", ""),
         slug=environment.get("CI_PROJECT_PATH", ""),
         project_url=environment.get("CI_PROJECT_URL") or None,
         run_url=environment.get("CI_JOB_URL") or None,

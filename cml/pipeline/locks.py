@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cml.errors import WorkFailed
@@ -30,6 +31,20 @@ def unite(base: bytes, ours: bytes, theirs: bytes, *, path: str) -> bytes:
             united.pop(name, None)
     document = {**_document(theirs), "stages": united}
     return str(dumps_yaml(document)).encode()
+
+
+def put_entries(path: str, entries: Mapping[str, Any]) -> None:
+    """Writes entries of stages, by their names, into a dvc.lock, or into a new one."""
+    from dvc.utils.serialize import dumps_yaml
+
+    file = Path(path)
+    text = file.read_bytes() if file.exists() else b""
+    document = {
+        "schema": "2.0",
+        **(_document(text) if b"schema" in text else {}),
+        "stages": {**_stages(text), **entries},
+    }
+    file.write_text(dumps_yaml(document), encoding="utf-8")
 
 
 def changed_stages(base: bytes, ours: bytes) -> set[str]:

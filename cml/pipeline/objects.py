@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from cml.pipeline.trouble import StorageTrouble
 if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
+    from dvc.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +44,66 @@ def push(pipeline: Pipeline, log: Log) -> int:
     return patiently(lambda: _push(repo, remotes), log)
 
 
-def _push(repo: Repo, remotes: list[str]) -> int:
+def hand_on(pipeline: Pipeline, names: Iterable[str], log: Log) -> int:
+    """Puts what these stages have made on the DVC remotes, the run cache and the outputs that git holds among it, and
+    makes sure of every object; returns the number of files sent. Raises StorageTrouble, and WorkFailed for what stays
+    missing.
+    """
+    repo = pipeline.repo
+    stages = list(pipeline.stages(names).values())
+    outs = [out for stage in stages for out in stage.outs if is_saved(out)]
+    default = repo.config["core"].get("remote", "")
+    remotes = sorted({out.remote or default for out in outs}, key=lambda name: (name != default, name))
+    targets = sorted({out.stage.addressing for out in outs})
+    sent = patiently(lambda: _push(repo, remotes or [default], targets=targets), log) if stages else 0
+    named = _named([*outs, *(out for stage in stages for out in kept_git_outputs(stage))])
+    for (remote, hash_name), objects in named.items():
+        gone, put = patiently(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
+        sent += put
+        if gone:
+            lost = sorted({objects[oid] for oid in gone})
+            raise WorkFailed(f"{', '.join(lost[:5])} cannot be handed on: its objects are gone from here", step="push")
+    return sent
+
+
+def are_there(pipeline: Pipeline, name: str, log: Log) -> bool:
+    """Whether all objects that a stage's entry of dvc.lock names are on the DVC remotes. Raises StorageTrouble."""
+    repo = pipeline.repo
+    default = repo.config["core"].get("remote", "")
+    outs = [out for stage in pipeline.stages([name]).values() for out in stage.outs if is_saved(out)]
+    for (remote, hash_name), objects in _named(outs).items():
+        gone, _ = patiently(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
+        if gone:
+            return False
+    return True
+
+
+def kept_git_outputs(stage: Stage) -> list[Output]:
+    """Returns a stage's outputs that git holds, as outputs of the cache, and puts them there. DVC does that for stages
+    that its run cache takes; it never sends them to a remote.
+    """
+    if all(out.use_cache for out in stage.outs):
+        return []
+    kept = []
+    for out in stage.repo.stage_cache._uncached_outs(stage, entry_of(stage)):
+        out.commit()
+        kept.append(out)
+    return kept
+
+
+def entry_of(stage: Stage) -> dict[str, Any]:
+    """Returns a stage's entry of dvc.lock, as it is now."""
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    return dict(to_single_stage_lockfile(stage))
+
+
+def _push(repo: Repo, remotes: list[str], *, targets: list[str] | None = None) -> int:
     with listening() as heard, one_command(repo):
         try:
-            return int(repo.push(run_cache=True))
+            if targets == []:
+                return len(repo.stage_cache.push(None))
+            return int(repo.push(targets, run_cache=True))
         except Exception as error:  # each storage's library raises its own
             errors = heard.errors or [error]
     raise blame(repo, remotes, errors, is_sure=len(remotes) == 1) from errors[0]
@@ -60,14 +118,16 @@ def verify(pipeline: Pipeline, head: str, log: Log) -> Verified:
     default = repo.config["core"].get("remote", "")
     asked = mended = 0
     lost: set[str] = set()
-    for (remote, hash_name), objects in _named(repo).items():
+    for (remote, hash_name), objects in _named(repo.index.outs).items():
         gone, put = patiently(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
         asked, mended = asked + len(objects), mended + put
         lost |= {objects[oid] for oid in gone}
     if lost:
         with at_revision(repo, head):
-            before = {(path, oid) for objects in _named(repo).values() for oid, path in objects.items()}
-        named_now = {(path, oid) for objects in _named(repo).values() for oid, path in objects.items() if path in lost}
+            before = {(path, oid) for objects in _named(repo.index.outs).values() for oid, path in objects.items()}
+        named_now = {
+            (path, oid) for objects in _named(repo.index.outs).values() for oid, path in objects.items() if path in lost
+        }
         if new := sorted({path for path, _ in named_now - before}):
             raise WorkFailed(
                 f"the DVC remote lacks objects of {', '.join(new[:5])}, and so does the cache here: nothing was pushed "
@@ -97,10 +157,10 @@ def _mend(
     return gone, len(absent) - len(gone)
 
 
-def _named(repo: Repo) -> dict[tuple[str | None, str], dict[str, str]]:
+def _named(outs: Iterable[Output]) -> dict[tuple[str | None, str], dict[str, str]]:
     """Returns (remote or None, hash name) -> object id -> path of the output that names it."""
     named: dict[tuple[str | None, str], dict[str, str]] = {}
-    for out in repo.index.outs:
+    for out in outs:
         if not is_saved(out) or not out.hash_info or _is_cloud_versioned(out):
             continue
         objects = named.setdefault((out.remote, out.hash_info.name), {})

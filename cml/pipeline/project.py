@@ -195,6 +195,20 @@ class Pipeline:
 
     # Reproduce
 
+    def in_order(self, targets: Iterable[str]) -> tuple[list[Stage], Any]:
+        """Returns the stages of the targets (all when empty) and those that they need, in the order DVC runs them in,
+        and its graph, whose edges lead from a stage to one that it needs; a frozen stage needs none.
+        """
+        from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+
+        graph = get_active_graph(self.repo.index.graph)
+        return plan_repro(graph, collect_stages(self.repo, targets) or None), graph
+
+    def stages(self, names: Iterable[str]) -> dict[str, Stage]:
+        """Returns stages of the pipeline by their addresses, as many of these as there are."""
+        known = {stage.addressing: stage for stage in self.repo.index.stages if stage.cmd}
+        return {name: known[name] for name in names if name in known}
+
     def is_up_to_date(self, targets: tuple[str, ...], *, allow_missing: bool) -> bool:
         """Whether a reproduction of the targets would find nothing to do; `runs` then says so.
 
@@ -202,11 +216,8 @@ class Pipeline:
         targets, and of what they need, is in the work tree and in the cache too.
         """
         from dvc.exceptions import DvcException
-        from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
-        graph = get_active_graph(self.repo.index.graph)
-        # Stages that the targets need are part of the plan.
-        stages = plan_repro(graph, collect_stages(self.repo, targets) or None)
+        stages, graph = self.in_order(targets)
         try:
             with reading_of(self.repo, stages):
                 for stage in stages:
@@ -221,9 +232,10 @@ class Pipeline:
         ]
         return True
 
-    def reproduce(self, targets: tuple[str, ...], *, pull_missing: bool = False) -> None:
-        """Reproduces targets (the whole project when empty). `pull_missing` fetches only what stages that must run
-        need. Raises StageFailed, and StorageTrouble where that cannot be fetched.
+    def reproduce(self, targets: tuple[str, ...], *, pull_missing: bool = False, alone: bool = False) -> None:
+        """Reproduces targets (the whole project when empty), `alone` without what they need, in the order given.
+        `pull_missing` fetches only what stages that must run need. Raises StageFailed, and StorageTrouble where that
+        cannot be fetched.
         """
         from dvc.exceptions import DvcException
 
@@ -237,7 +249,11 @@ class Pipeline:
                 one_command(self.repo),
             ):
                 changed = self.repo.reproduce(
-                    targets=list(targets) or None, all_pipelines=not targets, repro_fn=self._run_stage, **options
+                    targets=list(targets) or None,
+                    all_pipelines=not targets,
+                    single_item=alone,
+                    repro_fn=self._run_stage,
+                    **options,
                 )
             is_as_read = not changed
         except DvcException as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cml.errors import WorkFailed
@@ -61,6 +62,28 @@ def pull(repo: Repo, targets: tuple[str, ...], *, log: Log, may_overwrite: bool)
     return "everything is here already" if any(out.hash_info for out in _outs(repo, names)) else "nothing to pull yet"
 
 
+def pull_paths(repo: Repo, paths: list[str], *, log: Log) -> int:
+    """Pulls exactly these outputs, or parts of them; returns the number of files fetched. Raises WorkFailed for what is
+    nowhere, and StorageTrouble.
+    """
+    from dvc.exceptions import CheckoutError, DvcException
+
+    try:
+        fetched, notes = fetch(repo, paths, log=log, run_cache=False)
+        with placing(repo, paths), one_command(repo):
+            repo.checkout(paths, force=True)
+    except CheckoutError as error:
+        lost = ", ".join(sorted(error.target_infos)[:5])
+        raise WorkFailed(
+            f"{lost} cannot be put in place: neither the DVC remote nor the cache here has it whole"
+            f"{f' ({notes[-1]})' if notes else ''}",
+            step="pull",
+        ) from error
+    except DvcException as error:
+        raise WorkFailed(f"the data cannot be put in place: {one_line(error)}", step="pull") from error
+    return fetched
+
+
 def fetch(repo: Repo, names: list[str] | None, *, log: Log, run_cache: bool) -> tuple[int, list[str]]:
     """Fetches what the cache lacks; returns the number of files and what is to be said of it. Raises StorageTrouble."""
     return patiently(lambda: _fetch(repo, names, run_cache=run_cache), log)
@@ -97,19 +120,59 @@ def fetched_by_stage(repo: Repo, log: Log) -> Iterator[None]:
         run._pull_missing_deps, repo.cloud.pull = pull_missing_deps, pull_objects
 
 
+def fetch_objects(repo: Repo, outs: Iterable[Output], *, log: Log) -> None:
+    """Fetches what the cache lacks of outputs that DVC does not look for itself. What is nowhere stays away. Raises
+    StorageTrouble.
+    """
+    wanted = [objects for out in outs for objects in out.get_used_objs().values() if objects]
+
+    def ask() -> None:
+        with whole_objects(repo) as heard:
+            for objects in wanted:
+                repo.cloud.pull(objects)
+        if heard.errors and (trouble := name_trouble(heard.errors)).kind != "absent":
+            raise StorageTrouble(trouble, remote=str(repo.config["core"].get("remote", "")))
+
+    patiently(ask, log)
+
+
+def cached_runs(stage: Stage, made: Mapping[str, Output], log: Log) -> list[dict[str, Any]]:
+    """Returns a stage's entries of dvc.lock for the inputs that it has now, the newest first, as the run caches here
+    and on the default remote know them. `made` are outputs by path that stand for what is not in the work tree. Raises
+    StorageTrouble.
+    """
+    key = _run_cache_key(stage, made)
+    if not key:
+        return []
+    patiently(lambda: _fetch_runs(stage.repo, key), log)
+    cache = stage.repo.stage_cache
+    folder = Path(cache._get_cache_dir(key))
+    values = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True) if folder.is_dir() else []
+    return [entry for value in values if (entry := cache._load_cache(key, value.name))]
+
+
 def _fetch_own_runs(stage: Stage) -> None:
     """Fetches what the default remote's run cache holds of a stage's runs on the inputs that it has now."""
     from dvc.exceptions import DvcException
+
+    try:
+        key = _run_cache_key(stage, {})
+    except DvcException:  # an input is nowhere
+        return
+    if key:
+        _fetch_runs(stage.repo, key)
+
+
+def _fetch_runs(repo: Repo, key: str) -> None:
+    from dvc.exceptions import DvcException
     from dvc_objects.fs.generic import copy
 
-    repo = stage.repo
     try:
-        key = _run_cache_key(stage)
         remote = repo.cloud.get_remote_odb(None, "fetch --run-cache", hash_name=LEGACY)
-    except DvcException:  # an input is nowhere, or the default remote keeps no run cache
+    except DvcException:  # the default remote keeps no run cache
         return
     fs, cache = remote.fs, repo.cache.legacy
-    if not key or fs.protocol in ("http", "https"):  # DVC keeps none there
+    if fs.protocol in ("http", "https"):  # DVC keeps none there
         return
     try:
         for entry in fs.find(fs.join(remote.path, "runs", key[:2], key)):
@@ -122,13 +185,19 @@ def _fetch_own_runs(stage: Stage) -> None:
         raise blame(repo, [repo.config["core"]["remote"]], [error], is_sure=True) from error
 
 
-def _run_cache_key(stage: Stage) -> str:
-    """Returns the key of a stage's runs on the inputs that it has now, "" for a stage that is never cached."""
+def _run_cache_key(stage: Stage, made: Mapping[str, Output]) -> str:
+    """Returns the key of a stage's runs on the inputs that it has now, "" for a stage that is never cached. The hashes
+    of what is in `made` are taken from there.
+    """
     from dvc.stage.cache import _can_hash, _get_stage_hash
 
     before = [(dep, dict(vars(dep))) for dep in stage.deps]
     try:
-        stage.save_deps()
+        for dep in stage.deps:
+            if out := made.get(dep.fs_path):
+                dep.hash_info, dep.hash_name, dep.meta = out.hash_info, out.hash_name, out.meta
+            else:
+                dep.save()
         return str(_get_stage_hash(stage)) if _can_hash(stage) else ""
     finally:
         for dep, state in before:  # DVC compares what dvc.lock says with what is there, later

@@ -131,13 +131,16 @@ class GpuUsage:
 @dataclass(frozen=True, kw_only=True)
 class StageRun:
     """A stage of the pipeline in this run. "restored" came from the run cache; "not run" lies behind a failure or
-    outside the targets. `seconds` is wall time, `gpu` None where no GPU was used.
+    outside the targets. `seconds` is wall time, `gpu` None where no GPU was used. `job` and `machine` are where it ran,
+    of a pipeline that is spread over jobs.
     """
 
     name: str
     status: Literal["ran", "restored", "up to date", "frozen", "failed", "not run"]
     seconds: float | None = None
     gpu: GpuUsage | None = None
+    job: str = ""
+    machine: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

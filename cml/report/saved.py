@@ -31,7 +31,7 @@ def read_report(text: str) -> Report:
         raise ValueError("it is nested too deep") from None
     if not isinstance(data, dict) or data.get("version") is True or data.get("version") != VERSION:
         raise ValueError(f"it is no report of version {VERSION}")
-    report: Report = _object(Report, data, "report")
+    report: Report = read_part(Report, data, "report")
     return replace(
         report,
         run_url=None,
@@ -45,7 +45,8 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _object(kind: type, data: Any, where: str) -> Any:
+def read_part(kind: type, data: Any, where: str) -> Any:
+    """Returns one of the model's dataclasses from what json has read. Raises ValueError, which says what is wrong."""
     if not isinstance(data, dict):
         raise ValueError(f"{where} is no object")
     hints = get_type_hints(kind, vars(model))
@@ -87,7 +88,7 @@ def _value(hint: Any, data: Any, where: str) -> Any:
         if len(inner) == len(data):
             return tuple(_value(each, item, where) for each, item in zip(inner, data, strict=True))
     if is_dataclass(hint) and isinstance(hint, type):
-        return _object(hint, data, where)
+        return read_part(hint, data, where)
     if hint is float and is_number(data):
         return _float(data)
     if hint is float and data in ("NaN", "Infinity", "-Infinity"):

@@ -1,0 +1,257 @@
+"""Which stages make one job: chains stay together, siblings spread, up to a number of jobs.
+
+A job begins when all the jobs that it needs are done, so what is put together waits together. Sets of stages are
+bits of an int: ten thousand stages are compared in one instruction's worth of Python.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from cml.plan.model import DueStage, Job, Runner
+
+FOLDS = 12  # ways to fold a plan that are compared, once it has few enough jobs
+
+
+class NoPlan(ValueError):
+    """The stages cannot be grouped into so few jobs or waves; the text says how many are needed."""
+
+
+@dataclass
+class _Group:
+    """Stages, by their positions, that always run in one job: a chain, later the part of a band that hangs together."""
+
+    stages: list[int]
+    runner: Runner
+    level: int = 0
+    needs: set[int] = field(default_factory=set)  # positions of groups
+
+
+@dataclass
+class _Band:
+    """Groups of neighbouring levels, by their positions, and what of them hangs together, by kind of runner."""
+
+    groups: list[tuple[int, _Group]]
+    parts: dict[Runner, list[_Group]]
+    size: int
+
+    @classmethod
+    def of(cls, groups: list[tuple[int, _Group]]) -> _Band:
+        return cls(groups=groups, parts=_parts(groups), size=sum(len(group.stages) for _, group in groups))
+
+
+def jobs_of(stages: Sequence[DueStage], *, max_jobs: int, max_waves: int | None = None) -> tuple[Job, ...]:
+    """Returns the jobs for stages that come in an order in which they can run: of all ways to fold the levels of the
+    graph into fewer, the one that takes least, and of those the one that spreads most. Raises NoPlan.
+    """
+    if not stages:
+        return ()
+    needs = _direct(stages)
+    bands = _bands(_chains(stages, needs))
+    jobs: tuple[Job, ...] = ()
+    best: tuple[Job, ...] = ()
+    tries = FOLDS
+    while tries:
+        if sum(len(band.parts) for band in bands) <= max_jobs:
+            jobs = _jobs(stages, needs, _packed([band.parts for band in bands], max_jobs))
+            if max_waves is None or jobs[-1].wave <= max_waves:
+                best = min(best or jobs, jobs, key=_longest_path)
+                tries -= 1
+        found = _closest(bands)
+        if found is None:
+            break
+        bands[found : found + 2] = [_Band.of(bands[found].groups + bands[found + 1].groups)]
+    if not best:
+        raise NoPlan(_too_few(bands, jobs, max_jobs, max_waves))
+    return best
+
+
+def _longest_path(jobs: tuple[Job, ...]) -> int:
+    """Returns how many stages run one after the other, with a machine for each job."""
+    ends: dict[str, int] = {}
+    for job in jobs:
+        ends[job.name] = len(job.stages) + max((ends[need] for need in job.needs), default=0)
+    return max(ends.values())
+
+
+def _too_few(bands: list[_Band], jobs: tuple[Job, ...], max_jobs: int, max_waves: int | None) -> str:
+    least = sum(len(band.parts) for band in bands)
+    name, given, least = ("max_waves", max_waves, jobs[-1].wave) if least <= max_jobs else ("max_jobs", max_jobs, least)
+    return f"{name} is {given}, and the stages' kinds of runners take turns: expected {least} or more"
+
+
+def _chains(stages: Sequence[DueStage], needs: list[list[int]]) -> list[_Group]:
+    """Returns the groups of stages that follow each other, with nothing else to wait for, in an order to run in."""
+    users: list[list[int]] = [[] for _ in stages]
+    for stage, before in enumerate(needs):
+        for need in before:
+            users[need].append(stage)
+    groups: list[_Group] = []
+    group_of: list[int] = []
+    for stage, before in enumerate(needs):
+        only = before[0] if len(before) == 1 and len(users[before[0]]) == 1 else None
+        if only is not None and stages[only].runner == stages[stage].runner:
+            group_of.append(group_of[only])
+            groups[group_of[only]].stages.append(stage)
+            continue
+        wanted = {group_of[need] for need in before}
+        level = 1 + max((groups[group].level for group in wanted), default=-1)
+        group_of.append(len(groups))
+        groups.append(_Group(stages=[stage], runner=stages[stage].runner, level=level, needs=wanted))
+    return groups
+
+
+def _direct(stages: Sequence[DueStage]) -> list[list[int]]:
+    """Returns what each stage needs, without what is needed for that anyway (the transitive reduction)."""
+    positions = {stage.name: position for position, stage in enumerate(stages)}
+    return _reduced([[positions[need] for need in stage.needs] for stage in stages])
+
+
+def _reduced(needs: Iterable[Iterable[int]]) -> list[list[int]]:
+    before: list[int] = []  # of each, the bits of all that is done before it
+    direct = []
+    for own in needs:
+        deeper = 0
+        for need in own:
+            deeper |= before[need]
+        direct.append(sorted(need for need in own if not deeper >> need & 1))
+        before.append(deeper | _bits(own))
+    return direct
+
+
+def _bits(positions: Iterable[int]) -> int:
+    bits = 0
+    for position in positions:
+        bits |= 1 << position
+    return bits
+
+
+def _bands(groups: list[_Group]) -> list[_Band]:
+    """Returns the groups level by level: no two of a level need each other."""
+    levels: list[list[tuple[int, _Group]]] = [[] for _ in range(1 + max(group.level for group in groups))]
+    for position, group in enumerate(groups):
+        levels[group.level].append((position, group))
+    return [_Band.of(level) for level in levels]
+
+
+def _closest(bands: list[_Band]) -> int | None:
+    """Returns the first of two neighbouring bands that lose least by being one, None where no two can be."""
+    first_of = range(len(bands) - 1)
+    for first in sorted(first_of, key=lambda at: (bands[at].size + bands[at + 1].size, at)):
+        if _is_one_way(bands[first].groups + bands[first + 1].groups):
+            return first
+    return None
+
+
+def _is_one_way(band: list[tuple[int, _Group]]) -> bool:
+    """Whether kinds of runners in a band do not need each other in turns, which would make jobs wait in a circle."""
+    runner_of = {position: group.runner for position, group in band}
+    needs: dict[Runner, set[Runner]] = {runner: set() for runner in runner_of.values()}
+    for _, group in band:
+        needs[group.runner] |= {runner_of[need] for need in group.needs & runner_of.keys()} - {group.runner}
+    while free := [runner for runner, before in needs.items() if not before]:
+        for runner in free:
+            del needs[runner]
+        for before in needs.values():
+            before.difference_update(free)
+    return not needs
+
+
+def _parts(band: list[tuple[int, _Group]]) -> dict[Runner, list[_Group]]:
+    """Returns what hangs together in a band, by kind of runner."""
+    runner_of = {position: group.runner for position, group in band}
+    root = {position: position for position in runner_of}
+
+    def find(position: int) -> int:
+        while root[position] != position:
+            root[position] = position = root[root[position]]
+        return position
+
+    for position, group in band:
+        for need in group.needs & runner_of.keys():
+            if runner_of[need] == group.runner:
+                root[find(position)] = find(need)
+    parts: dict[Runner, dict[int, _Group]] = {}
+    for position, group in band:
+        own = parts.setdefault(group.runner, {})
+        part = own.setdefault(find(position), _Group(stages=[], runner=group.runner))
+        part.stages.extend(group.stages)
+        part.needs |= group.needs
+    return {runner: list(own.values()) for runner, own in parts.items()}
+
+
+def _packed(parts: list[dict[Runner, list[_Group]]], max_jobs: int) -> list[_Group]:
+    """Returns one group a job. Where there are more parts than jobs, whoever has most to do gets the next job."""
+    buckets = [groups for band in parts for groups in band.values()]
+    counts = [1] * len(buckets)
+    work = [sum(len(group.stages) for group in groups) for groups in buckets]
+    waiting: list[tuple[float, int]] = [(-amount, at) for at, amount in enumerate(work) if len(buckets[at]) > 1]
+    heapq.heapify(waiting)
+    for _ in range(max_jobs - len(buckets)):
+        if not waiting:
+            break
+        _, at = heapq.heappop(waiting)
+        counts[at] += 1
+        if counts[at] < len(buckets[at]):
+            heapq.heappush(waiting, (-work[at] / counts[at], at))
+    return [job for groups, count in zip(buckets, counts, strict=True) for job in _spread(groups, count)]
+
+
+def _spread(groups: list[_Group], count: int) -> list[_Group]:
+    """Returns the groups in `count` jobs of about the same size: neighbours, which need the same, in the same job."""
+    groups = sorted(groups, key=lambda group: (sorted(group.needs), group.stages[0]))
+    if len({len(group.stages) for group in groups}) == 1:
+        ends = [len(groups) * end // count for end in range(count + 1)]
+        return [_in_turn(groups[start:end]) for start, end in pairwise(ends)]
+    shelves = [(0, at) for at in range(count)]
+    jobs: list[list[_Group]] = [[] for _ in range(count)]
+    for group in sorted(groups, key=lambda group: -len(group.stages)):
+        size, at = heapq.heappop(shelves)
+        jobs[at].append(group)
+        heapq.heappush(shelves, (size + len(group.stages), at))
+    return [_in_turn(job) for job in jobs]
+
+
+def _in_turn(groups: list[_Group]) -> _Group:
+    """Returns groups that do not need each other as one: one is done before the next begins."""
+    groups.sort(key=lambda group: group.stages[0])
+    return _Group(stages=[stage for group in groups for stage in group.stages], runner=groups[0].runner)
+
+
+def _jobs(stages: Sequence[DueStage], needs: list[list[int]], groups: list[_Group]) -> tuple[Job, ...]:
+    """Returns the groups as jobs, wave by wave."""
+    job_of = {stage: at for at, group in enumerate(groups) for stage in group.stages}
+    wanted = [{job_of[need] for own in group.stages for need in needs[own]} - {at} for at, group in enumerate(groups)]
+    wave: dict[int, int] = {}
+    while len(wave) < len(groups):
+        free = [at for at, before in enumerate(wanted) if at not in wave and before <= wave.keys()]
+        wave |= dict.fromkeys(free, 1 + max(wave.values(), default=0))
+    order = sorted(wave, key=lambda at: (wave[at], groups[at].stages[0]))
+    place = {at: position for position, at in enumerate(order)}
+    direct = _reduced([{place[need] for need in wanted[at]} for at in order])
+    names = [_name(stages, groups[at]) for at in order]
+    return tuple(
+        Job(
+            name=names[position],
+            stages=tuple(stages[stage].name for stage in groups[at].stages),
+            needs=tuple(names[need] for need in direct[position]),
+            wave=wave[at],
+            runner=groups[at].runner,
+            timeout=_timeout([stages[stage].timeout for stage in groups[at].stages]),
+        )
+        for position, at in enumerate(order)
+    )
+
+
+def _name(stages: Sequence[DueStage], group: _Group) -> str:
+    first = stages[group.stages[0]].name
+    return first if len(group.stages) == 1 else f"{first} +{len(group.stages) - 1}"
+
+
+def _timeout(minutes: list[int | None]) -> int | None:
+    """Returns what a job may take: all its stages, one after the other."""
+    known = [each for each in minutes if each is not None]
+    return sum(known) if len(known) == len(minutes) else None
