@@ -50,7 +50,7 @@ def _exit(arguments: Sequence[str]) -> NoReturn:
     except Cancelled as error:
         _say(f"cancelled by {error.signal_name}; nothing is half-pushed, and a run from here goes on")
     except BrokenPipeError:
-        code = 0 if arguments[:1] in (["report"], ["compare"]) else 1  # who read the Markdown has read enough
+        code = 0 if arguments[:1] in (["report"], ["compare"], ["plan"]) else 1  # whoever read it has read enough
     except Exception as error:
         _show(error)
     with contextlib.suppress(OSError):

@@ -199,12 +199,14 @@ def _take_inputs(here: Session, pipeline: Pipeline, part: _Part) -> list[str]:
     if before.missing:
         what = "so this job has not all that it is to go on from"
         raise WorkFailed(_say_missing(before.missing, due, record, what), step="pull")
-    done = adopt(pipeline, [name for name in mine if name in record.results], record, here.log).results
-    pipeline.runs = [result.run for name, result in done.items() if objects.are_there(pipeline, name, here.log)]
-    rest = [name for name in mine if name not in {run.name for run in pipeline.runs}]
+    stages = pipeline.stages(name for name in mine if name in record.results)
+    tried = [name for name, stage in stages.items() if objects.are_there(stage, record.results[name].entry, here.log)]
+    done = adopt(pipeline, tried, record, here.log).results
+    pipeline.runs = [result.run for result in done.values()]
+    rest = [name for name in mine if name not in done]
     paths = inputs_of(pipeline, rest)
     fetched = pull_paths(pipeline.repo, paths, log=here.log) if paths else 0
-    again = f", {len(pipeline.runs)} stages done by an earlier try" if pipeline.runs else ""
+    again = f", {len(done)} stages done by an earlier try" if done else ""
     here.log.step("pull", f"{len(before.results)} results of other jobs{again}, {fetched} files fetched")
     return rest
 

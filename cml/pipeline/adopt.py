@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
@@ -72,19 +72,19 @@ def _result(stage: Stage, recorded: Result | None, made: Mapping[str, Output], l
     """Returns the result that fits a stage's inputs, and fills the stage from it, so that those after it see it."""
     from dvc.stage.loader import StageLoader
 
-    results = [recorded] if recorded else []
-    run = StageRun(name=stage.addressing, status="restored")
-    for result in [*results, *(Result(entry=entry, run=run) for entry in _cached(stage, made, log, results))]:
+    for result in _candidates(stage, recorded, made, log):
         if result.entry.get("cmd") == stage.cmd and _is_from(result.entry, stage, made):
             StageLoader.fill_from_lock(stage, result.entry)
-            stage.cmd_changed = False
             return result
     return None
 
 
-def _cached(stage: Stage, made: Mapping[str, Output], log: Log, results: Sequence[Result]) -> Iterable[Entry]:
-    """Returns what the run cache has, the newest first, where there is nothing better."""
-    return [] if results else cached_runs(stage, made, log)
+def _candidates(stage: Stage, recorded: Result | None, made: Mapping[str, Output], log: Log) -> Iterator[Result]:
+    """Yields what has been recorded, and then what the run cache has, which is not asked before."""
+    if recorded:
+        yield recorded
+    for entry in cached_runs(stage, made, log):
+        yield Result(entry=entry, run=StageRun(name=stage.addressing, status="restored"))
 
 
 def _is_from(entry: Entry, stage: Stage, made: Mapping[str, Output]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,12 +66,19 @@ def hand_on(pipeline: Pipeline, names: Iterable[str], log: Log) -> int:
     return sent
 
 
-def are_there(pipeline: Pipeline, name: str, log: Log) -> bool:
-    """Whether all objects that a stage's entry of dvc.lock names are on the DVC remotes. Raises StorageTrouble."""
-    repo = pipeline.repo
+def are_there(stage: Stage, entry: Mapping[str, Any], log: Log) -> bool:
+    """Whether all objects that an entry of dvc.lock names are on the DVC remotes. Raises StorageTrouble."""
+    repo = stage.repo
     default = repo.config["core"].get("remote", "")
-    outs = [out for stage in pipeline.stages([name]).values() for out in stage.outs if is_saved(out)]
-    for (remote, hash_name), objects in _named(outs).items():
+    if not entry.get("outs"):
+        return True
+    outs = list(repo.stage_cache._create_stage(entry, wdir=stage.wdir).outs)
+    own = {out.fs_path: out for out in stage.outs}
+    for out in (out for out in outs if out.fs_path in own):
+        out.remote, out.can_push = own[out.fs_path].remote, own[out.fs_path].can_push
+        if out.hash_info.isdir:
+            out.get_dir_cache()
+    for (remote, hash_name), objects in _named(out for out in outs if is_saved(out)).items():
         gone, _ = patiently(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
         if gone:
             return False

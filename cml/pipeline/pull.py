@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def pull_paths(repo: Repo, paths: list[str], *, log: Log) -> int:
         lost = ", ".join(sorted(error.target_infos)[:5])
         raise WorkFailed(
             f"{lost} cannot be put in place: neither the DVC remote nor the cache here has it whole"
-            f"{f' ({notes[-1]})' if notes else ''}",
+            f"{f' ({notes[-1]})' if notes else ''}. `dvc push` where it still is, or let `cml run` make it anew",
             step="pull",
         ) from error
     except DvcException as error:
@@ -196,6 +197,7 @@ def _run_cache_key(stage: Stage, made: Mapping[str, Output]) -> str:
         for dep in stage.deps:
             if out := made.get(dep.fs_path):
                 dep.hash_info, dep.hash_name, dep.meta = out.hash_info, out.hash_name, out.meta
+                dep.get_hash = partial(getattr, dep, "hash_info")  # it would look at the file
             else:
                 dep.save()
         return str(_get_stage_hash(stage)) if _can_hash(stage) else ""

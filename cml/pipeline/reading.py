@@ -9,6 +9,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def keep_parsed() -> None:
     """From now on, a dvc.yaml, dvc.lock or .dvc whose very text was parsed and found valid before is not parsed again:
     it is the same in most commits.
     """
+    import voluptuous
+    from dvc import schema as schemas
     from dvc.utils import strictyaml
 
     if hasattr(strictyaml.parse_yaml, "cache_clear"):
@@ -113,6 +116,15 @@ def keep_parsed() -> None:
             valid[text, id(schema)] = schema
         return data
 
+    compiled: dict[int, tuple[Any, Any]] = {}
+
+    def compile_once(schema: Any) -> Any:
+        """For each stage of a dvc.yaml the same schema would be compiled anew, which is most of what checking costs."""
+        if id(schema) not in compiled:
+            compiled[id(schema)] = schema, voluptuous.Schema(schema)
+        return compiled[id(schema)][1]
+
+    schemas.vol = SimpleNamespace(**{**vars(voluptuous), "Schema": compile_once})
     parse_once.cache_clear = parsed.cache_clear  # type: ignore[attr-defined]  # marks what is ours
     strictyaml.parse_yaml, strictyaml.validate = parse_once, validate_once
 

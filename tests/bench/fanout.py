@@ -1,0 +1,158 @@
+"""`make bench WORLD=fanout`: what a plan costs. Sixteen sleeping stages over 1, 2, 4 and 8 jobs of this machine, against
+the path that no number of machines makes shorter; and `cml plan` itself, as pipelines grow.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from conftest import World
+from plain import plain_world, stages
+
+from bench.measure import Command, measured
+
+SLEEPERS, SECONDS = 16, 10
+JOBS = (1, 2, 4, 8)
+SIZES = (1_000, 3_000, 10_000)
+ROOM = Path(__file__).resolve().parent.parent.parent / ".bench"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """One plan done: seconds of its longest path, of all of it, and what a job with nothing to do takes."""
+
+    jobs: int
+    path: float
+    took: float
+    start: float
+
+    @property
+    def over(self) -> float:
+        """What was taken beyond the path and one job's start, as a part of the path."""
+        return (self.took - self.start) / self.path - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    stages: int
+    what: str
+    wall: float
+    cpu: float
+    peak: float
+
+
+def main() -> int:
+    """Measures, prints two tables and writes them to .bench."""
+    ROOM.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOM) as folder:
+        spread = [_spread(Path(folder), count) for count in JOBS]
+        planned = [each for size in SIZES for each in _planned(Path(folder), size)]
+    text = f"{_spread_table(spread)}\n{_planned_table(planned)}"
+    (ROOM / "fanout.md").write_text(text)
+    rows = {"spread": [asdict(each) for each in spread], "planned": [asdict(each) for each in planned]}
+    (ROOM / "fanout.json").write_text(json.dumps(rows, indent=2) + "\n")
+    print(text)
+    return 0
+
+
+def _spread(folder: Path, count: int) -> Spread:
+    print(f"measuring {SLEEPERS} stages of {SECONDS} s over {count} jobs ...", file=sys.stderr, flush=True)
+    sleepers = {
+        f"sleep{number}": {
+            "cmd": f"sleep {SECONDS} && cp in.txt out{number}.txt",
+            "deps": ["in.txt"],
+            "outs": [f"out{number}.txt"],
+        }
+        for number in range(SLEEPERS)
+    }
+    place = folder / str(count)
+    place.mkdir()
+    world = plain_world(place, {"dvc.yaml": stages(**sleepers), "in.txt": "in\n"})
+    world.patience = 600
+    since = time.monotonic()
+    plan: dict[str, Any] = json.loads(world.do(sys.executable, "-m", "cml", "plan", "--max-jobs", str(count)))
+
+    def job(job: dict[str, Any]) -> Path:
+        clone = world.clone(job["name"].replace(" ", ""))
+        world.do(sys.executable, "-m", "cml", "run", "--stages", ",".join(job["stages"]), cwd=clone)
+        return clone
+
+    with ThreadPoolExecutor(count) as pool:
+        clones = list(pool.map(job, plan["jobs"]))
+    world.do(sys.executable, "-m", "cml", "gather", "--push", "true", cwd=world.clone("end"))
+    took = time.monotonic() - since
+    return Spread(jobs=count, path=SECONDS * SLEEPERS / count, took=took, start=_start(world, clones[0], plan))
+
+
+def _start(world: World, clone: Path, plan: dict[str, Any]) -> float:
+    """What a plan, a job that finds its stages done, and the end take, one after the other: no sleep, all the rest."""
+    since = time.monotonic()
+    world.do(sys.executable, "-m", "cml", "plan", cwd=clone)
+    world.clone("again")
+    world.do(sys.executable, "-m", "cml", "run", "--stages", plan["jobs"][0]["stages"][0], cwd=world.place / "again")
+    world.do(sys.executable, "-m", "cml", "gather", cwd=world.place / "again")
+    return time.monotonic() - since
+
+
+def _planned(folder: Path, size: int) -> list[Planned]:
+    print(f"measuring `cml plan` of {size:,} stages ...", file=sys.stderr, flush=True)
+    place = folder / f"plan-{size}"
+    place.mkdir()
+    lanes = {"prepare": {"cmd": "true", "deps": ["in.txt"], "outs": ["data.txt"]}}
+    for lane in range(size // 3):
+        lanes[f"clean{lane}"] = {"cmd": "true", "deps": ["data.txt"], "outs": [f"clean{lane}.txt"]}
+        lanes[f"fit{lane}"] = {"cmd": "true", "deps": [f"clean{lane}.txt", "data.txt"], "outs": [f"fit{lane}.txt"]}
+        lanes[f"score{lane}"] = {"cmd": "true", "deps": [f"fit{lane}.txt"], "outs": [f"score{lane}.txt"]}
+    world = plain_world(place, {"dvc.yaml": stages(**lanes), "in.txt": "in\n"})
+    found = [_plan(world, size, "all due")]
+    oid = "0" * 32
+    entry: Callable[[list[str]], str] = lambda paths: "".join(  # noqa: E731 - one line of YAML a path
+        f"    - path: {path}\n      hash: md5\n      md5: {oid}\n      size: 1\n" for path in paths
+    )
+    lock = [
+        f"  {name}:\n    cmd: '{stage['cmd']}'\n    deps:\n{entry(sorted(stage['deps']))}    outs:\n{entry(list(stage['outs']))}"
+        for name, stage in lanes.items()
+    ]
+    in_txt = "13b382de2d3a85ee4d2a4b6a6ad1ee1f"
+    world.commit("Locked", {"dvc.lock": "schema: '2.0'\nstages:\n" + "".join(lock).replace(oid, in_txt, 1)})
+    found.append(_plan(world, size, "none due"))
+    shutil.rmtree(place)
+    return found
+
+
+def _plan(world: World, size: int, what: str) -> Planned:
+    arguments = (sys.executable, "-m", "cml", "plan", "--max-jobs", "256", "--format", "github")
+    cost = measured(Command(arguments=arguments, cwd=world.project, env=world.environment()))
+    return Planned(stages=size, what=what, wall=cost.wall, cpu=cost.cpu, peak=cost.peak)
+
+
+def _spread_table(rows: list[Spread]) -> str:
+    lines = [
+        f"{SLEEPERS} stages that sleep {SECONDS} s, over jobs that run at the same time:",
+        "",
+        "| jobs | longest path | took | plan, one job's start and gather | beyond both |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+        *(
+            f"| {row.jobs} | {row.path:.0f} s | {row.took:.1f} s | {row.start:.1f} s | {row.over:+.0%} |"
+            for row in rows
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _planned_table(rows: list[Planned]) -> str:
+    lines = [
+        "| stages | `cml plan` | wall | CPU | peak MB |",
+        "| ---: | --- | ---: | ---: | ---: |",
+        *(f"| {row.stages:,} | {row.what} | {row.wall:.1f} s | {row.cpu:.1f} s | {row.peak:.0f} |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,441 @@
+"""One pipeline over many jobs: planned, done part by part, gathered. Jobs are clones that share nothing but origin and
+the DVC remote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Result, World
+from plain import errors, plain_world, stages
+from plans import COUNT, PIPELINE, Engine, Plan, done_well, env_of, plan_of, run_log, spread_world
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return spread_world(tmp_path_factory.mktemp("fresh"))
+
+
+@pytest.fixture(scope="session")
+def made(fresh: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Plan]:
+    """All jobs of a plan done, and nothing gathered yet."""
+    world = copy_of(fresh, tmp_path_factory.mktemp("made"))
+    plan = plan_of(world, "--max-jobs", "6")
+    done_well(world, Engine(world), plan)
+    return world, plan
+
+
+def copy_of(world: World, place: Path) -> World:
+    shutil.copytree(world.place, place / "world", symlinks=True)
+    return World(place / "world")
+
+
+@pytest.fixture
+def world(fresh: World, tmp_path: Path) -> World:
+    return copy_of(fresh, tmp_path)
+
+
+@pytest.fixture
+def done(made: tuple[World, Plan], tmp_path: Path) -> tuple[World, Plan]:
+    world, plan = made
+    return copy_of(world, tmp_path), plan
+
+
+def lock(folder: Path) -> dict[str, Any]:
+    stages: dict[str, Any] = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    return stages
+
+
+def records(world: World) -> list[Path]:
+    return sorted((world.storage / "cml").rglob("*.json")) if (world.storage / "cml").exists() else []
+
+
+def job_of(plan: Plan, stage: str) -> dict[str, Any]:
+    job: dict[str, Any] = next(job for job in plan["jobs"] if stage in job["stages"])
+    return job
+
+
+def commits(world: World) -> int:
+    return int(world.git("rev-list", "--count", "main", cwd=world.origin))
+
+
+def gathered(world: World, engine: Engine, *options: str) -> Path:
+    before = commits(world)
+    place = engine.clone("end")
+    done = engine.gather(*options, cwd=place)
+    assert done.code == 0, done.err
+    assert commits(world) == before + 1
+    assert records(world) == []
+    world.witness("origin/main")
+    return place
+
+
+# The way it goes
+
+
+def test_many_jobs_come_to_one_commit_and_nothing_runs_twice(done: tuple[World, Plan]) -> None:
+    world, plan = done
+    before = run_log(world)
+    assert sorted(before) == sorted(PIPELINE)
+    place = gathered(world, Engine(world), "--tag-prefix", "dvc_")
+    assert run_log(world) == before
+    assert world.tags() == [f"dvc_{world.tip()[:7]}"]
+    # Hash for hash what the jobs made, also what is another each time it is made, and what DVC never caches.
+    entries = lock(place)
+    assert entries.keys() == PIPELINE.keys()
+    for job in plan["jobs"]:
+        theirs = lock(world.place / f"{job['stages'][0]}-1")
+        assert {name: entries[name] for name in job["stages"]} == {name: theirs[name] for name in job["stages"]}
+    # Plain DVC agrees, in a fresh clone, that there is nothing to do but what it does each time.
+    witness = world.place / "witness"
+    assert json.loads((witness / "m21.json").read_text()) == {"size": 2.1}
+    status = world.dvc("status", cwd=witness)
+    heads = {line for line in status.splitlines() if not line.startswith("\t")}
+    assert heads == {"date:"}
+    assert world.git("status", "--porcelain", cwd=place) == ""
+
+
+def test_the_report_has_every_jobs_stages_times_and_machine(done: tuple[World, Plan]) -> None:
+    world, plan = done
+    place = gathered(world, Engine(world))
+    report = json.loads((place / "cml-report" / "report.json").read_text())
+    rows = {row["name"]: row for row in report["pipeline"]["stages"]}
+    assert rows.keys() == PIPELINE.keys()
+    assert {row["status"] for row in rows.values()} == {"ran"}
+    assert all(row["seconds"] > 0 and row["machine"].endswith("cores") for row in rows.values())
+    for job in plan["jobs"]:
+        assert {rows[name]["job"] for name in job["stages"]} == {rows[job["stages"][0]]["job"]}
+    assert len({row["job"] for row in rows.values()}) == len(plan["jobs"])
+    assert {row["name"] for row in report["metrics"]} >= {"size", "day"}
+
+
+def test_an_unchanged_pipeline_has_an_empty_plan(done: tuple[World, Plan]) -> None:
+    world, _ = done
+    # `date` is always_changed, so it and what needs it would be in every plan.
+    calm = {name: stage for name, stage in PIPELINE.items() if name not in ("date", "stamp")}
+    gathered(world, Engine(world))
+    world.git("pull", "--quiet", "origin", "main")
+    world.commit("Without the date", {"dvc.yaml": stages(**calm)})
+    place = world.clone("calm")
+    assert plan_of(world, cwd=place)["jobs"] == []
+    assert world.cml("plan", "--format", "github", cwd=place).out == "waves=0\n"
+    assert not (place / ".dvc" / "cache").exists()  # decided without any data
+    before = run_log(world)
+    done_now = Engine(world).gather(cwd=place)
+    assert done_now.code == 0, done_now.err
+    assert "every stage is up to date" in done_now.err
+    assert run_log(world) == before
+
+
+def test_a_plan_has_what_changed_and_what_needs_it(done: tuple[World, Plan]) -> None:
+    world, _ = done
+    gathered(world, Engine(world))
+    world.git("pull", "--quiet", "origin", "main")
+    world.commit("Another rate", {"params.yaml": "rate0: 1\nrate1: 2\nrate2: 1\n"})
+    plan = plan_of(world, cwd=world.clone("later"))
+    assert {name for job in plan["jobs"] for name in job["stages"]} == {"fit10", "fit11", "join", "date", "stamp"}
+    before = run_log(world)
+    engine = Engine(world)
+    done_well(world, engine, plan)
+    gathered(world, engine)
+    assert sorted(run_log(world)[len(before) :]) == ["date", "fit10", "fit11", "join", "stamp"]
+
+
+def test_a_job_pulls_its_inputs_alone(done: tuple[World, Plan]) -> None:
+    world, plan = done
+    job = world.place / f"{job_of(plan, 'fit20')['stages'][0]}-1"
+    assert "fit20" in lock(job)
+    assert (job / "clean" / "2").exists()
+    assert not (job / "clean" / "0").exists()
+    assert world.git("rev-parse", "HEAD", cwd=job) == world.tip()
+
+
+def test_without_any_record_the_run_cache_has_it(done: tuple[World, Plan]) -> None:
+    world, _ = done
+    for record in records(world):
+        record.unlink()
+    before = run_log(world)
+    result = Engine(world).gather()
+    assert result.code == 1
+    # What DVC never caches is lost, and nothing else.
+    assert "2 of 13 stages have no result" in errors(result)[0]
+    assert "nothing from date" in errors(result)[0]
+    assert run_log(world) == before
+
+
+# Trouble
+
+
+def test_a_lost_job_is_named_and_its_second_try_is_enough(world: World) -> None:
+    plan, engine = plan_of(world, "--max-jobs", "8"), Engine(world)
+    lost = job_of(plan, "fit10")
+    outcomes = dict(engine.do_all(plan, without=lost["name"], at_once=2))
+    join = outcomes.pop(job_of(plan, "join")["name"])
+    assert all(done.code == 0 for done in outcomes.values())
+    assert join.code == 1
+    assert f"nothing from {', '.join(lost['stages'])}: no job has done it" in errors(join)[0]
+    before = commits(world)
+    result = engine.gather()
+    assert result.code == 1
+    missing = len(lost["stages"]) + 1
+    assert f"gather: {missing} of {COUNT} stages have no result, so nothing was committed" in errors(result)[0]
+    assert f"nothing from {', '.join(lost['stages'])}: no job has done it" in errors(result)[0]
+    assert "join waited for them" in errors(result)[0] or "join:" in errors(result)[0]
+    assert commits(world) == before
+    for job in (lost, job_of(plan, "join")):
+        assert engine.do(job).code == 0
+    gathered(world, engine)
+    assert sorted(run_log(world)) == sorted(PIPELINE)
+
+
+def test_a_failed_stage_is_told_with_its_reason_and_a_retry_goes_on_behind_what_was_done(tmp_path: Path) -> None:
+    breaks = {
+        "first": {"cmd": "echo first >> $RUNS; date +%N > first.txt", "deps": ["in.txt"], "outs": ["first.txt"]},
+        "second": {
+            "cmd": "echo second >> $RUNS; test -e $RUNS.mended && cp first.txt second.txt",
+            "deps": ["first.txt"],
+            "outs": ["second.txt"],
+        },
+        "beside": {"cmd": "echo beside >> $RUNS; cp in.txt beside.txt", "deps": ["in.txt"], "outs": ["beside.txt"]},
+    }
+    world = plain_world(tmp_path, {"dvc.yaml": stages(**breaks), "in.txt": "in"})
+    plan, engine = plan_of(world), Engine(world)
+    chain = job_of(plan, "second")
+    assert chain["stages"] == ["first", "second"]
+    outcomes = dict(engine.do_all(plan))
+    assert [done.code for name, done in outcomes.items() if name != chain["name"]] == [0]
+    assert outcomes[chain["name"]].code == 1
+    assert "the stage second failed" in errors(outcomes[chain["name"]])[0]
+    result = engine.gather()
+    assert result.code == 1
+    assert "1 of 3 stages have no result" in errors(result)[0]
+    assert "second: the stage second failed" in errors(result)[0]
+    (world.place / "runs.txt.mended").touch()
+    again = engine.do(chain)
+    assert again.code == 0, again.err
+    assert "1 stages done by an earlier try" in again.err
+    gathered(world, engine)
+    assert sorted(run_log(world)) == ["beside", "first", "second", "second"]
+
+
+def test_a_job_that_is_done_twice_keeps_its_first_results(done: tuple[World, Plan]) -> None:
+    world, plan = done
+    engine = Engine(world)
+    before, stood = run_log(world), {path: path.read_text() for path in records(world)}
+    again = engine.do(job_of(plan, "clean1"))
+    assert again.code == 0, again.err
+    assert "nothing is left to do" in again.err
+    assert run_log(world) == before
+    assert {path: json.loads(path.read_text()) for path in records(world)} == {
+        path: json.loads(text) for path, text in stood.items()
+    }
+    gathered(world, engine)
+
+
+def test_a_killed_job_is_done_again(world: World) -> None:
+    plan, engine = plan_of(world, "--max-jobs", "8"), Engine(world)
+    first = job_of(plan, "prepare")
+    place = engine.clone("end")
+    command = ["cml", "run", "--stages", ",".join(first["stages"])]
+    env = world.environment(env_of(world))
+    with subprocess.Popen(command, cwd=place, env=env, start_new_session=True, stderr=subprocess.PIPE) as job:
+        assert job.stderr
+        for line in job.stderr:
+            if b"prepare ran" in line:
+                os.killpg(job.pid, signal.SIGKILL)
+    assert records(world) == []
+    done_well(world, engine, plan)
+    gathered(world, engine)
+    assert len(run_log(world)) in (COUNT, COUNT + 1)
+
+
+def test_two_gathers_at_once_make_one_commit(done: tuple[World, Plan]) -> None:
+    world, _ = done
+    engine, before = Engine(world), commits(world)
+    places = [engine.clone("end"), engine.clone("end")]
+    results: list[Result] = []
+    threads = [
+        threading.Thread(target=lambda place=place: results.append(engine.gather(cwd=place))) for place in places
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [result.code for result in results] == [0, 0], [result.err for result in results]
+    assert commits(world) == before + 1
+    world.witness("origin/main")
+
+
+def test_a_second_gather_finds_the_first_ones_results(done: tuple[World, Plan]) -> None:
+    world, _ = done
+    engine = Engine(world)
+    late = engine.clone("end")
+    gathered(world, engine)
+    tip = world.tip()
+    result = engine.gather(cwd=late)
+    assert result.code == 0, result.err
+    assert world.tip() == tip
+
+
+def test_a_branch_that_moved_on_elsewhere_takes_the_results(done: tuple[World, Plan]) -> None:
+    world, _ = done
+    engine = Engine(world)
+    place = engine.clone("end")
+    tip = world.commit("Meanwhile", {"README": "other"})
+    result = engine.gather(cwd=place)
+    assert result.code == 0, result.err
+    assert world.git("rev-parse", "main^", cwd=world.origin) == tip
+    world.witness("origin/main")
+
+
+def test_results_are_not_for_a_branch_whose_inputs_moved_on(done: tuple[World, Plan]) -> None:
+    world, _ = done
+    engine = Engine(world)
+    place = engine.clone("end")
+    tip = world.commit("Meanwhile", {"params.yaml": "rate0: 5\nrate1: 1\nrate2: 1\n"})
+    result = engine.gather(cwd=place)
+    assert result.code == 1
+    assert "the results are not for its tree" in errors(result)[0]
+    assert world.tip() == tip
+
+
+def test_an_object_that_the_remote_lost_is_named_and_made_again(done: tuple[World, Plan]) -> None:
+    world, plan = done
+    engine = Engine(world)
+    md5 = next(
+        entry["md5"]
+        for record in records(world)
+        for entry in json.loads(record.read_text())["stages"].get("fit21", {"entry": {"outs": []}})["entry"]["outs"]
+        if entry["path"] == "model21"
+    )
+    (world.storage / "files" / "md5" / md5[:2] / md5[2:]).unlink()
+    before = commits(world)
+    result = engine.gather()
+    assert result.code == 1
+    assert "the DVC remote lacks objects of model21" in errors(result)[0]
+    assert commits(world) == before
+    again = engine.do(job_of(plan, "fit21"))
+    assert again.code == 0, again.err
+    gathered(world, engine)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"stages": {"date": 1}, "failures": {}}',
+        '{"stages": {"join": {"entry": {"cmd": "x"}, "run": {}}}, "failures": {}}',
+    ],
+)
+def test_a_record_that_is_none_is_left_out_with_a_warning(done: tuple[World, Plan], text: str) -> None:
+    world, _ = done
+    folder = records(world)[0].parent
+    (folder / "strange.json").write_text(text)
+    engine = Engine(world)
+    result = engine.gather()
+    assert result.code == 0, result.err
+    assert "strange.json is no record of a job's, and is left out" in result.err
+
+
+def test_a_record_of_other_inputs_is_not_taken(done: tuple[World, Plan]) -> None:
+    world, _ = done
+    for path in records(world):
+        document = json.loads(path.read_text())
+        if "join" in document["stages"]:
+            document["stages"]["join"]["entry"]["deps"][0]["md5"] = "0" * 32
+            path.write_text(json.dumps(document))
+    engine = Engine(world)
+    result = engine.gather()
+    # The run cache still has the run on the inputs that there are.
+    assert result.code == 0, result.err
+    world.witness("origin/main")
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("run", "--stages", "nothing"), "--stages names 'nothing', which is no stage"),
+        (("run", "--stages", ""), "--stages names '', which is no stage"),
+        (("run", "--stages", "--help-me"), "--stages"),
+        (("plan", "--max-jobs", "0"), "--max-jobs is '0': expected a whole number from 1 to 256"),
+        (("plan", "--max-jobs", "257"), "--max-jobs is '257'"),
+        (("plan", "--max-waves", "x"), "--max-waves is 'x'"),
+        (("plan", "--format", "xml"), "--format"),
+        (("plan", "--repro-targets", "nothing"), "repro_targets names 'nothing'"),
+    ],
+)
+def test_bad_options_touch_nothing(fresh: World, command: tuple[str, ...], said: str) -> None:
+    done = fresh.cml(*command)
+    assert done.code == 2
+    assert len(errors(done)) == 1
+    assert said in errors(done)[0]
+    assert fresh.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("gpu", "meta.cml is 'gpu': expected a map"),
+        ({"gpus": 2}, "meta.cml.gpus is 2: expected runs_on, tags, gpu or timeout"),
+        ({"gpu": 2}, "meta.cml.gpu is 2: expected true or false"),
+        ({"timeout": "1h"}, "meta.cml.timeout is '1h': expected whole minutes"),
+        ({"timeout": 0}, "meta.cml.timeout is 0"),
+        ({"timeout": True}, "meta.cml.timeout is True"),
+        ({"runs_on": 1}, "meta.cml.runs_on is 1: expected a label or a list of labels"),
+        ({"tags": ["a", ""]}, "meta.cml.tags is ['a', '']"),
+    ],
+)
+def test_a_stage_that_asks_for_what_there_is_not(tmp_path: Path, asked: Any, said: str) -> None:
+    stage = {"cmd": "true", "deps": ["in.txt"], "outs": ["out.txt"], "meta": {"cml": asked}}
+    world = plain_world(tmp_path, {"dvc.yaml": stages(train=stage), "in.txt": "in"})
+    done = world.cml("plan")
+    assert done.code == 2
+    assert errors(done) == [f"train: {said}"] or errors(done)[0].startswith(f"train: {said}")
+
+
+def test_stages_choose_their_machine(tmp_path: Path) -> None:
+    meta = {"cml": {"runs_on": "self-hosted", "tags": ["gpu", "big"], "gpu": True, "timeout": 90}, "note": "other"}
+    stage = {"cmd": "true", "deps": ["in.txt"], "outs": ["out.txt"], "meta": meta}
+    world = plain_world(tmp_path, {"dvc.yaml": stages(train=stage), "in.txt": "in"})
+    (job,) = plan_of(world)["jobs"]
+    assert (job["runs_on"], job["tags"], job["gpu"], job["timeout"]) == (["self-hosted"], ["gpu", "big"], True, 90)
+
+
+def test_a_remote_that_keeps_no_run_cache_is_refused(tmp_path: Path) -> None:
+    config = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = http://127.0.0.1:9/data\n"
+    stage = {"cmd": "true", "deps": ["in.txt"], "outs": ["out.txt"]}
+    world = plain_world(tmp_path, {"dvc.yaml": stages(train=stage), "in.txt": "in"}, config=config)
+    done = world.cml("run", "--stages", "train")
+    assert done.code == 2
+    assert "DVC keeps none on an HTTP remote" in errors(done)[0]
+
+
+def test_edits_that_no_commit_holds_are_refused(world: World) -> None:
+    world.write({"params.yaml": "rate0: 7\nrate1: 1\nrate2: 1\n"})
+    done = world.cml("run", "--stages", "prepare", env=env_of(world))
+    assert done.code == 2
+    assert "params.yaml" in errors(done)[0]
+    assert run_log(world) == []
+
+
+def test_a_laptop_gathers_without_a_commit(done: tuple[World, Plan]) -> None:
+    world, _ = done
+    before = commits(world)
+    result = world.cml("gather", env=env_of(world))
+    assert result.code == 0, result.err
+    assert lock(world.project).keys() == PIPELINE.keys()
+    assert commits(world) == before
