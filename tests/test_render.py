@@ -54,7 +54,7 @@ from cml.report.render import (
     render_terminal,
 )
 from cml.report.view import View
-from cml.report.words import view_of
+from cml.report.words import LISTED, view_of
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMAT = NumberFormat.parse(DEFAULT)
@@ -490,12 +490,14 @@ def test_ten_thousand_hostile_names_stay_in_their_cells() -> None:
     rows = tuple(
         MetricRow(path=a, name=b, old=c, new=d, status="changed") for a, b, c, d in zip(*[names] * 4, strict=True)
     )
-    text = markdown(replace(empty(), metrics=rows))
-    found = [kind for kind, _ in structure(text)]
-    assert found.count("td_open") == 5 * 2_500
-    rows_alone = found[found.index("tbody_open") : found.index("tbody_close")]
-    assert set(rows_alone) == {"tbody_open", "tr_open", "td_open", "inline", "td_close", "tr_close"}
-    assert not REFERENCES.search(words(text))
+    for start in range(0, len(rows), LISTED):
+        some = rows[start : start + LISTED]
+        text = markdown(replace(empty(), metrics=some))
+        found = [kind for kind, _ in structure(text)]
+        assert found.count("td_open") == 5 * len(some)
+        rows_alone = found[found.index("tbody_open") : found.index("tbody_close")]
+        assert set(rows_alone) == {"tbody_open", "tr_open", "td_open", "inline", "td_close", "tr_close"}
+        assert not REFERENCES.search(words(text))
 
 
 @pytest.mark.parametrize(
@@ -612,6 +614,89 @@ def test_every_list_of_rows_can_be_cut() -> None:
     }
     fixed = {"details", "highlights", "data_counts", "pipeline_counts", "experiment_columns", "experiment_trends"}
     assert rows - fixed == set(LEAST_IMPORTANT_FIRST)
+
+
+# --- more than anybody reads
+
+
+MANY = 20_000
+
+
+def crowded(*, step: int = 1) -> Report:
+    """Twenty thousand metrics, of which every `step`th has changed; those of the last hundred are worse."""
+    rows = tuple(
+        metric(f"m{row}", row, row + (row % step == 0), better=False if row >= MANY - 100 else None)
+        for row in range(MANY)
+    )
+    params = tuple(param(f"p{row}", row, row + 1) for row in range(LISTED + 7))
+    return replace(empty(), baseline=everything().baseline, metrics=rows, params=params)
+
+
+def names_shown(text: str, name: str = "m") -> set[str]:
+    """The rows of Markdown or of a page, by the names in their first cells."""
+    return set(
+        re.findall(rf"(?:^\| metrics\.json \| |^\| params\.yaml \| |data-key=\")({name}\d+)\b", text, re.MULTILINE)
+    )
+
+
+def test_no_page_lists_more_rows_than_people_read_and_each_says_where_the_rest_is() -> None:
+    report = crowded(step=100)
+    still = MANY - MANY // 100
+    for page in (markdown(report), html(report)):
+        assert len(names_shown(page)) == LISTED
+        assert len(names_shown(page, "p")) == LISTED
+        text = re.sub("<[^>]+>|`", "", page)
+        assert re.findall(r"(\d+) more in report\.json\.", text) == [str(MANY - LISTED), "7"]
+        assert f"{still} unchanged" in page
+    assert len(json.loads(render_json(report))["metrics"]) == MANY
+
+
+def test_what_is_said_of_metrics_counts_those_that_no_page_lists() -> None:
+    report = crowded()
+    assert "100 metrics worse, 19900 changed" in markdown(report)
+    assert "100 metrics worse, 19900 changed" in html(report)
+    assert "100 metrics worse, 19900 changed" in terminal(report)
+    assert f"{MANY - 20} more changed" in markdown(report)
+    assert f"{MANY - 40} more in the full report" in terminal(report)
+
+
+def test_words_are_made_for_no_more_rows_than_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    value = NumberFormat.value
+
+    def counted(own: NumberFormat, x: object, *, locale: str) -> str:
+        written.append(x)
+        return value(own, x, locale=locale)
+
+    monkeypatch.setattr(NumberFormat, "value", counted)
+    markdown(crowded(), limit=65_000)
+    assert len(written) <= 2 * (LISTED + 6)
+
+
+def test_a_row_that_fails_a_gate_is_listed_wherever_it_stands() -> None:
+    report = crowded()
+    last = (report.metrics or ())[MANY - 101]
+    gate = GateResult(rule=f"{last.name} < 3", path=last.path, metric=last.name, value=19_900.0, passed=False)
+    assert last.name not in names_shown(markdown(report))
+    judged = replace(report, gates=(gate,), verdict="failed")
+    for page in (markdown(judged), html(judged)):
+        assert last.name in names_shown(page)
+        assert len(names_shown(page)) == LISTED
+
+
+def test_gates_are_counted_where_they_are_too_many_to_list() -> None:
+    rows = crowded().metrics or ()
+    gates = tuple(
+        GateResult(rule="* < 30", path=row.path, metric=row.name, value=float(place), passed=place < 30)
+        for place, row in enumerate(rows[: 2 * LISTED])
+    )
+    text = markdown(replace(crowded(), gates=gates, verdict="failed"))
+    assert f"{2 * LISTED - 30} of {2 * LISTED} gates failed" in text
+    assert text.count("- ❌") == LISTED
+    assert f"- {LISTED - 30} more in `report.json`." in text
+    passed = markdown(replace(crowded(), gates=tuple(replace(gate, passed=True) for gate in gates), verdict="passed"))
+    assert f"<summary>{2 * LISTED} gates passed</summary>" in passed
+    assert passed.count("- ✅") == LISTED
 
 
 # --- HTML

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 
 from cml.report import units
@@ -213,9 +213,17 @@ def graph(pipeline: PipelineSection | None) -> tuple[str, ...]:
 
 def experiment_columns(report: Report) -> tuple[Column, ...]:
     """The first metrics, in the order of the report's own, of which some experiment has a number."""
-    numeric = {metric for each in report.experiments for metric, value in each.metrics.items() if is_number(value)}
-    own = [(row.path, row.name) for row in report.metrics or ()]
-    chosen = [metric for metric in dict.fromkeys((*own, *sorted(numeric))) if metric in numeric][:EXPERIMENT_METRICS]
+
+    def candidates() -> Iterator[tuple[str, str]]:
+        yield from ((row.path, row.name) for row in report.metrics or ())
+        yield from sorted({metric for each in report.experiments for metric in each.metrics})
+
+    chosen: list[tuple[str, str]] = []
+    for metric in candidates() if report.experiments else ():
+        if len(chosen) == EXPERIMENT_METRICS:
+            break
+        if metric not in chosen and any(is_number(each.metrics.get(metric)) for each in report.experiments):
+            chosen.append(metric)
     names = [name for _, name in chosen]
     return tuple((metric, metric[1] if names.count(metric[1]) == 1 else ":".join(metric)) for metric in chosen)
 

@@ -43,17 +43,18 @@ def _head(view: View, words: Words) -> list[str]:
 def _metrics(view: View, words: Words) -> list[str]:
     if not view.has_metrics:
         return []
-    rows = (*view.metrics, *view.metrics_more)
+    rows, unlisted = (*view.metrics, *view.metrics_more), view.unlisted.get("metrics_more", 0)
     if view.comparison == "diff":
         heads = (words.gettext("metric"), *_sides(words), words.gettext("diff"), "")
-        lines = _table(_cells(rows, view, words), heads, "lrrrl", words)
+        lines = _table(_cells(rows, view, words), heads, "lrrrl", words, unlisted)
     else:
-        lines = _table(_cells(rows, view, words), (words.gettext("metric"), words.gettext("value"), ""), "lrl", words)
+        one = (words.gettext("metric"), words.gettext("value"), "")
+        lines = _table(_cells(rows, view, words), one, "lrl", words, unlisted)
     for file in view.unreadable:
         said = words.gettext("%(side)s cannot be read: %(reason)s")
         said %= {"side": file.said, "reason": _plain(file.reason, LINE)}
         lines.append("  " + words.gettext("%(name)s: %(value)s") % {"name": _plain(file.path, NAME), "value": said})
-    if still := len(view.metrics_unchanged):
+    if still := len(view.metrics_unchanged) + view.unlisted.get("metrics_unchanged", 0):
         said = words.npgettext("metrics", "%(count)s unchanged", "%(count)s unchanged", still)
         lines.append(f"  {said % {'count': still}}")
     return [words.gettext("Metrics"), *(lines or ["  " + words.pgettext("metrics", "none")])]
@@ -64,7 +65,8 @@ def _params(view: View, words: Words) -> list[str]:
     if not rows or view.comparison != "diff":
         return []
     heads = (words.gettext("param"), *_sides(words), "", "")
-    return [words.gettext("Params"), *_table(_cells(rows, view, words), heads, "lrrrl", words)]
+    unlisted = view.unlisted.get("params_more", 0)
+    return [words.gettext("Params"), *_table(_cells(rows, view, words), heads, "lrrrl", words, unlisted)]
 
 
 def _sides(words: Words) -> tuple[str, str]:
@@ -97,7 +99,8 @@ def _gates(view: View, words: Words) -> list[str]:
         + (f"  ({_plain(gate.metric, NAME)} = {gate.value})" if gate.metric else "")
         for gate in gates
     ]
-    return [words.gettext("Gates"), *lines] if lines else []
+    unlisted = view.unlisted.get("gates", 0) + view.unlisted.get("gates_passed", 0)
+    return [words.gettext("Gates"), *lines, *_more(unlisted, words)] if lines else []
 
 
 def _data(view: View, words: Words) -> list[str]:
@@ -125,8 +128,10 @@ def _failure(view: View, words: Words) -> list[str]:
     return [words.gettext("The log's end"), *(f"  {line}" for line in view.log)] if view.log else []
 
 
-def _table(rows: Sequence[tuple[str, ...]], heads: tuple[str, ...], align: str, words: Words) -> list[str]:
-    """Columns, each aligned to the (l)eft or the (r)ight; empty ones are left out."""
+def _table(
+    rows: Sequence[tuple[str, ...]], heads: tuple[str, ...], align: str, words: Words, unlisted: int = 0
+) -> list[str]:
+    """Columns, each aligned to the (l)eft or the (r)ight; empty ones are left out. `unlisted` are rows not given."""
     if not rows:
         return []
     shown = rows[:ROWS]
@@ -136,10 +141,12 @@ def _table(rows: Sequence[tuple[str, ...]], heads: tuple[str, ...], align: str, 
             width = max(map(_width, (head, *cells)))
             columns.append([_pad(cell, width, right=side == "r") for cell in (head, *cells)])
     lines = ["  " + "  ".join(line).rstrip() for line in zip(*columns, strict=True)]
-    if rest := max(0, len(rows) - ROWS):
-        more = words.ngettext("%(count)s more in the full report", "%(count)s more in the full report", rest)
-        lines.append(f"  {more % {'count': rest}}")
-    return lines
+    return [*lines, *_more(len(rows) - len(shown) + unlisted, words)]
+
+
+def _more(count: int, words: Words) -> list[str]:
+    said = words.ngettext("%(count)s more in the full report", "%(count)s more in the full report", count)
+    return [f"  {said % {'count': count}}"] if count else []
 
 
 def _pad(text: str, width: int, *, right: bool) -> str:

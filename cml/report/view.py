@@ -171,7 +171,8 @@ class ExperimentRow:
 class View:
     """What a template sees, each field by its name. A section with `has_...` false is left out.
 
-    `language` is that of its words. `omitted` counts, by field, the rows that a limit took away.
+    `language` is that of its words. `omitted` counts, by field, the rows that the limit of a place took away;
+    `unlisted` those that report.json alone has, since they are too many for any page.
     """
 
     report: Report
@@ -221,6 +222,7 @@ class View:
     run_url: str | None
     compare_url: str | None
     omitted: Mapping[str, int] = field(default_factory=dict)
+    unlisted: Mapping[str, int] = field(default_factory=dict)
 
     def without(self, name: str, count: int) -> View:
         """The view with `count` rows fewer in a field: the last ones, but the first lines of a log."""
@@ -230,5 +232,6 @@ class View:
         return replace(self, **changes)
 
     def context(self) -> dict[str, Any]:
-        """The names a template may use; `omitted` answers 0 for what nothing was taken from."""
-        return {each.name: getattr(self, each.name) for each in fields(self)} | {"omitted": Counter(self.omitted)}
+        """The names a template may use; `omitted` and `unlisted` answer 0 for what lacks no row."""
+        names = {each.name: getattr(self, each.name) for each in fields(self)}
+        return names | {"omitted": Counter(self.omitted), "unlisted": Counter(self.unlisted)}

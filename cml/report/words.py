@@ -6,9 +6,11 @@ Pure; what things look like on paper stands in the templates, the other sections
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from heapq import nlargest
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cml.report import sections
@@ -21,6 +23,9 @@ from cml.report.view import DASH, Comparison, Gate, Highlight, Mark, Row, Side, 
 if TYPE_CHECKING:
     from cml.report.numbers import NumberFormat
 
+AnyRow = TypeVar("AnyRow", MetricRow, ParamRow)
+Outcome = Literal["worse", "better", "changed", "new", "removed", "unchanged"]
+LISTED = 1000  # rows of a table on paper: nobody reads more, and report.json has them all
 UNFOLDED = 20  # rows of a table before the rest folds away
 HIGHLIGHTS = 3
 
@@ -44,10 +49,11 @@ _DIFFS = {
     "removed": pnoop("metric", "removed"),
     "changed": pnoop("metric", "changed"),
 }
+_RANKS = {"worse": 0, "better": 1, "changed": 2, "new": 3, "removed": 4, "unchanged": 5}
+_MARKS: dict[Outcome, Mark] = {"worse": "worse", "better": "better"}
 _STEPS = (noop("setup"), noop("pull"), noop("reproduce"), noop("push"), noop("run"))
 _REASONS = (noop("the target branch"), noop("the default branch"), noop("the commit before"))
 _PLAIN_REASONS = ("the default", "as set")  # which say no more than the baseline's name
-AnyRow = TypeVar("AnyRow", MetricRow, ParamRow)
 
 
 def view_of(
@@ -86,15 +92,20 @@ def _worded(of: _TheVery, pen: Pen) -> View:
     report, locale, words = of.report, pen.locale, pen.words
     language = language_of(locale)
     comparison = _comparison(report)
-    moved, still = _split(sorted(report.metrics or (), key=_rank), comparison)
-    metrics = tuple(_metric(row, pen=pen, comparison=comparison) for row in moved)
+    gates = sorted((result for result in report.gates if _state(result) != "passed"), key=_state)
+    gates_passed = [result for result in report.gates if _state(result) == "passed"]
+    failed = {(result.path, result.metric) for result in gates[:LISTED]}
+    moved, still = _split(sorted(report.metrics or (), key=lambda row: _RANKS[_outcome(row)]), comparison)
+    metrics, metrics_unchanged = _listed(moved, still, failed)
     moved_params, still_params = _split(report.params or (), comparison)
-    params = tuple(_param(row, pen=pen) for row in moved_params)
-    gates = tuple(_gate(result, pen=pen) for result in report.gates)
+    params, params_unchanged = _listed(moved_params, still_params, ())
+    rows = tuple(_metric(row, pen=pen, comparison=comparison) for row in metrics)
+    param_rows = tuple(_param(row, pen=pen) for row in params)
     stages = sections.stages(report.pipeline, pen=pen)
     busy = tuple(stage for stage in stages if stage.status not in ("up to date", "frozen"))
     columns = sections.experiment_columns(report)
-    icon, tone, title, details = _verdict(report, metrics=metrics, gates=gates, comparison=comparison, words=words)
+    outcomes = Counter(map(_outcome, report.metrics or ())) if comparison == "diff" else Counter()
+    icon, tone, title, details = _verdict(report, outcomes=outcomes, comparison=comparison, words=words)
     baseline = report.baseline
     return View(
         report=report,
@@ -104,7 +115,7 @@ def _worded(of: _TheVery, pen: Pen) -> View:
         tone=tone,
         title=title,
         details=details,
-        highlights=_highlights(metrics),
+        highlights=_highlights(moved, outcomes, pen=pen),
         comparison=comparison,
         baseline=Side(name=baseline.name, sha=Figure(baseline.sha[:7])) if baseline else None,
         reason=_reason(baseline.reason, words) if baseline else "",
@@ -114,18 +125,18 @@ def _worded(of: _TheVery, pen: Pen) -> View:
         ),
         failure=report.failure.message if report.failure else "",
         log=log_lines(report.failure.log_tail) if report.failure else (),
-        gates=tuple(gate for state in ("failed", "unmatched") for gate in gates if gate.state == state),
-        gates_passed=tuple(gate for gate in gates if gate.state == "passed"),
+        gates=tuple(_gate(result, pen=pen) for result in gates[:LISTED]),
+        gates_passed=tuple(_gate(result, pen=pen) for result in gates_passed[:LISTED]),
         has_metrics=report.metrics is not None or bool(report.gates or report.unreadable),
-        has_marks=any(row.mark for row in metrics),
-        metrics=metrics[:UNFOLDED],
-        metrics_more=metrics[UNFOLDED:],
-        metrics_unchanged=tuple(_metric(row, pen=pen, comparison=comparison) for row in still),
+        has_marks=bool(outcomes["better"] or outcomes["worse"]),
+        metrics=rows[:UNFOLDED],
+        metrics_more=rows[UNFOLDED:],
+        metrics_unchanged=tuple(_metric(row, pen=pen, comparison=comparison) for row in metrics_unchanged),
         unreadable=tuple(_unreadable(file, pen=pen) for file in report.unreadable),
         has_params=bool(report.params),
-        params=params[:UNFOLDED],
-        params_more=params[UNFOLDED:],
-        params_unchanged=tuple(_param(row, pen=pen) for row in still_params),
+        params=param_rows[:UNFOLDED],
+        params_more=param_rows[UNFOLDED:],
+        params_unchanged=tuple(_param(row, pen=pen) for row in params_unchanged),
         has_plots=False,
         plots=(),
         charts=(),
@@ -146,6 +157,14 @@ def _worded(of: _TheVery, pen: Pen) -> View:
         warnings=report.warnings,
         run_url=report.run_url,
         compare_url=report.compare_url,
+        unlisted={
+            "gates": len(gates[LISTED:]),
+            "gates_passed": len(gates_passed[LISTED:]),
+            "metrics_more": len(moved) - len(metrics),
+            "metrics_unchanged": len(still) - len(metrics_unchanged),
+            "params_more": len(moved_params) - len(params),
+            "params_unchanged": len(still_params) - len(params_unchanged),
+        },
     )
 
 
@@ -164,32 +183,45 @@ def _split(rows: Iterable[AnyRow], comparison: Comparison) -> tuple[list[AnyRow]
     return moved, still
 
 
-def _rank(row: MetricRow) -> int:
-    """Worse, better, changed, new, removed, unchanged; within these the file's own order."""
-    if row.status == "changed":
-        return 2 if row.better is None else 1 if row.better else 0
-    return {"added": 3, "removed": 4, "unchanged": 5}[row.status]
+def _listed(
+    moved: list[AnyRow], still: list[AnyRow], failed: Collection[tuple[str | None, str | None]]
+) -> tuple[list[AnyRow], list[AnyRow]]:
+    """The rows of a table that are put on paper: the first, and whatever stands behind them and fails a gate."""
+
+    shown = _first(moved, LISTED, failed)
+    return shown, _first(still, LISTED - len(shown), failed)
+
+
+def _first(rows: list[AnyRow], room: int, failed: Collection[tuple[str | None, str | None]]) -> list[AnyRow]:
+    behind = [row for row in rows[room:] if (row.path, row.name) in failed]
+    return rows[: max(0, room - len(behind))] + behind
+
+
+def _outcome(row: MetricRow) -> Outcome:
+    if row.status == "changed" and row.better is not None:
+        return "better" if row.better else "worse"
+    return "new" if row.status == "added" else row.status
 
 
 def _verdict(
-    report: Report, *, metrics: Sequence[Row], gates: Sequence[Gate], comparison: Comparison, words: Words
+    report: Report, *, outcomes: Counter[Outcome], comparison: Comparison, words: Words
 ) -> tuple[str, Tone, str, tuple[str, ...]]:
     """Icon, tone, what is said in bold, and what is said after it."""
-    better, worse = (sum(row.mark == mark for row in metrics) for mark in ("better", "worse"))
-    summary = _summary(metrics, total=len(report.metrics or ()), comparison=comparison, words=words)
+    better, worse = outcomes["better"], outcomes["worse"]
+    summary = _summary(outcomes, total=len(report.metrics or ()), comparison=comparison, words=words)
     warnings = len(report.warnings)
     notes = (
         (words.ngettext("%(count)s warning", "%(count)s warnings", warnings) % {"count": warnings},) if warnings else ()
     )
-    failed = [gate for gate in gates if gate.state == "failed"]
-    judged = sum(gate.state != "unmatched" for gate in gates)
+    states = Counter(map(_state, report.gates))
+    failed, judged = states["failed"], states["failed"] + states["passed"]
     if report.failure:
         step = report.failure.step
         said = words.gettext("Failed: %(step)s") % {"step": words.gettext(step) if step in _STEPS else step}
         return "❌", "bad", said, (report.failure.message, *notes)
     if report.verdict == "failed":
         of = words.ngettext("%(failed)s of %(count)s gate failed", "%(failed)s of %(count)s gates failed", judged)
-        counts = (of % {"failed": len(failed), "count": judged},) if failed else ()
+        counts = (of % {"failed": failed, "count": judged},) if failed else ()
         return "❌", "bad", words.gettext("Failed"), (*counts, summary, *notes)
     if report.verdict == "passed":
         passed = words.ngettext("%(count)s gate passed", "%(count)s gates passed", judged) % {"count": judged}
@@ -201,7 +233,7 @@ def _verdict(
     return "⚪", "quiet", summary, notes
 
 
-def _summary(metrics: Sequence[Row], *, total: int, comparison: Comparison, words: Words) -> str:
+def _summary(outcomes: Counter[Outcome], *, total: int, comparison: Comparison, words: Words) -> str:
     """`2 metrics better, 1 worse, 1 new`."""
     if not total:
         return words.gettext("No metrics")
@@ -210,41 +242,45 @@ def _summary(metrics: Sequence[Row], *, total: int, comparison: Comparison, word
             "%(count)s metric, nothing to compare with", "%(count)s metrics, nothing to compare with", total
         )
         return said % {"count": total}
-    counts = {
-        "better": sum(row.mark == "better" for row in metrics),
-        "worse": sum(row.mark == "worse" for row in metrics),
-        "changed": sum(row.status == "changed" and not row.mark for row in metrics),
-        "new": sum(row.status == "added" for row in metrics),
-        "removed": sum(row.status == "removed" for row in metrics),
-    }
-    (word, first), *rest = [(word, count) for word, count in counts.items() if count] or [("unchanged", total)]
+    order: tuple[Outcome, ...] = ("better", "worse", "changed", "new", "removed")
+    (word, first), *rest = [(word, outcomes[word]) for word in order if outcomes[word]] or [("unchanged", total)]
     parts = [words.ngettext(*_FIRST[word], first) % {"count": first}]
     parts += [words.npgettext(*_REST[word], count) % {"count": count} for word, count in rest]
     return ", ".join(parts)
 
 
-def _highlights(metrics: Sequence[Row]) -> tuple[Highlight, ...]:
+def _highlights(metrics: Sequence[MetricRow], outcomes: Counter[Outcome], *, pen: Pen) -> tuple[Highlight, ...]:
     """The few that got worse by most of their old value, then those that got better."""
-    marks: tuple[Mark, Mark] = ("worse", "better")
-    found = ((mark, sorted((row for row in metrics if row.mark == mark), key=_share, reverse=True)) for mark in marks)
     return tuple(
-        Highlight(mark=mark, rows=tuple(rows[:HIGHLIGHTS]), more=max(0, len(rows) - HIGHLIGHTS))
-        for mark, rows in found
-        if rows
+        Highlight(
+            mark=mark,
+            rows=tuple(
+                _metric(row, pen=pen, comparison="diff")
+                for row in nlargest(HIGHLIGHTS, (row for row in metrics if _outcome(row) == outcome), key=_share)
+            ),
+            more=max(0, outcomes[outcome] - HIGHLIGHTS),
+        )
+        for outcome, mark in _MARKS.items()
+        if outcomes[outcome]
     )
 
 
-def _share(row: Row) -> float:
+def _share(row: MetricRow) -> float:
     """How big a change is beside the old value."""
-    old, _, change = (abs(float(each or "nan")) for each in row.keys)
-    return change / old if old and math.isfinite(change / old) else math.inf
+    if not is_number(row.old) or not is_number(row.new) or not row.old:
+        return math.inf
+    try:
+        share = abs((float(row.new) - float(row.old)) / float(row.old))
+    except OverflowError:
+        return math.inf
+    return share if math.isfinite(share) else math.inf
 
 
 def _metric(row: MetricRow, *, pen: Pen, comparison: Comparison) -> Row:
     mark: Mark = ""
     diff, diff_key = "", ""
     if comparison == "diff" and row.status != "unchanged":
-        mark = "" if row.better is None else "better" if row.better else "worse"
+        mark = _MARKS.get(_outcome(row), "")
         diff = pen.words.pgettext(*_DIFFS[row.status])
         if row.status == "changed" and is_number(row.old) and is_number(row.new):
             change = pen.change(row.old, row.new)
@@ -279,14 +315,20 @@ def _param(row: ParamRow, *, pen: Pen) -> Row:
     )
 
 
-def _gate(result: GateResult, *, pen: Pen) -> Gate:
-    words = pen.words
+def _state(result: GateResult) -> Literal["passed", "failed", "unmatched"]:
     if result.metric is None:
-        return Gate(state="unmatched", rule=result.rule, metric="", value=words.gettext("matches no metric"))
+        return "unmatched"
+    return "passed" if result.passed else "failed"
+
+
+def _gate(result: GateResult, *, pen: Pen) -> Gate:
+    words, state = pen.words, _state(result)
+    if result.metric is None:
+        return Gate(state=state, rule=result.rule, metric="", value=words.gettext("matches no metric"))
     nothing = words.gettext("nothing to compare with") if result.passed else words.gettext("no number")
     unit = "%" if result.rule.rstrip().endswith("%") else ""
     return Gate(
-        state="passed" if result.passed else "failed",
+        state=state,
         rule=result.rule,
         metric=f"{result.path}:{result.metric}" if result.path else result.metric,
         value=nothing if result.value is None else pen.significant(result.value, unit),
