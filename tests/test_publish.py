@@ -10,17 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_github import Hub, hub  # noqa: F401 - the fixture
-from test_render import CASES
+from test_render import CASES, as_json
 
-from cml.report.exports import render_json
 from cml.report.saved import read_report
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_what_was_saved_is_read_back(name: str) -> None:
     report = CASES[name]()
-    again = json.loads(render_json(read_report(render_json(report))))
-    once = json.loads(render_json(report))
+    again = json.loads(as_json(read_report(as_json(report))))
+    once = json.loads(as_json(report))
     for data in (once, again):
         data.pop("run_url"), data.pop("compare_url")
         for plot in data["plots"] or []:
@@ -56,10 +55,10 @@ JSON = st.recursive(
 )
 
 
-@given(field=st.sampled_from(sorted(json.loads(render_json(CASES["typical"]())))), value=JSON)
+@given(field=st.sampled_from(sorted(json.loads(as_json(CASES["typical"]())))), value=JSON)
 @settings(max_examples=200, deadline=None)
 def test_a_field_of_any_other_kind_is_refused_or_harmless(field: str, value: Any) -> None:
-    data = json.loads(render_json(CASES["typical"]()))
+    data = json.loads(as_json(CASES["typical"]()))
     data[field] = value
     try:
         read_report(json.dumps(data))
@@ -69,7 +68,7 @@ def test_a_field_of_any_other_kind_is_refused_or_harmless(field: str, value: Any
 
 def saved(folder: Path, **changes: Any) -> Path:
     folder.mkdir()
-    data = json.loads(render_json(CASES["hostile"]()))
+    data = json.loads(as_json(CASES["hostile"]()))
     (folder / "report.json").write_text(json.dumps({**data, **changes}))
     return folder
 

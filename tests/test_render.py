@@ -93,6 +93,14 @@ def terminal(report: Report, *, locale: str = "en") -> str:
     return render_terminal(report, number_format=FORMAT, locale=locale)
 
 
+def as_json(report: Report) -> str:
+    return "".join(render_json(report))
+
+
+def as_openmetrics(report: Report) -> str:
+    return "".join(render_openmetrics(report))
+
+
 def metric(name: str, old: Value, new: Value, *, better: bool | None = None, path: str = "metrics.json") -> MetricRow:
     status = status_of(old, new, has_old=old != "absent", has_new=new != "absent")
     old, new = (None if side == "absent" else side for side in (old, new))
@@ -478,10 +486,10 @@ def test_a_name_never_changes_html_terminal_or_exports(name: str) -> None:
     lines = terminal(report).split("\n")
     assert lines.index("The log's end") == terminal(hostile("plain")).split("\n").index("The log's end")
     assert not [line for line in lines if re.search(r"^\s*::|##\[", line)]
-    assert len(render_openmetrics(report).encode().decode().split("\n")) == len(
-        render_openmetrics(hostile("plain")).split("\n")
+    assert len(as_openmetrics(report).encode().decode().split("\n")) == len(
+        as_openmetrics(hostile("plain")).split("\n")
     )
-    json.loads(render_json(report).encode())
+    json.loads(as_json(report).encode())
 
 
 def test_ten_thousand_hostile_names_stay_in_their_cells() -> None:
@@ -648,7 +656,7 @@ def test_no_page_lists_more_rows_than_people_read_and_each_says_where_the_rest_i
         text = re.sub("<[^>]+>|`", "", page)
         assert re.findall(r"(\d+) more in report\.json\.", text) == [str(MANY - LISTED), "7"]
         assert f"{still} unchanged" in page
-    assert len(json.loads(render_json(report))["metrics"]) == MANY
+    assert len(json.loads(as_json(report))["metrics"]) == MANY
 
 
 def test_what_is_said_of_metrics_counts_those_that_no_page_lists() -> None:
@@ -804,7 +812,7 @@ def test_json_is_valid_and_whole() -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    data = json.loads(render_json(everything()), parse_constant=refuse)
+    data = json.loads(as_json(everything()), parse_constant=refuse)
     assert data["version"] == 1
     assert set(data) == {"version", *(each.name for each in fields(Report))}
     values = {row["name"]: (row["old"], row["new"], row["status"]) for row in data["metrics"]}
@@ -817,7 +825,7 @@ def test_json_is_valid_and_whole() -> None:
 
 def test_openmetrics_holds_this_runs_numbers() -> None:
     odd = (metric('q"\\\n', 1, 2), metric("tiny", 1, 1e-09), metric("accuracy", 1, 0.5))
-    lines = render_openmetrics(replace(everything(), metrics=((everything().metrics or ()) + odd))).split("\n")
+    lines = as_openmetrics(replace(everything(), metrics=((everything().metrics or ()) + odd))).split("\n")
     sample = re.compile(
         r'cml_metric\{path="(?:[^"\\\n]|\\[\\"n])*",name="(?:[^"\\\n]|\\[\\"n])*"\} (-?[0-9.e+-]+|NaN|[+-]Inf)'
     )

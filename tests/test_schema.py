@@ -14,10 +14,10 @@ import pytest
 from conftest import World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_render import CASES, everything, gpu
+from test_render import CASES, as_json, everything, gpu
 
 from cml.report import model, templates_folder
-from cml.report.exports import VERSION, render_json
+from cml.report.exports import VERSION
 from cml.report.model import Experiment, Report
 from cml.report.saved import read_report
 
@@ -99,7 +99,7 @@ def test_the_schema_names_every_field_of_the_model_with_its_type() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_report_is_valid(case: str) -> None:
-    VALIDATOR.validate(json.loads(render_json(CASES[case]())))
+    VALIDATOR.validate(json.loads(as_json(CASES[case]())))
 
 
 def test_a_real_runs_report_is_valid(trained_world: World) -> None:
@@ -137,7 +137,7 @@ def of_type(hint: Any) -> st.SearchStrategy[Any]:
 @settings(max_examples=60, deadline=None, database=None, suppress_health_check=[*HealthCheck])
 @given(of_type(Report))
 def test_any_report_there_can_be_is_valid_and_read_back(report: Report) -> None:
-    text = render_json(report)
+    text = as_json(report)
     VALIDATOR.validate(json.loads(text))
     read_report(text)
 
@@ -158,7 +158,7 @@ def trimmed(data: Any) -> Any:
     return [trimmed(each) for each in data[:2]] if isinstance(data, list) else data
 
 
-WHOLE = trimmed(json.loads(render_json(replace(everything(), pipeline=gpu().pipeline))))
+WHOLE = trimmed(json.loads(as_json(replace(everything(), pipeline=gpu().pipeline))))
 PLACES = [*places(WHOLE)]
 OTHERS: list[Any] = [
     None,
@@ -217,6 +217,6 @@ def test_numbers_survive_the_way_there_and_back() -> None:
     numbers = (1, 1.0, 2**53 + 1, -0.5, 1e-300, math.inf, -math.inf)
     experiment = everything().experiments[0]
     report = replace(everything(), experiments=(replace(experiment, metrics={("m", str(n)): n for n in numbers}),))
-    (again,) = read_report(render_json(report)).experiments
+    (again,) = read_report(as_json(report)).experiments
     assert isinstance(again, Experiment)
     assert [repr(value) for value in again.metrics.values()] == [repr(number) for number in numbers]

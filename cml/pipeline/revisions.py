@@ -6,9 +6,10 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from cml.pipeline.listing import Blob, Listing, list_metrics
@@ -18,9 +19,6 @@ from cml.pipeline.project import Pipeline
 from cml.pipeline.pull import LEGACY
 from cml.pipeline.reading import at_revision
 from cml.report.model import DataChanges, DataEntry, Value
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -102,21 +100,33 @@ def snapshot(
 @contextlib.contextmanager
 def _whole_metrics() -> Iterator[None]:
     """While inside, DVC reads metrics files as they are. It would drop 0 and false where they stand alone, and lists
-    and nulls everywhere.
+    and nulls everywhere. A plain file is not looked up among all that DVC tracks, to see whether it is a folder.
     """
     from dvc.repo.metrics import show
 
-    before, show._read_metric = show._read_metric, _read_metric
+    read, expand = show._read_metric, show.try_expand_paths
+
+    def expanded(fs: Any, paths: Iterable[str]) -> Iterator[str]:
+        here = fs.repo.fs
+        for path in paths:
+            is_file = here.isfile(here.join(fs.repo.root_dir, path.lstrip(fs.root_marker)))
+            yield from (path,) if is_file else expand(fs, (path,))
+
+    show._read_metric, show.try_expand_paths = _read_metric, expanded
     try:
         yield
     finally:
-        show._read_metric = before
+        show._read_metric, show.try_expand_paths = read, expand
 
 
 def _read_metric(fs: Any, path: str, **options: Any) -> Any:
     from dvc.utils.serialize import load_path
 
-    value = load_path(path, fs, **options)
+    value = None
+    if path.endswith(".json"):  # most are: DVC's own way makes an error for each, in case it needs one
+        with contextlib.suppress(ValueError), fs.open(path, encoding="utf-8", **options) as file:
+            value = json.load(file)
+    value = value or load_path(path, fs, **options)
     if not value:  # its parsers, too, make {} of what is false
         with contextlib.suppress(ValueError):
             value = json.loads(fs.read_text(path))
@@ -172,13 +182,15 @@ def flat(data: Any, path: str) -> dict[str, Value]:
         return {Path(path).name: data}
     found: dict[str, Value] = {}
 
-    def add(prefix: str, value: Any) -> None:
-        if isinstance(value, dict) and value:
-            for key, inner in value.items():
-                add(f"{prefix}.{key}" if prefix else str(key), inner)
-        elif prefix:
-            is_plain = value is None or isinstance(value, bool | int | float | str)
-            found[prefix] = value if is_plain else json.dumps(value, default=str, ensure_ascii=False)
+    def add(prefix: str, values: dict[Any, Any]) -> None:
+        for key, value in values.items():
+            name = f"{prefix}.{key}" if prefix else str(key)
+            if isinstance(value, dict) and value:
+                add(name, value)
+            elif name:
+                is_plain = value is None or isinstance(value, bool | int | float | str)
+                # Hundreds of files have the same names, in every commit.
+                found[intern(name)] = value if is_plain else json.dumps(value, default=str, ensure_ascii=False)
 
     add("", data)
     return found

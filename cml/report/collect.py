@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -22,7 +22,6 @@ from cml.report.model import (
     ParamRow,
     Plot,
     Report,
-    Status,
     UnreadableFile,
     Value,
     status_of,
@@ -34,6 +33,7 @@ from cml.skip import own_head
 
 NO_TAGS = noop("set tag_prefix (for example dvc_) to tag results and list the latest experiments here")
 T = TypeVar("T")
+AnyRow = TypeVar("AnyRow", MetricRow, ParamRow)
 
 
 def collect(
@@ -105,7 +105,7 @@ def collect(
         baseline=baseline,
         has_workspace_changes=subject.has_workspace_changes,
         metrics=None if settings.metrics_diff_targets is None else rows,
-        params=None if settings.params_diff_targets is None else _param_rows(old, new),
+        params=None if settings.params_diff_targets is None else tuple(_rows(ParamRow, old.params, new.params)),
         unreadable=unreadable,
         gates=judgement.results,
         plots=plots,
@@ -133,45 +133,20 @@ class _Parts:
             return otherwise
 
 
-def _pairs(
-    old: dict[str, dict[str, Value]], new: dict[str, dict[str, Value]], skipped: Iterable[str]
-) -> Iterable[tuple[str, str]]:
-    for path in sorted((old.keys() | new.keys()) - set(skipped)):
-        # In the order of the file, which its author chose; what only the baseline has comes last.
-        yield from ((path, name) for name in dict.fromkeys([*new.get(path, {}), *old.get(path, {})]))
-
-
 def _metric_rows(old: Snapshot, new: Snapshot) -> tuple[MetricRow, ...]:
     # A file that cannot be read on one side has no values there: no "removed" rows for it.
     skipped = old.unreadable.keys() | new.unreadable.keys()
-    return tuple(
-        MetricRow(
-            path=path,
-            name=name,
-            old=old.metrics.get(path, {}).get(name),
-            new=new.metrics.get(path, {}).get(name),
-            status=_status(old.metrics, new.metrics, path, name),
-        )
-        for path, name in _pairs(old.metrics, new.metrics, skipped - new.metrics.keys())
-    )
+    return tuple(_rows(MetricRow, old.metrics, new.metrics, skipped - new.metrics.keys()))
 
 
-def _param_rows(old: Snapshot, new: Snapshot) -> tuple[ParamRow, ...]:
-    return tuple(
-        ParamRow(
-            path=path,
-            name=name,
-            old=old.params.get(path, {}).get(name),
-            new=new.params.get(path, {}).get(name),
-            status=_status(old.params, new.params, path, name),
-        )
-        for path, name in _pairs(old.params, new.params, ())
-    )
-
-
-def _status(old: dict[str, dict[str, Value]], new: dict[str, dict[str, Value]], path: str, name: str) -> Status:
-    before, after = old.get(path, {}), new.get(path, {})
-    return status_of(before.get(name), after.get(name), has_old=name in before, has_new=name in after)
+def _rows(kind: type[AnyRow], old: Values, new: Values, skipped: Iterable[str] = ()) -> Iterator[AnyRow]:
+    for path in sorted((old.keys() | new.keys()) - set(skipped)):
+        before: dict[str, Value] = old.get(path, {})
+        after: dict[str, Value] = new.get(path, {})
+        # In the order of the file, which its author chose; what only the baseline has comes last.
+        for name in dict.fromkeys([*after, *before]):
+            status = status_of(before.get(name), after.get(name), has_old=name in before, has_new=name in after)
+            yield kind(path=path, name=name, old=before.get(name), new=after.get(name), status=status)
 
 
 def _without(unmade: set[str], old: Snapshot, new: Snapshot, log: Log) -> tuple[Snapshot, Snapshot]:

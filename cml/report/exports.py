@@ -5,80 +5,96 @@ Both hold values as they are, not as `metrics_format` would write them.
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from json.encoder import encode_basestring
+from typing import TYPE_CHECKING, cast
 
-from cml.report.model import Experiment, Report
+from cml.report.model import Report
 from cml.report.units import is_number
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 VERSION = 1
+_NOT_FINITE = {"nan": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}
+_CONSTANTS = {None: "null", True: "true", False: "false"}
 
 
-def render_json(report: Report) -> str:
-    """Returns the whole report as JSON, an element of a list a line.
+def render_json(report: Report) -> Iterator[str]:
+    """Yields the whole report as JSON, an element of a list a line, in pieces: of thousands of metrics it is large.
 
     NaN and the infinities are the strings "NaN", "Infinity" and "-Infinity"; an experiment's metrics are a list of
     {"path", "name", "value"}.
     """
-    data = {"version": VERSION, **_object(report)}
-    return "{\n" + ",\n".join(f"{_text(name)}: {_lines(value)}" for name, value in data.items()) + "\n}\n"
+    yield f'{{\n"version": {VERSION}'
+    for name in _names(Report):
+        value = getattr(report, name)
+        if isinstance(value, tuple) and value:
+            yield f',\n"{name}": [\n  {_text(value[0])}'
+            yield from (f",\n  {_text(each)}" for each in value[1:])
+            yield "\n]"
+        else:
+            yield f',\n"{name}": {_text(value)}'
+    yield "\n}\n"
 
 
-def render_openmetrics(report: Report) -> str:
-    """Returns the metrics of this run that are numbers as OpenMetrics text, one gauge for all of them."""
-    lines = ["# TYPE cml_metric gauge", "# HELP cml_metric Metrics of the DVC project, as of this run."]
+def render_openmetrics(report: Report) -> Iterator[str]:
+    """Yields the metrics of this run that are numbers as OpenMetrics text, one gauge for all of them, in lines."""
+    yield "# TYPE cml_metric gauge\n# HELP cml_metric Metrics of the DVC project, as of this run.\n"
     seen = set()
     for row in report.metrics or ():
-        labels = f'{{path="{_label(row.path)}",name="{_label(row.name)}"}}'
-        if row.status != "removed" and is_number(row.new) and labels not in seen:
-            seen.add(labels)
-            lines.append(f"cml_metric{labels} {_sample(row.new)}")
-    return "\n".join([*lines, "# EOF"]) + "\n"
-
-
-def _lines(value: object) -> str:
-    if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(f"  {_text(each)}" for each in value) + "\n]"
-    return _text(value)
+        if row.status != "removed" and is_number(row.new):
+            labels = f'{{path="{_label(row.path)}",name="{_label(row.name)}"}}'
+            if labels not in seen:
+                seen.add(labels)
+                yield f"cml_metric{labels} {_sample(row.new)}\n"
+    yield "# EOF\n"
 
 
 def _text(value: object) -> str:
-    # Not indented: that would be a writer in Python, ten times slower for thousands of metrics.
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def _object(value: DataclassInstance) -> dict[str, object]:
-    found = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Experiment):
-        metrics = value.metrics.items()
-        found["metrics"] = [
-            {"path": _plain(path), "name": _plain(name), "value": _plain(x)} for (path, name), x in metrics
+    """A value as JSON. The standard library's writer would need a copy of all of it as lists and dicts."""
+    if isinstance(value, float):
+        text = repr(value)
+        return _NOT_FINITE.get(text, text)
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None or isinstance(value, bool):
+        return _CONSTANTS[value]
+    if isinstance(value, int):
+        return repr(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join([_text(each) for each in value])}]"
+    if isinstance(value, dict):
+        metrics = [
+            f'{{"path": {_quoted(path)}, "name": {_quoted(name)}, "value": {_text(each)}}}'
+            for (path, name), each in value.items()
         ]
-    return found
+        return f"[{', '.join(metrics)}]"
+    return _object(cast("DataclassInstance", value))
 
 
-def _plain(value: object) -> object:
-    match value:
-        case str():
-            return value.encode("utf-8", "backslashreplace").decode()  # halves of surrogate pairs are no JSON
-        case float() if not math.isfinite(value):
-            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        case tuple():
-            return [_plain(each) for each in value]
-        case dict():
-            return {str(name): _plain(each) for name, each in value.items()}
-        case _:
-            return _object(value) if is_dataclass(value) and not isinstance(value, type) else value
+def _object(value: DataclassInstance) -> str:
+    return "{" + ", ".join([f'"{name}": {_text(getattr(value, name))}' for name in _names(type(value))]) + "}"
+
+
+@cache
+def _names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+def _quoted(text: str) -> str:
+    return encode_basestring(text if text.isascii() else _encodable(text))
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()  # halves of surrogate pairs are no UTF-8
 
 
 def _label(text: str) -> str:
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return _encodable(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _sample(value: float) -> str:

@@ -108,8 +108,9 @@ def write_report(report: Report, folder: Path, *, settings: Settings, template: 
     (folder / "report.md").write_text(text, encoding="utf-8")
     page = render.render_html(report, number_format=settings.metrics_format, locale=settings.locale, images=images)
     (folder / "report.html").write_text(page, encoding="utf-8")
-    (folder / "report.json").write_text(render.render_json(report), encoding="utf-8")
-    (folder / "metrics.txt").write_text(render.render_openmetrics(report), encoding="utf-8")
+    for name, lines in {"report.json": render.render_json, "metrics.txt": render.render_openmetrics}.items():
+        with (folder / name).open("w", encoding="utf-8") as file:
+            file.writelines(lines(report))
     return text
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
+from functools import lru_cache
 from operator import eq, ge, gt, le, lt
 from typing import Literal
 
@@ -215,6 +216,8 @@ def _is_nan(value: Value) -> bool:
 
 
 def _with_direction(row: MetricRow, direction: Direction | None) -> MetricRow:
+    if direction is None and row.direction is None and row.better is None:
+        return row
     old, new = _exact(row.old), _exact(row.new)
     better = None
     if direction and row.status == "changed":
@@ -231,6 +234,7 @@ def _gate_direction(row: MetricRow, rules: tuple[Rule, ...]) -> Direction | None
     return None if len(signs) != 1 else "up" if signs == {">"} else "down"
 
 
+@lru_cache(maxsize=1024)  # hundreds of files have the same names
 def _usual_direction(name: str) -> Direction | None:
     """Reads the last part of a name that holds more than qualifiers: `val.loss`, `loss.val` and `valLoss` are losses.
 

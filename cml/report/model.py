@@ -24,7 +24,7 @@ class Baseline:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MetricRow:
     """One metric of one file on both sides; the side that does not exist is None (see `status`).
 
@@ -50,7 +50,7 @@ class UnreadableFile:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ParamRow:
     path: str
     name: str
