@@ -233,16 +233,18 @@ class Repository:
         """Returns the bytes of files by (sha, path), of those that are files there. No path may hold a line break."""
         wanted = list(names)
         listing = "".join(f"{sha}:{path}\n" for sha, path in wanted).encode("utf-8", "surrogateescape")
-        rest = self._run("cat-file", "--batch", stdin=listing) if wanted else b""
-        found = {}
+        answer = self._run("cat-file", "--batch", stdin=listing) if wanted else b""
+        found, place = {}, 0
         for name in wanted:
-            head, _, rest = rest.partition(b"\n")
+            start = answer.index(b"\n", place) + 1
+            head = answer[place : start - 1]
+            place = start
             if head.endswith(b" missing"):
                 continue
             kind, size = head.split(b" ")[-2:]
-            data, rest = rest[: int(size)], rest[int(size) + 1 :]
+            place += int(size) + 1
             if kind == b"blob":
-                found[name] = data
+                found[name] = answer[start : place - 1]
         return found
 
     def same_here(self, sha: str, paths: Iterable[str]) -> list[str]:

@@ -170,6 +170,42 @@ def test_metrics_and_params_come_as_data_or_error_by_path_from_the_root(world: W
     assert _gather_params(repo, targets=None) == {"params.yaml": {"data": {"rate": 2}}}
 
 
+def test_paths_of_metrics_are_expanded_by_the_name_that_we_replace(world: World, repo: Any) -> None:
+    from dvc.repo.metrics import show
+
+    world.write({"folder/m.json": '{"n": 1}'})
+    found = show._gather_metrics(repo, targets=["folder"])
+    assert found == {"folder/m.json": {"data": {"n": 1}}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(show, "try_expand_paths", lambda fs, paths: [path for path in paths if fs.repo is repo])
+        assert [*show._gather_metrics(repo, targets=["folder"])] == ["folder"]
+        assert [*show._gather_metrics(repo, targets=["folder/m.json"])] == ["folder/m.json"]
+        assert repo.dvcfs.root_marker == "/"
+
+
+def test_dulwich_reads_the_files_of_a_commit_in_place_of_pygit2(world: World, repo: Any) -> None:
+    from dvc import fs
+    from dvc.repo.brancher import switch
+    from scmrepo.git.objects import GitTrie
+
+    sha, opened = world.git("rev-parse", "HEAD"), []
+
+    class Tree(GitTrie):
+        def open(self, key: Any, mode: Any = "r", encoding: Any = None, raw: bool = True) -> Any:  # noqa: FBT001, FBT002 - as there
+            opened.append((key, raw))
+            return super().open(key, mode, encoding)
+
+    with pytest.MonkeyPatch.context() as patch:
+        files = fs.GitFileSystem
+        tree = Tree(repo.scm.dulwich.get_tree_obj(sha), sha)
+        patch.setattr(fs, "GitFileSystem", lambda scm, rev: files(trie=tree) if rev == sha else files(scm=scm, rev=rev))
+        with switch(repo, sha):
+            assert repo.fs.read_text("/m.json").strip() == '{"n": {"a": 1.5}}'
+            assert repo.fs.isfile("/m.json")
+            assert repo.fs.rev == sha
+    assert opened == [(("m.json",), False)], "what a filter of git's changes is asked for, which is LFS's alone"
+
+
 def test_a_switch_reads_a_commit_and_comes_back(world: World, repo: Any) -> None:
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo.brancher import switch

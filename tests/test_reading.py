@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,7 @@ def test_metrics_straight_from_git_are_those_that_dvc_reads(
     with opened(world, monkeypatch, folder) as pipeline_:
         listing = snapshot(pipeline_, first, metrics=()).listing
         assert listing is not None
-        found = _from_git(repository, listing, [second, third])
+        found = dict(_from_git(repository, listing, [second, third]))
         assert found == {sha: snapshot(pipeline_, sha, metrics=()).metrics for sha in (second, third)}
         assert found[second]["zero.json"] == {"zero.json": 7}
         assert "b.yaml" not in found[third]
@@ -96,9 +98,34 @@ def test_what_git_does_not_tell_alone_is_left_to_dvc(tmp_path: Path, monkeypatch
     with opened(world, monkeypatch) as pipeline:
         listing = snapshot(pipeline, first, metrics=()).listing
         assert listing is not None
-        assert _from_git(repository, listing, [broken, pointer, link, other]) == {}
+        assert [*_from_git(repository, listing, [broken, pointer, link, other])] == []
         for name, sha in shas.items():
             assert snapshot(pipeline, sha, metrics=()).listing is None, name
+
+
+def test_a_metrics_file_that_lfs_keeps_is_read_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '{"n": 3}'
+    oid = hashlib.sha256(text.encode()).hexdigest()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(text)}\n"
+    make = {"cmd": "true", "metrics": kept_in_git("m.json", "plain.json")}
+    world = plain_world(tmp_path, {".gitattributes": "m.json filter=lfs\n", "dvc.yaml": stages(make=make)})
+    sha = committed(world, "A pointer", {"m.json": pointer, "plain.json": '{"n": 4}'})
+    kept = world.project / ".git" / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
+    kept.parent.mkdir(parents=True)
+    kept.write_text(text)
+    with opened(world, monkeypatch) as pipeline:
+        assert snapshot(pipeline, sha, metrics=()).metrics == {"m.json": {"n": 3}, "plain.json": {"n": 4}}
+
+
+def test_a_name_in_git_that_is_no_utf8_keeps_nothing_from_being_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = {"cmd": "true", "metrics": kept_in_git("m.json")}
+    world = plain_world(tmp_path, {"dvc.yaml": stages(make=make), "m.json": '{"n": 1}'})
+    Path(os.fsdecode(os.fsencode(world.project) + b"/\xff.txt")).touch()
+    sha = committed(world, "A name", {"m.json": '{"n": 2}'})
+    with opened(world, monkeypatch) as pipeline:
+        assert snapshot(pipeline, sha, metrics=()).metrics == {"m.json": {"n": 2}}
 
 
 def test_what_differs_in_a_directory_is_what_dvc_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,18 +5,22 @@ and reads every dvc.yaml and dvc.lock anew, which is most of what its commands c
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dvc.data_cloud import Remote
+    from dvc.fs.git import GitFileSystem
     from dvc.repo import Repo
+    from dvc.scm import Git
     from dvc.stage import Stage
 
+POINTER = b"version https://"  # how one of LFS begins
 # What `Repo._reset` forgets.
 READ = ("index", "dvcignore", "dvcfs", "datafs", "config")
 
@@ -39,7 +43,7 @@ def at_revision(repo: Repo, revision: str | None) -> Iterator[None]:
     """Inside, DVC reads a commit, by its full sha, instead of the work tree; None leaves it there. What it had read of
     the work tree is back afterwards.
     """
-    from dvc import scm
+    from dvc import fs, scm
     from dvc.repo.brancher import switch
 
     if revision is None:
@@ -47,12 +51,38 @@ def at_revision(repo: Repo, revision: str | None) -> Iterator[None]:
         return
     kept = {name: repo.__dict__.pop(name) for name in READ if name in repo.__dict__}
     resolve_rev, scm.resolve_rev = scm.resolve_rev, lambda _, sha: sha  # its own looks among experiments' names too
+    files, fs.GitFileSystem = fs.GitFileSystem, _files_of
     try:
         with switch(repo, revision):
             yield
     finally:
-        scm.resolve_rev = resolve_rev
+        scm.resolve_rev, fs.GitFileSystem = resolve_rev, files
         repo.__dict__.update(kept)
+
+
+def _files_of(scm: Git, rev: str) -> GitFileSystem:
+    """Returns the files of a commit, read by Dulwich, which DVC has imported anyway: pygit2 takes 11 MB more. Only that
+    one can, with scmrepo, fetch what a pointer of LFS stands for.
+    """
+    from dvc.fs.git import GitFileSystem
+    from scmrepo.git.objects import GitTrie
+
+    class Tree(GitTrie):
+        @cached_property
+        def smudged(self) -> GitTrie:
+            return GitTrie(scm.pygit2.get_tree_obj(rev), rev)
+
+        def open(self, key: Any, mode: str | None = "r", encoding: str | None = None, raw: bool = True) -> Any:  # noqa: FBT001, FBT002 - as there
+            file = super().open(key, "rb")
+            if file.read(len(POINTER)) == POINTER:
+                return self.smudged.open(key, mode, encoding, raw=raw)
+            file.seek(0)
+            return file if mode == "rb" else io.TextIOWrapper(file, encoding=encoding)
+
+    try:
+        return GitFileSystem(trie=Tree(scm.dulwich.get_tree_obj(rev), rev))
+    except Exception:  # a name that is no UTF-8, or whatever else Dulwich does not know of git
+        return GitFileSystem(scm=scm, rev=rev)
 
 
 @contextlib.contextmanager

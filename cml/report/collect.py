@@ -33,6 +33,8 @@ from cml.skip import own_head
 
 NO_TAGS = noop("set tag_prefix (for example dvc_) to tag results and list the latest experiments here")
 T = TypeVar("T")
+Name = tuple[str, str]
+Named = dict[Name, Value]
 AnyRow = TypeVar("AnyRow", MetricRow, ParamRow)
 
 
@@ -196,18 +198,21 @@ def _experiments(
     if not settings.experiments or not settings.tag_prefix:
         return ()
     tagged = repository.tagged_commits(subject.sha, settings.tag_prefix, settings.experiments)
+    names: dict[Name, Name] = {}
+    current = _named(new.metrics, names)
     experiments = []
     if subject.has_workspace_changes:
-        experiments.append(_experiment(repository, "workspace", subject.sha, new.metrics, is_current=True))
+        experiments.append(_experiment(repository, "workspace", subject.sha, current, is_current=True))
     elif all(sha != subject.sha for _, sha in tagged):
         name = repository.short(subject.sha)
-        experiments.append(_experiment(repository, name, subject.sha, new.metrics, is_current=True))
+        experiments.append(_experiment(repository, name, subject.sha, current, is_current=True))
     tagged = tagged[: settings.experiments - len(experiments)]
     earlier = [sha for _, sha in tagged if experiments or sha != subject.sha]
-    measured = _earlier_metrics(pipeline, repository, settings.metrics_diff_targets, earlier, listing)
+    targets = settings.metrics_diff_targets
+    measured = _earlier_metrics(pipeline, repository, targets, earlier, listing=listing, names=names)
     for tag, sha in tagged:
         is_current = sha not in measured
-        values = new.metrics if is_current else measured[sha]
+        values = current if is_current else measured[sha]
         experiments.append(_experiment(repository, tag, sha, values, is_current=is_current))
     return tuple(experiments)
 
@@ -217,39 +222,50 @@ def _earlier_metrics(
     repository: Repository,
     targets: tuple[str, ...] | None,
     shas: Sequence[str],
+    *,
     listing: Listing | None,
-) -> dict[str, Values]:
+    names: dict[Name, Name],
+) -> dict[str, Named]:
     """Returns the metrics of commits by sha: from git's objects alone where a commit with the same metrics files is
     known, else as DVC reads the commit, which then is such a one.
     """
     if targets is None:
         return {sha: {} for sha in shas}
-    found: dict[str, Values] = {}
+    found: dict[str, Named] = {}
     rest = list(shas)
     repository.commits(rest)  # all at once, before each is asked for
     repository.commits([head for commit in repository.commits(rest) if (head := own_head(commit.message))])
     while rest:
         if listing:
-            found |= _from_git(repository, listing, rest)
+            found |= {sha: _named(values, names) for sha, values in _from_git(repository, listing, rest)}
             rest = [sha for sha in rest if sha not in found]
         if rest:
             read = snapshot(pipeline, rest[0], metrics=targets)
-            found[rest.pop(0)], listing = read.metrics, read.listing
+            found[rest.pop(0)], listing = _named(read.metrics, names), read.listing
     return found
 
 
-def _from_git(repository: Repository, listing: Listing, shas: Sequence[str]) -> dict[str, Values]:
+def _named(metrics: Values, names: dict[Name, Name]) -> Named:
+    """Returns metrics by (path, name), which `names` keeps: thousands have the same in every experiment."""
+    found = {}
+    for path, file in metrics.items():
+        for key, value in file.items():
+            name = (path, key)
+            found[names.setdefault(name, name)] = value
+    return found
+
+
+def _from_git(repository: Repository, listing: Listing, shas: Sequence[str]) -> Iterator[tuple[str, Values]]:
     changed = repository.changed_from(listing.sha, shas)
     alike = [sha for sha in shas if listing.holds_after(changed[sha])]
     blobs = repository.blobs((sha, path) for sha in alike for path in listing.paths)
-    read = {
-        sha: read_metrics({name: blobs[sha, path] for path, name in listing.paths.items() if (sha, path) in blobs})
-        for sha in alike
-    }
-    return {sha: values for sha, values in read.items() if values is not None}
+    for sha in alike:
+        values = read_metrics({name: blobs[sha, path] for path, name in listing.paths.items() if (sha, path) in blobs})
+        if values is not None:
+            yield sha, values
 
 
-def _experiment(repository: Repository, name: str, sha: str, metrics: Values, *, is_current: bool) -> Experiment:
+def _experiment(repository: Repository, name: str, sha: str, metrics: Named, *, is_current: bool) -> Experiment:
     commit = repository.commit(sha)
     # A results commit says nothing of its own: what was tried is the commit it holds the results of.
     tried = repository.resolve(head) if (head := own_head(commit.message)) else None
@@ -263,7 +279,7 @@ def _experiment(repository: Repository, name: str, sha: str, metrics: Values, *,
         date=commit.date,
         url=None,
         is_current=is_current,
-        metrics={(path, key): value for path, file in metrics.items() for key, value in file.items()},
+        metrics=metrics,
     )
 
 
