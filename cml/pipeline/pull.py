@@ -142,7 +142,12 @@ def cached_runs(stage: Stage, made: Mapping[str, Output], log: Log) -> list[dict
     and on the default remote know them. `made` are outputs by path that stand for what is not in the work tree. Raises
     StorageTrouble.
     """
-    key = _run_cache_key(stage, made)
+    from dvc.exceptions import DvcException
+
+    try:
+        key = _run_cache_key(stage, made)
+    except DvcException:  # an input is nowhere
+        return []
     if not key:
         return []
     patiently(lambda: _fetch_runs(stage.repo, key), log)
@@ -197,7 +202,7 @@ def _run_cache_key(stage: Stage, made: Mapping[str, Output]) -> str:
         for dep in stage.deps:
             if out := made.get(dep.fs_path):
                 dep.hash_info, dep.hash_name, dep.meta = out.hash_info, out.hash_name, out.meta
-                dep.get_hash = partial(getattr, dep, "hash_info")  # it would look at the file
+                vars(dep)["get_hash"] = partial(getattr, out, "hash_info")  # DVC would look at the file once more
             else:
                 dep.save()
         return str(_get_stage_hash(stage)) if _can_hash(stage) else ""
