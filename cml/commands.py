@@ -42,6 +42,8 @@ def _parser() -> Parser:
     plan.add_argument("--max-waves", metavar="N", help="at most so many jobs one after the other")
     plan.add_argument("--image", metavar="NAME", help="gitlab: the image of the jobs (default: this job's)")
     plan.add_argument("--gpu-image", metavar="NAME", help="gitlab: the image on a GPU (default: the other with -gpu)")
+    plan.add_argument("--tags", metavar="NAMES", help="gitlab: the tags of the runners (default: none)")
+    plan.add_argument("--gpu-tags", metavar="NAMES", help="gitlab: the tags of those with a GPU (default: the same)")
     _add(commands, "gather", _gather, "the end of a plan: take the results of all its jobs, save and report them")
     _add(commands, "report", _report, "report on what is here: no pull, reproduce, push or publishing")
     compare = _add(commands, "compare", _compare, "report on any two revisions")
@@ -89,7 +91,15 @@ def _run(options: dict[str, str]) -> int:
 
 
 def _plan(options: dict[str, str]) -> int:
-    wanted, image, gpu_image = options.pop("format"), options.pop("image", ""), options.pop("gpu_image", "")
+    from cml.plan.formats import GitLabDefaults
+
+    wanted = options.pop("format")
+    defaults = GitLabDefaults(
+        image=options.pop("image", ""),
+        gpu_image=options.pop("gpu_image", ""),
+        tags=_names(options.pop("tags", "")),
+        gpu_tags=_names(options.pop("gpu_tags", "")),
+    )
     max_jobs = _count("max-jobs", options.pop("max_jobs"), MOST_JOBS)
     max_waves = _count("max-waves", waves, MOST_JOBS) if (waves := options.pop("max_waves", "")) else None
     from cml.session import session
@@ -97,7 +107,11 @@ def _plan(options: dict[str, str]) -> int:
     with session(options) as here:
         from cml.jobs import plan
 
-        return plan(here, wanted=wanted, max_jobs=max_jobs, max_waves=max_waves, image=image, gpu_image=gpu_image)
+        return plan(here, wanted=wanted, max_jobs=max_jobs, max_waves=max_waves, defaults=defaults)
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name for name in re.split(r"[,\s]+", value) if name)
 
 
 def _count(name: str, value: str, most: int) -> int:

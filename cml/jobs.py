@@ -41,20 +41,23 @@ if TYPE_CHECKING:
 LISTED = 10  # stages that a message names
 
 
-def plan(here: Session, *, wanted: str, max_jobs: int, max_waves: int | None, image: str, gpu_image: str) -> int:
+def plan(here: Session, *, wanted: str, max_jobs: int, max_waves: int | None, defaults: formats.GitLabDefaults) -> int:
     """`cml plan`: writes the jobs that must run to stdout, `wanted` for one of `formats`. Raises BadInput."""
     found = _planned(here, max_jobs=max_jobs, max_waves=max_waves)
     stages = sum(len(job.stages) for job in found.jobs)
     if stages:
         here.log.step("plan", f"{stages} stages in {len(found.jobs)} jobs, {len(found.waves)} one after the other")
-    image = image or os.environ.get("CI_JOB_IMAGE", "")
-    gpu_image = gpu_image or (f"{image}-gpu" if image else "")
+    image = defaults.image or os.environ.get("CI_JOB_IMAGE", "")
+    gpu_image = defaults.gpu_image or (f"{image}-gpu" if image else "")
+    defaults = replace(defaults, image=image, gpu_image=gpu_image)
     write: dict[str, Callable[[Plan], str]] = {
         "json": formats.as_json,
         "github": formats.as_github,
         "mermaid": formats.as_mermaid,
         "dvc": formats.as_dvc,
-        "gitlab": partial(formats.as_gitlab, given=here.settings.given, image=image, gpu_image=gpu_image),
+        "gitlab": partial(
+            formats.as_gitlab, given=here.settings.given, source=here.forge.context.event, defaults=defaults
+        ),
     }
     here.stdout.write(write[wanted](found))
     here.stdout.flush()
@@ -256,10 +259,11 @@ def _take_all(here: Session, pipeline: Pipeline, work: Work) -> None:
             raise WorkFailed(_say_missing(adopted.missing, due, record, "so nothing was committed"), step="gather")
         fetched = beside(lambda: _fetch_for_report(here, pipeline))
     pipeline.runs = _runs(pipeline, work, adopted.results)
-    jobs = {result.run.job for result in adopted.results.values()}
+    jobs = {result.run.job for result in adopted.results.values()} - {""}
     here.log.step(
         "gather",
-        f"{len(adopted.results)} results of {len(jobs)} jobs taken, {fetched} files fetched, and nothing was run"
+        f"{len(adopted.results)} results{f' of {len(jobs)} jobs' if jobs else ''} taken, {fetched} files fetched, and "
+        "nothing was run"
         if due
         else "every stage is up to date",
     )

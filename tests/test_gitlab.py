@@ -10,6 +10,8 @@ from conftest import World
 from places import Lab, branch, close_place
 from standins.gitlab_checkout import Credentials
 
+from cml.forges.gitlab_pipeline import read_context
+
 
 @pytest.fixture
 def lab(trained_world: World, tmp_path: Path) -> Iterator[Lab]:
@@ -434,6 +436,16 @@ def test_the_report_of_an_older_commit_replaces_no_newer_one(lab: Lab) -> None:
     (newer,) = lab.reports(number)
     lab.run(old, workspace=workspace)
     assert lab.reports(number) == [newer]
+
+
+@pytest.mark.parametrize(
+    ("source", "told", "is_asked_for"),
+    [("parent_pipeline", "schedule", True), ("parent_pipeline", "push", False), ("push", "schedule", False)],
+)
+def test_a_plans_jobs_know_whether_somebody_asked_for_them(source: str, told: str, *, is_asked_for: bool) -> None:
+    """A schedule's child pipeline says of itself no more than that it has a parent."""
+    context = read_context({"CI_PIPELINE_SOURCE": source, "CML_PIPELINE_SOURCE": told})
+    assert context.is_asked_for is is_asked_for
 
 
 def test_no_stage_sees_the_jobs_token_under_its_other_names(lab: Lab) -> None:

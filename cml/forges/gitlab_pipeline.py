@@ -58,7 +58,7 @@ def read_context(environment: Mapping[str, str]) -> Context:
     name = environment.get("GITLAB_USER_NAME")
     return Context(
         place="gitlab",
-        event=environment.get("CI_PIPELINE_SOURCE", ""),
+        event=_source(environment),
         head=merge.head if merge else environment.get("CI_COMMIT_SHA") or None,
         push_branch=merge.branch if merge else environment.get("CI_COMMIT_BRANCH") or None,
         no_push=_no_push(environment, merge, tag),
@@ -110,9 +110,15 @@ def _no_push(environment: Mapping[str, str], merge: PullRequest | None, tag: str
         return "a merge train never pushes"
     if tag:
         return "a tag is no branch"
-    if environment.get("CI_PIPELINE_SOURCE") == "external_pull_request_event":
+    if _source(environment) == "external_pull_request_event":
         return "the branch belongs to another host"
     return None
+
+
+def _source(environment: Mapping[str, str]) -> str:
+    """Returns what started the pipeline: of the child pipeline of a plan, what started the one that planned."""
+    source = environment.get("CI_PIPELINE_SOURCE", "")
+    return environment.get("CML_PIPELINE_SOURCE", source) if source == "parent_pipeline" else source
 
 
 def _refs(environment: Mapping[str, str]) -> tuple[str, ...]:

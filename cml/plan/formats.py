@@ -4,15 +4,17 @@ picture, and JSON for every other.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cml.plan.model import Job, Plan
 
 MOST_NEEDS = 50  # of a GitLab job, unless its administrator says otherwise
+LONGEST_NAME = 255  # characters of a GitLab job's name
 # Keys of .gitlab-ci.yml that no job can be called by, and our own job.
 RESERVED = (
     *("after_script", "before_script", "cache", "default", "false", "image", "include", "nil", "pages", "services"),
@@ -62,9 +64,20 @@ def as_github(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_gitlab(plan: Plan, *, given: Mapping[str, str], image: str, gpu_image: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class GitLabDefaults:
+    """What GitLab's jobs get whose stages say nothing of it; an empty one is left to the runner."""
+
+    image: str = ""
+    gpu_image: str = ""
+    tags: tuple[str, ...] = ()
+    gpu_tags: tuple[str, ...] = ()
+
+
+def as_gitlab(plan: Plan, *, given: Mapping[str, str], source: str, defaults: GitLabDefaults) -> str:
     """Returns a child pipeline: a job for each of the plan's, and `gather`, which is there also when there is nothing
-    to do, since GitLab takes no pipeline without a job. `given` are CML's variables. JSON is YAML.
+    to do, since GitLab takes no pipeline without a job. `given` are CML's variables, `source` is what started the
+    pipeline that plans, which a child pipeline is not told. JSON is YAML.
     """
     stages = [*(f"wave {number}" for number in range(1, len(plan.waves) + 1)), "gather"]
     folder = given.get("working_directory", ".")
@@ -72,16 +85,18 @@ def as_gitlab(plan: Plan, *, given: Mapping[str, str], image: str, gpu_image: st
         "stages": stages,
         "variables": {
             "GIT_DEPTH": "20",
+            "CML_PIPELINE_SOURCE": source,
             **{f"INPUT_{name.upper()}": {"value": value, "expand": False} for name, value in given.items()},
         },
-        "default": {"image": image} if image else {},
     }
+    if own := _gitlab_machine(defaults.image, defaults.tags):
+        document["default"] = own
     for job in plan.jobs:
+        gpu = job.runner.gpu
         document[_gitlab_name(job.name)] = {
             "stage": stages[job.wave - 1],
             "rules": [{"when": "on_success"}],  # without rules a job is in no pipeline of a merge request
-            **({"image": gpu_image} if job.runner.gpu and gpu_image else {}),
-            **({"tags": list(job.runner.tags)} if job.runner.tags else {}),
+            **_gitlab_machine(defaults.gpu_image if gpu else "", job.runner.tags or (defaults.gpu_tags if gpu else ())),
             **({"timeout": f"{job.timeout} minutes"} if job.timeout else {}),
             # Without `needs` a job waits for all the stages before its own.
             **({"needs": [_gitlab_name(need) for need in job.needs]} if len(job.needs) <= MOST_NEEDS else {}),
@@ -90,7 +105,8 @@ def as_gitlab(plan: Plan, *, given: Mapping[str, str], image: str, gpu_image: st
     document["gather"] = {
         "stage": "gather",
         "rules": [{"when": "always"}],  # a job that failed is told of, too
-        "resource_group": "cml-$CI_COMMIT_REF_SLUG",
+        # Not the group of the job that starts this pipeline: that one is held until this one has ended.
+        "resource_group": "cml-gather-$CI_COMMIT_REF_SLUG",
         "interruptible": False,
         "script": ["cml gather"],
         "artifacts": {
@@ -103,7 +119,14 @@ def as_gitlab(plan: Plan, *, given: Mapping[str, str], image: str, gpu_image: st
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
+def _gitlab_machine(image: str, tags: tuple[str, ...]) -> dict[str, Any]:
+    return {**({"image": image} if image else {}), **({"tags": list(tags)} if tags else {})}
+
+
 def _gitlab_name(name: str) -> str:
+    if len(name) > LONGEST_NAME:
+        sign = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        return f"{sign} {name[9 - LONGEST_NAME :]}"
     return f"stage {name}" if name in RESERVED or name.startswith(".") else name
 
 
