@@ -1,7 +1,7 @@
 """Reads a template as GitLab's `include:` does: a header with inputs, and a body into which they are put.
 
-`python tests/gitlab_include.py FOLDER` writes gitlab/cml.yml's header and job there for the linters, which know neither
-two documents in one file nor blocks nor what stands in a hidden job.
+`python tests/gitlab_include.py FOLDER` writes the templates' headers and jobs there for the linters, which know neither
+two documents in one file nor blocks nor what stands in a hidden job; and a child pipeline, as `cml plan` writes it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tables import TEMPLATE
+from tables import PIPELINE, TEMPLATE
+
+from cml.plan.formats import GitLabDefaults, as_gitlab
+from cml.plan.grouping import jobs_of
+from cml.plan.model import DueStage, Plan, Runner
 
 BLOCK = re.compile(r"\$\[\[ inputs\.(\w+) \]\]")
 TYPES = {"string": str, "array": list}
@@ -67,11 +71,27 @@ def _fill(node: object, values: Mapping[str, Any]) -> object:
             return node
 
 
+def child_pipeline() -> str:
+    """Returns a child pipeline with a job of each kind in it."""
+    gpu = Runner(tags=("a100",), gpu=True)
+    stages = [
+        DueStage(name="prepare"),
+        *(DueStage(name=f"train@{number}", needs=("prepare",), runner=gpu, timeout=90) for number in range(60)),
+        *(DueStage(name=f"models/dvc.yaml:test@{number}", needs=("prepare",)) for number in range(3)),
+        DueStage(name="compare", needs=tuple(f"train@{number}" for number in range(60))),
+    ]
+    defaults = GitLabDefaults(image="cml:1", gpu_image="cml:1-gpu", tags=("linux",), gpu_tags=("gpu",))
+    plan = Plan(head="0" * 40, jobs=jobs_of(stages, max_jobs=256))
+    return as_gitlab(plan, given={"setup": "echo $HOME"}, source="push", defaults=defaults)
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, document in (("header", documents(TEMPLATE)[0]), ("job", jobs(include(TEMPLATE)))):
-        (folder / f"cml.{name}.yml").write_text(yaml.safe_dump(document, sort_keys=False))
+    for path in (TEMPLATE, PIPELINE):
+        for name, document in (("header", documents(path)[0]), ("job", jobs(include(path)))):
+            (folder / f"{path.stem}.{name}.yml").write_text(yaml.safe_dump(document, sort_keys=False))
+    (folder / "pipeline.child.yml").write_text(child_pipeline())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from gitlab_include import documents, include, jobs
-from tables import TEMPLATE, TOP
+from gitlab_include import child_pipeline, documents, include, jobs
+from tables import PIPELINE, TEMPLATE, TOP
 
 from cml.forges.base import Outputs
 from cml.settings import read_settings
@@ -22,7 +23,8 @@ from cml.variables import BY_NAME
 
 MNIST = [TOP / "examples" / "mnist" / name for name in (".gitlab-ci.yml", "gpu/gitlab.yml")]
 EXAMPLES = [*sorted((TOP / "examples" / "gitlab").glob("*.yml")), *MNIST]
-REMOTE = "https://raw.githubusercontent.com/org/cml/v1/gitlab/cml.yml"
+REMOTES = {f"https://raw.githubusercontent.com/org/cml/v1/gitlab/{path.name}": path for path in (TEMPLATE, PIPELINE)}
+REMOTES["$CI_SERVER_FQDN/org/cml/cml@1"] = TEMPLATE
 IMAGES = {"ghcr.io/org/cml:1", "ghcr.io/org/cml:1-gpu"}
 KEYWORDS = {"include", "stages", "workflow"}
 
@@ -33,11 +35,10 @@ def load(path: Path) -> dict[str, Any]:
     return found
 
 
-def includes(path: Path) -> Iterator[dict[str, Any]]:
-    """Yields the inputs of each time that an example includes the template."""
+def includes(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yields the template and the inputs of each time that an example includes one."""
     for entry in load(path).get("include", []):
-        assert entry.get("remote") == REMOTE or entry.get("component") == "$CI_SERVER_FQDN/org/cml/cml@1"
-        yield entry["inputs"]
+        yield REMOTES[entry.get("remote") or entry["component"]], entry["inputs"]
 
 
 def named(paths: list[Path]) -> pytest.MarkDecorator:
@@ -49,12 +50,39 @@ def test_the_template_touches_nothing_but_its_own_jobs() -> None:
     assert set(include(TEMPLATE, {"job_name": "vision"})) == {".vision", "vision"}
 
 
+def test_the_pipeline_touches_nothing_but_its_own_jobs() -> None:
+    assert set(include(PIPELINE)) == {"cml-plan", "cml"}
+    named = include(PIPELINE, {"job_name": "vision"})
+    assert set(named) == {"vision-plan", "vision"}
+    assert named["vision"]["needs"] == ["vision-plan"]
+    assert named["vision"]["trigger"]["include"] == [{"artifact": "cml-plan.yml", "job": "vision-plan"}]
+    assert named["vision-plan"]["artifacts"]["paths"] == ["cml-plan.yml"]
+
+
 def test_the_job_is_not_cancelled_by_the_commit_that_it_pushes() -> None:
-    assert jobs(include(TEMPLATE))["cml"]["interruptible"] is False
+    for path in (TEMPLATE, PIPELINE):
+        assert {job["interruptible"] for job in jobs(include(path)).values()} == {False}
 
 
-def test_no_input_is_a_secret() -> None:
-    inputs = documents(TEMPLATE)[0]["spec"]["inputs"]
+def test_the_child_pipeline_does_not_wait_for_what_holds_it() -> None:
+    """The job that starts it holds its resource group until it has ended."""
+    groups = {job.get("resource_group") for job in json.loads(child_pipeline()).values() if isinstance(job, dict)}
+    assert groups == {None, "cml-gather-$CI_COMMIT_REF_SLUG"}
+    assert include(PIPELINE)["cml"]["resource_group"] == "cml-$CI_COMMIT_REF_SLUG"
+
+
+def test_the_child_pipeline_asks_for_machines_and_keeps_to_gitlabs_limits() -> None:
+    child = json.loads(child_pipeline())
+    assert child["default"] == {"image": "cml:1", "tags": ["linux"]}
+    assert (child["train@7"]["image"], child["train@7"]["tags"]) == ("cml:1-gpu", ["a100"])
+    assert child["train@7"]["needs"] == ["prepare"]
+    assert "needs" not in child["compare"], "more than 50: it waits for all before it"
+    assert child["gather"]["rules"] == [{"when": "always"}]
+
+
+@pytest.mark.parametrize("path", [TEMPLATE, PIPELINE], ids=lambda path: path.stem)
+def test_no_input_is_a_secret(path: Path) -> None:
+    inputs = documents(path)[0]["spec"]["inputs"]
     assert not {name for name in inputs if name.upper() in {token.upper() for token in NAMES} or "token" in name}
 
 
@@ -85,6 +113,7 @@ def test_gitlab_refuses_what_the_run_would(given: dict[str, Any], why: str) -> N
 def test_there_are_examples() -> None:
     assert {path.stem for path in EXAMPLES} >= {
         *("minimal", "merge-requests", "projects", "gpu", "component", "data-update", "deploy", "container"),
+        "pipeline",
     }
 
 
@@ -98,9 +127,8 @@ def test_it_fits_on_a_screen_and_says_first_what_it_is_for(path: Path) -> None:
 
 @named(EXAMPLES)
 def test_its_inputs_are_good_input(path: Path) -> None:
-    for given in includes(path):
-        body = include(TEMPLATE, given)
-        (job,) = jobs(body).values()
+    for template, given in includes(path):
+        job = next(job for job in jobs(include(template, given)).values() if "script" in job)
         assert job["image"] in IMAGES
         read_settings(
             {name: value["value"] if isinstance(value, dict) else value for name, value in job["variables"].items()},
@@ -111,7 +139,7 @@ def test_its_inputs_are_good_input(path: Path) -> None:
 
 @named(EXAMPLES)
 def test_its_jobs_are_its_own_or_extend_ours(path: Path) -> None:
-    ours = {given.get("job_name", "cml") for given in includes(path)}
+    ours = {name for template, given in includes(path) for name in jobs(include(template, given))}
     stages = {"build", "test", "deploy"} if "stages" not in load(path) else set(load(path)["stages"])
     for name, job in load(path).items():
         if name in KEYWORDS:
@@ -122,7 +150,7 @@ def test_its_jobs_are_its_own_or_extend_ours(path: Path) -> None:
         assert {variable for variable in job.get("variables", {}) if variable.islower()} <= set(BY_NAME) - {
             "repo_token"
         }
-    for given in includes(path):
+    for _, given in includes(path):
         assert given.get("stage", "test") in stages
 
 

@@ -6,8 +6,23 @@ import dataclasses
 
 import yaml
 from gitlab_include import documents, include
-from tables import COMPONENT, TEMPLATE, TOP, with_inputs, with_table, with_template
+from tables import (
+    COMPONENT,
+    MACHINES,
+    PIPELINE,
+    PIPELINE_COMPONENT,
+    SECRETS,
+    TEMPLATE,
+    TOP,
+    WAVES,
+    WORKFLOW,
+    with_inputs,
+    with_table,
+    with_template,
+    with_workflow,
+)
 
+from cml import __version__, storage
 from cml.commands import _parser
 from cml.forges.base import Outputs
 from cml.settings import Settings, read_settings
@@ -53,6 +68,47 @@ def test_the_gitlab_template_hands_every_input_on() -> None:
         if name != "GIT_DEPTH"
     }
     assert handed_on == given
+
+
+def test_the_gitlab_pipeline_has_the_inputs_and_hands_them_on() -> None:
+    text = PIPELINE.read_text()
+    assert text == with_template(text), "run `python tests/tables.py`"
+    assert PIPELINE_COMPONENT.read_bytes() == PIPELINE.read_bytes(), "run `python tests/tables.py`"
+    names = [variable.name for variable in VARIABLES if variable.is_option]
+    more = ["job_name", "stage", "image", "gpu_image", "max_jobs", "tags", "job_tags", "gpu_tags", "rules"]
+    assert list(documents(PIPELINE)[0]["spec"]["inputs"]) == [*names, *more]
+    handed_on = include(PIPELINE)["cml-plan"]["variables"]
+    assert {name for name in handed_on if name.startswith("INPUT_")} == {f"INPUT_{name.upper()}" for name in names}
+    assert "variables" not in include(PIPELINE)["cml"], "they would win over what the plan says"
+
+
+def test_the_workflow_has_the_inputs_and_the_secrets() -> None:
+    text = WORKFLOW.read_text()
+    assert text == with_workflow(text), "run `python tests/tables.py`"
+    workflow = yaml.safe_load(text)
+    call, jobs = workflow[True]["workflow_call"], workflow["jobs"]
+    names = [variable.name for variable in VARIABLES if variable.is_option]
+    assert list(call["inputs"]) == [*names, "max_jobs", "runs_on", "gpu_runs_on", "image", "gpu_image"]
+    assert {each["type"] for each in call["inputs"].values()} == {"string"}
+    assert {call["inputs"][name]["default"] for name in names} == {""}
+    assert workflow["env"] == {f"INPUT_{name.upper()}": f"${{{{ inputs.{name} }}}}" for name in names}
+    assert list(call["secrets"]) == ["repo_token", *SECRETS]
+    assert set(storage.VARIABLES) - MACHINES == set(SECRETS)
+    waves = [f"wave_{number}" for number in range(1, WAVES + 1)]
+    assert list(jobs) == ["plan", *waves, "gather"]
+    assert jobs["gather"]["needs"] == ["plan", *waves]
+    assert f"--max-waves {WAVES} " in jobs["plan"]["steps"][-1]["run"]
+    for name in (*waves, "gather"):
+        handed_on = jobs[name]["steps"][-1]["env"]
+        assert {each: handed_on[each] for each in SECRETS} == {each: f"${{{{ secrets.{each} }}}}" for each in SECRETS}
+    assert not [value for value in jobs["plan"]["steps"][-1]["env"].values() if "secrets" in value]
+
+
+def test_the_workflow_takes_the_images_of_its_own_version() -> None:
+    """Its file is in the commit that a release's tag names, which no later one changes."""
+    inputs = yaml.safe_load(WORKFLOW.read_text())[True]["workflow_call"]["inputs"]
+    image = f"ghcr.io/org/cml:{__version__}"
+    assert (inputs["image"]["default"], inputs["gpu_image"]["default"]) == (image, f"{image}-gpu")
 
 
 def test_every_variable_has_one_setting() -> None:

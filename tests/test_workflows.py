@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tables import TOP
+from tables import TOP, WORKFLOW
 
 from cml.variables import BY_NAME
 
@@ -34,10 +34,15 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def steps(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yields (job, step) of a workflow."""
+    """Yields (job, step) of a workflow; a job that calls another workflow has none."""
     for job in load(path)["jobs"].values():
-        for step in job["steps"]:
+        for step in job.get("steps", []):
             yield job, step
+
+
+def calls(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the jobs that call another workflow."""
+    yield from (job for job in load(path)["jobs"].values() if "uses" in job)
 
 
 def named(paths: list[Path]) -> pytest.MarkDecorator:
@@ -53,6 +58,7 @@ def flavors() -> set[str]:
 def test_there_are_examples() -> None:
     assert {path.stem for path in EXAMPLES} >= {
         *("minimal", "pull-requests", "cache", "matrix", "data-update", "deploy", "protected-branch", "container"),
+        "pipeline",
     }
 
 
@@ -64,7 +70,8 @@ def test_it_is_a_workflow(path: Path) -> None:
     assert path.read_text().startswith("# "), "says first what it is for"
     for job, step in steps(path):
         is_gpu = "gpu" in path.stem or path.parent.name == "gpu"
-        assert job["runs-on"] == (["self-hosted", "linux", "gpu"] if is_gpu else "ubuntu-latest")
+        if path != WORKFLOW:  # whose callers say where it runs
+            assert job["runs-on"] == (["self-hosted", "linux", "gpu"] if is_gpu else "ubuntu-latest")
         assert ("uses" in step) != ("run" in step)
 
 
@@ -117,6 +124,21 @@ def test_only_known_inputs_and_outputs_of_ours(path: Path) -> None:
             assert name.removeprefix("ghcr.io/org/cml:") in {f"1{flavor}" for flavor in flavors()}
             assert {name for name in step["env"] if name.islower()} <= set(BY_NAME)
             assert "repo_token" in step["env"]
+
+
+@named(EVERY)
+def test_a_call_hands_over_what_the_workflow_knows_and_all_that_its_jobs_need(path: Path) -> None:
+    called = load(WORKFLOW)
+    specified = called["on"]["workflow_call"]
+    needed: dict[str, str] = {}
+    for job in called["jobs"].values():
+        needed |= {scope: level for scope, level in job["permissions"].items() if needed.get(scope) != "write"}
+    for job in calls(path):
+        assert job["uses"] == "org/cml/.github/workflows/pipeline.yml@v1"
+        assert set(job.get("with", {})) <= set(specified["inputs"])
+        assert all(isinstance(value, str) for value in job.get("with", {}).values()), "inputs are texts"
+        assert set(job["secrets"]) <= set(specified["secrets"])
+        assert job["permissions"] == needed, "GitHub starts no workflow whose jobs ask for more than their caller has"
 
 
 @named(WORKFLOWS)

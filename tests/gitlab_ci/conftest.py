@@ -16,16 +16,19 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import BIN, KEPT
-from tables import COMPONENT, TEMPLATE
+from conftest import BIN, KEPT, World
+from standins.gitlab import Forge
+from tables import COMPONENT, PIPELINE, PIPELINE_COMPONENT, TEMPLATE
 
 WANTED = os.environ.get("CML_TEST_GITLAB", "")
 # A plain `pytest` leaves this folder out; whoever names gitlab-ci-local gets every test, or a failure.
 collect_ignore_glob = [] if WANTED else ["test_*.py"]
 
 STATE = ".gitlab-ci-local"
+PER_JOB = {"CI_JOB_NAME", "CI_JOB_STAGE", "CI_JOB_STATUS", "CI_PROJECT_DIR", "CI_BUILDS_DIR"}
 OPTIONS = [
     *("--force-shell-executor", "--shell-isolation", "--no-artifacts-to-source"),
     *("--no-color", "--ignore-schema-paths", "#/definitions/tags/minItems"),
@@ -92,6 +95,43 @@ def _plain(value: str) -> dict[str, object]:
     return {"type": "variable", "values": {"*": value.replace("$", "$$")}}
 
 
+@dataclass(frozen=True)
+class GitLab:
+    """A project on the stand-in GitLab, with its runner and its CI/CD variables."""
+
+    world: World
+    forge: Forge
+    runner: GitLabRunner
+    variables: dict[str, str]
+
+    def pipeline(self, source: str = "push", *, job: str = "cml", **facts: Any) -> Ran:
+        """Runs every job of a new pipeline, as if they were one to GitLab."""
+        env = self.forge.pipeline(source, job=job, **facts)
+        ran = self.runner.run(self.forge.checkout(env), self._given(env))
+        self.forge.finish_job(env["CI_JOB_ID"], "success" if ran.code == 0 else "failed")
+        assert "Traceback" not in ran.log
+        for secret in (*self.variables.values(), env["CI_JOB_TOKEN"]):
+            assert secret not in ran.log
+        return ran
+
+    def jobs(self, source: str = "push", **facts: Any) -> set[str]:
+        """The jobs that a new pipeline would have."""
+        env = self.forge.pipeline(source, **facts)
+        found = self.runner.jobs(self.forge.checkout(env), self._given(env))
+        self.forge.finish_job(env["CI_JOB_ID"])
+        return found
+
+    def _given(self, env: Mapping[str, str]) -> dict[str, str]:
+        """The variables of every job; what differs between them is gitlab-ci-local's to set."""
+        return {**{name: env[name] for name in env if name not in PER_JOB}, **self.variables}
+
+    def commit(self, files: Mapping[str, str], *, branch: str = "main") -> str:
+        """Somebody pushes a change; returns its sha."""
+        self.world.git("fetch", "--quiet", "origin")
+        self.world.git("switch", "--quiet", "--force-create", branch, "origin/main")
+        return self.world.commit("A change", files)
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """A clean environment: nothing of the machine's git configuration, CI or credentials."""
@@ -114,5 +154,10 @@ def gitlab_runner(environment: dict[str, str]) -> GitLabRunner:
 
 
 def templates() -> dict[str, str]:
-    """The template in both of its places, as a project's own files."""
-    return {"gitlab/cml.yml": TEMPLATE.read_text(), "templates/cml.yml": COMPONENT.read_text()}
+    """The templates in both of their places, as a project's own files."""
+    return {
+        "gitlab/cml.yml": TEMPLATE.read_text(),
+        "templates/cml.yml": COMPONENT.read_text(),
+        "gitlab/pipeline.yml": PIPELINE.read_text(),
+        "templates/pipeline.yml": PIPELINE_COMPONENT.read_text(),
+    }

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import World
 from standins.gitlab import Forge
 from tables import TOP
 
-from gitlab_ci.conftest import GitLabRunner, Ran, templates
+from gitlab_ci.conftest import GitLab, GitLabRunner, Ran, templates
 
 MINIMAL = """\
 include:
@@ -20,46 +18,6 @@ include:
     inputs:
       tag_prefix: dvc_
 """
-
-
-PER_JOB = {"CI_JOB_NAME", "CI_JOB_STAGE", "CI_JOB_STATUS", "CI_PROJECT_DIR", "CI_BUILDS_DIR"}
-
-
-@dataclass(frozen=True)
-class GitLab:
-    """A project on the stand-in GitLab, with its runner and its CI/CD variables."""
-
-    world: World
-    forge: Forge
-    runner: GitLabRunner
-    variables: dict[str, str]
-
-    def pipeline(self, source: str = "push", *, job: str = "cml", **facts: Any) -> Ran:
-        """Runs every job of a new pipeline, as if they were one to GitLab."""
-        env = self.forge.pipeline(source, job=job, **facts)
-        ran = self.runner.run(self.forge.checkout(env), self._given(env))
-        self.forge.finish_job(env["CI_JOB_ID"], "success" if ran.code == 0 else "failed")
-        assert "Traceback" not in ran.log
-        for secret in (*self.variables.values(), env["CI_JOB_TOKEN"]):
-            assert secret not in ran.log
-        return ran
-
-    def jobs(self, source: str = "push", **facts: Any) -> set[str]:
-        """The jobs that a new pipeline would have."""
-        env = self.forge.pipeline(source, **facts)
-        found = self.runner.jobs(self.forge.checkout(env), self._given(env))
-        self.forge.finish_job(env["CI_JOB_ID"])
-        return found
-
-    def _given(self, env: Mapping[str, str]) -> dict[str, str]:
-        """The variables of every job; what differs between them is gitlab-ci-local's to set."""
-        return {**{name: env[name] for name in env if name not in PER_JOB}, **self.variables}
-
-    def commit(self, files: Mapping[str, str], *, branch: str = "main") -> str:
-        """Somebody pushes a change; returns its sha."""
-        self.world.git("fetch", "--quiet", "origin")
-        self.world.git("switch", "--quiet", "--force-create", branch, "origin/main")
-        return self.world.commit("A change", files)
 
 
 @pytest.fixture

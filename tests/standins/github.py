@@ -292,18 +292,21 @@ class Forge:
         job: str = "train",
         actor: str = "ada",
         rerun_of: int | None = None,
+        job_of: int | None = None,
         place: Path | None = None,
         **facts: Any,
     ) -> dict[str, str]:
         """Returns the environment of a job for an event; `facts` are those of github_events.describe.
 
-        The workflow run is under way until finish_run. `place` is the runner's folder (default: a new one); to give an
-        earlier one is to reuse its workspace.
+        The workflow run is under way until finish_run; `job_of` is one that gets another job. `place` is the runner's
+        folder (default: a new one); to give an earlier one is to reuse its workspace.
         """
         repo = self._repository(repository)
         self.state.refresh(repo)
         event = github_events.describe(self.state, repo, name, actor=actor, **facts)
-        run = github_events.file_run(self.state, repo, event, workflow=workflow, job=job, rerun_of=rerun_of)
+        run = github_events.file_run(
+            self.state, repo, event, workflow=workflow, job=job, rerun_of=rerun_of, job_of=job_of
+        )
         self._jobs += 1
         where = place or self.state.folder / f"job-{self._jobs}"
         return github_events.job_environment(self.state, repo, event, run, place=where, job=job, actor=actor)

@@ -168,10 +168,21 @@ def _merge_group(state: State, repo: Repository, pull: Pull) -> tuple[str, Json]
     return ref, {"action": "checks_requested", "merge_group": group}
 
 
-def file_run(state: State, repo: Repository, event: Event, *, workflow: str, job: str, rerun_of: int | None) -> Run:
-    """Records the workflow run of an event with its job under way, or another attempt of a run that there is."""
+def file_run(
+    state: State,
+    repo: Repository,
+    event: Event,
+    *,
+    workflow: str,
+    job: str,
+    rerun_of: int | None = None,
+    job_of: int | None = None,
+) -> Run:
+    """Records the workflow run of an event with its job under way, or another attempt of a run that there is, or
+    another job of a run's attempt.
+    """
     now = state.now()
-    run = next((one for one in repo.runs if one.id == rerun_of), None)
+    run = next((one for one in repo.runs if one.id in (rerun_of, job_of)), None)
     if run is None:
         is_own = event.head_repository == repo.full_name  # GitHub names no pull requests of forks here
         run = Run(
@@ -188,7 +199,8 @@ def file_run(state: State, repo: Repository, event: Event, *, workflow: str, job
             updated_at=now,
         )
         repo.runs.append(run)
-    run.attempt, run.status, run.conclusion = run.attempt + 1, "in_progress", None
+    run.attempt += job_of is None
+    run.status, run.conclusion = "in_progress", None
     record = Job(id=state.next_id(), name=job, attempt=run.attempt, started_at=now)
     run.jobs.append(record)
     check = CheckRun(

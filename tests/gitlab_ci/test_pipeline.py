@@ -1,0 +1,72 @@
+"""gitlab/pipeline.yml: gitlab-ci-local runs the job that plans, and the child pipeline that the plan is, with the real
+`cml` in all of its jobs, against the stand-in GitLab. To GitLab they are one job of one pipeline. The job that starts
+the child is green here whatever comes of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from conftest import World
+from standins.gitlab import Forge
+from wide import MODELS, locked, make_wide_world, records, wide_pipeline
+
+from gitlab_ci.conftest import GitLab, GitLabRunner, templates
+
+CONFIG = """\
+include:
+  - local: gitlab/pipeline.yml
+    inputs:
+      tag_prefix: dvc_
+      setup: test -n "$HOME"
+"""
+
+
+@pytest.fixture
+def gitlab(
+    new_world: Callable[[Mapping[str, str]], World], tmp_path: Path, gitlab_runner: GitLabRunner
+) -> Iterator[GitLab]:
+    """The wide pipeline on GitLab, never run, on a branch with an open merge request."""
+    world = make_wide_world(new_world, wide_pipeline())
+    world.commit("A pipeline of GitLab's", {**templates(), ".gitlab-ci.yml": CONFIG})
+    with Forge(tmp_path / "gitlab") as forge:
+        forge.create_project("ada/digits", bare=world.origin)
+        found = GitLab(world, forge, gitlab_runner, {"GITLAB_TOKEN": forge.token("project", role="maintainer")})
+        found.commit({"README.md": "wide\n"}, branch="wide")
+        forge.open_merge_request("wide")
+        yield found
+        assert forge.unknown == []
+
+
+def test_two_fans_come_together_in_one_commit_and_are_not_run_again(gitlab: GitLab) -> None:
+    world, head = gitlab.world, gitlab.world.tip("wide")
+    ran = gitlab.pipeline("merge_request_event", merge_request=1)
+    child = json.loads((ran.artifacts("cml-plan") / "cml-plan.yml").read_text())
+    trained = {f"train_{model} +1" for model in MODELS}
+    assert {name for name, job in child.items() if "script" in job} == {
+        *("split", "half_a", "half_b", "compare", "gather"),
+        *trained,
+    }
+    assert child["variables"]["INPUT_SETUP"] == {"value": 'test -n "$HOME"', "expand": False}
+    assert child["variables"]["CML_PIPELINE_SOURCE"] == "merge_request_event"
+    assert child["train_a1 +1"]["tags"] == ["gpu"]
+    assert ran.code == 0, ran.log
+    tip = world.tip("wide")
+    assert world.git("rev-list", f"{head}..{tip}", cwd=world.origin).split() == [tip]
+    assert world.tags() == list(gitlab.forge.releases()) == [f"dvc_{tip[:7]}"]
+    assert len(locked(world.git("show", f"{tip}:dvc.lock", cwd=world.origin))) == 16
+    (note,) = gitlab.forge.notes(1)
+    assert "letters" in note.body
+    assert (ran.artifacts("gather") / "cml-report" / "report.html").is_file()
+    assert records(world) == []
+    world.witness("origin/wide")
+
+    again = gitlab.pipeline("merge_request_event", merge_request=1)
+    assert again.code == 0, again.log
+    child = json.loads((again.artifacts("cml-plan") / "cml-plan.yml").read_text())
+    assert {name for name, job in child.items() if "script" in job} == {"gather"}
+    assert world.tip("wide") == tip
+    assert len(gitlab.forge.notes(1)) == 1

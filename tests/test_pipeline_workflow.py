@@ -1,0 +1,153 @@
+"""pipeline.yml does a plan: every job of it is run as GitHub would, each in a checkout of its own with a token of the
+job's own permissions, against the stand-in GitHub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from actions_runner import WorkflowRun, evaluate, filled
+from conftest import World
+from places import NAME, Hub, close_place, open_place
+from tables import SECRETS, WORKFLOW
+from wide import MODELS, locked, make_wide_world, records, wide_pipeline
+
+from cml import __version__
+
+IMAGE = f"ghcr.io/org/cml:{__version__}"
+UNSET = dict.fromkeys(SECRETS, "")
+
+
+HubOf = Callable[[Mapping[str, str]], Hub]
+
+
+@pytest.fixture
+def hub_of(new_world: Callable[[Mapping[str, str]], World], tmp_path: Path) -> Iterator[HubOf]:
+    """Makes a project on GitHub of a pipeline's files, never run, on a branch with an open pull request."""
+    places = []
+
+    def make(files: Mapping[str, str]) -> Hub:
+        world = make_wide_world(new_world, files)
+        place: Hub = open_place("github", world, tmp_path / "github")
+        places.append(place)
+        world.git("switch", "--quiet", "--create", "wide")
+        world.commit("Nothing new", {"README.md": "wide\n"})
+        place.open_pull("wide")
+        return place
+
+    yield make
+    for place in places:
+        close_place(place)
+        assert place.forge.unknown == []
+
+
+def started(hub: Hub, event: str = "pull_request", **inputs: str) -> WorkflowRun:
+    known: dict[str, dict[str, Any]] = {"pull_request": {"pull": 1}, "push": {"ref": "wide"}}
+    facts = known[event]
+    return WorkflowRun(hub=hub, path=WORKFLOW, event={"name": event, **facts}, inputs=inputs, secrets=UNSET)
+
+
+def test_two_fans_come_together_in_one_commit_and_are_not_run_again(hub_of: HubOf) -> None:
+    hub = hub_of(wide_pipeline())
+    head = hub.world.tip("wide")
+    first = started(hub, tag_prefix="exp_", setup="test -d .git")
+    assert first.run() == "success", "\n".join(leg.log for leg in first.all_legs() if leg.result == "failure")
+
+    waves = {name: [leg.name for leg in legs] for name, legs in first.legs.items()}
+    assert waves == {
+        "plan": ["plan"],
+        "wave_1": ["split"],
+        "wave_2": ["half_a", "half_b"],
+        "wave_3": [f"train_{model} +1" for model in MODELS],
+        "wave_4": ["compare"],
+        "gather": ["gather"],
+    }
+    on_gpu = first.leg("train_a1 +1")
+    assert (on_gpu.runs_on, on_gpu.timeout) == (["self-hosted", "gpu"], 240)
+    assert on_gpu.container == {"image": f"{IMAGE}-gpu", "options": "--gpus all"}
+    other = first.leg("train_b3 +1")
+    assert (other.runs_on, other.timeout) == ("ubuntu-latest", 360)
+    assert other.container == {"image": IMAGE, "options": ""}
+
+    tip = hub.world.tip("wide")
+    assert hub.world.git("rev-list", f"{head}..{tip}", cwd=hub.world.origin).split() == [tip]
+    assert hub.world.tags() == [f"exp_{tip[:7]}"]
+    assert len(locked(hub.world.git("show", f"{tip}:dvc.lock", cwd=hub.world.origin))) == 16
+    assert [check.conclusion for check in hub.forge.check_runs(tip) if check.name == NAME] == ["success"]
+    (comment,) = hub.reports(1)
+    assert "letters" in comment
+    outputs = first.outputs()
+    assert (outputs["changed"], outputs["sha"], outputs["tag"]) == ("true", tip, f"exp_{tip[:7]}")
+    assert records(hub.world) == []
+    hub.world.witness("origin/wide")
+
+    again = started(hub, tag_prefix="exp_")
+    assert again.run() == "success"
+    assert set(again.legs) == {"plan", "gather"}
+    assert hub.world.tip("wide") == tip
+    assert len(hub.reports(1)) == 1
+
+
+def test_a_stage_that_fails_leaves_its_siblings_done_and_is_tried_again_alone(hub_of: HubOf, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    hub = hub_of(wide_pipeline(["b1", "b2"], gate=gate))
+    head = hub.world.tip("wide")
+    run = started(hub)
+    assert run.run() == "failure"
+    assert {leg.name: leg.result for leg in run.legs["wave_2"]} == {
+        "train_b1 +1": "success",
+        "train_b2 +1": "failure",
+    }
+    assert "wave_3" not in run.legs
+    assert run.leg("gather").result == "failure"
+    assert hub.world.tip("wide") == head
+    (comment,) = hub.reports(1)
+    assert "3 of 7 stages have no result" in comment
+    assert "train_b2: the stage train_b2 failed" in comment
+    assert "evaluate_b2, compare waited" in comment
+
+    gate.touch()
+    before = {leg.name: leg for leg in run.all_legs()}
+    assert run.run() == "success", run.leg("gather").log
+    assert {leg.name for leg in run.all_legs() if before.get(leg.name) is not leg} == {
+        *("train_b2 +1", "compare", "gather"),
+    }
+    tip = hub.world.tip("wide")
+    assert hub.world.git("rev-list", f"{head}..{tip}", cwd=hub.world.origin).split() == [tip]
+    (comment,) = hub.reports(1)
+    assert "letters" in comment
+    hub.world.witness("origin/wide")
+
+
+def test_a_push_and_its_pull_request_wait_for_each_other(hub_of: HubOf) -> None:
+    hub = hub_of(wide_pipeline(["b1"]))
+    assert started(hub, "push").group() == started(hub, "pull_request").group()
+    assert started(hub, "push", working_directory="other").group() != started(hub, "push").group()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("needs.plan.result == 'success' && always()", True),
+        ("!needs.plan.outputs.wave_2", True),
+        ("needs.plan.outputs.wave_1 != '' && needs.plan.result != 'failure'", True),
+        ("matrix.runs_on[0] && matrix.runs_on || fromJSON(inputs.runs_on)", ["a", "b"]),
+        ("matrix.gpu && '--gpus all' || ''", ""),
+        ("secrets.repo_token || 'it''s mine'", "it's mine"),
+        ("(matrix.timeout || 360) == 360", True),
+    ],
+)
+def test_an_expression_is_what_github_makes_of_it(text: str, value: object) -> None:
+    contexts = {
+        "needs": {"plan": {"result": "success", "outputs": {"wave_1": "{}", "wave_2": ""}}},
+        "matrix": {"runs_on": [], "gpu": False, "timeout": 0},
+        "inputs": {"runs_on": '["a", "b"]'},
+        "secrets": {},
+    }
+    assert evaluate(text, contexts) == value
+    assert filled("x ${{ matrix.gpu }} y", contexts) == "x false y"
+    with pytest.raises(KeyError):
+        evaluate("vars.NOTHING", contexts)
