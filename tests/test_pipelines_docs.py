@@ -1,0 +1,137 @@
+"""docs/pipelines.md: its picture and its lines are what there is, and a plan is done by DVC's own queue and by Slurm."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import yaml
+from conftest import World
+from gitlab_include import include
+from tables import PIPELINE, TOP, WORKFLOW
+from wide import ASKED, STEP, locked, make_wide_world, records
+
+from cml.plan.formats import as_mermaid
+from cml.plan.grouping import jobs_of
+from cml.plan.model import DueStage, Plan, Runner
+
+DOCS = (TOP / "docs" / "pipelines.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", DOCS, re.DOTALL)
+SUBMIT = TOP / "examples" / "slurm" / "submit.sh"
+
+# What `sbatch` is to the script: it runs each job at once, unless one that must have succeeded has not.
+SBATCH = """\
+#!/usr/bin/env python3
+import json, pathlib, subprocess, sys
+state, arguments = pathlib.Path(__file__).parent / "slurm", sys.argv[1:]
+script, done = sys.stdin.read(), json.loads(state.read_text()) if state.exists() else []
+wanted = arguments[arguments.index("--dependency") + 1] if "--dependency" in arguments else "afterany"
+kind, *ids = wanted.split(":")
+needed = [done[int(each) - 1] for each in ids]
+code = None
+if kind == "afterany" or all(job["code"] == 0 for job in needed):
+    ran = subprocess.run(["sh"], input=script, capture_output=True, text=True)
+    code = ran.returncode
+    sys.stderr.write(ran.stdout + ran.stderr)
+done.append({"name": arguments[arguments.index("--job-name") + 1], "needs": ids, "code": code, "script": script})
+state.write_text(json.dumps(done))
+print(len(done))
+"""
+
+
+@pytest.fixture
+def fan(new_world: Callable[[Mapping[str, str]], World]) -> World:
+    """A pipeline of three stages, of which two can run at the same time. good.txt fails until a file is there."""
+    stages = {
+        "first": {"cmd": "python step.py first.txt raw.csv", "deps": ["step.py", "raw.csv"], "outs": ["first.txt"]},
+        **{
+            name: {
+                "cmd": f"python step.py {name}.txt first.txt",
+                "deps": ["step.py", "first.txt"],
+                "outs": [f"{name}.txt"],
+            }
+            for name in ("good", "better")
+        },
+    }
+    stages["better"]["meta"] = {"cml": ASKED}  # type: ignore[assignment]
+    stages["good"]["cmd"] = 'test -z "$BROKEN" && ' + str(stages["good"]["cmd"])
+    world = make_wide_world(new_world, {"step.py": STEP, "dvc.yaml": yaml.safe_dump({"stages": stages})})
+    world.patience = 600
+    return world
+
+
+def test_dvcs_queue_does_a_plan(fan: World) -> None:
+    done = fan.attempt("sh", "-c", "cml plan --format dvc | sh")
+    assert done.code == 0, done.err
+    assert fan.git("status", "--short") == ""
+    gathered = fan.cml("gather", "--push")
+    assert gathered.code == 0, gathered.err
+    assert "3 results taken, 0 files fetched, and nothing was run" in gathered.err
+    assert locked(fan.git("show", "main:dvc.lock", cwd=fan.origin)) == {"first", "good", "better"}
+    fan.witness("origin/main")
+
+
+def test_slurm_does_a_plan_and_its_gather_says_what_is_missing(fan: World) -> None:
+    tools = fan.place / "tools"
+    tools.mkdir()
+    (tools / "sbatch").write_text(SBATCH)
+    (tools / "sbatch").chmod(0o755)
+    path = f"{tools}:{fan.environment()['PATH']}"
+
+    def submit(**env: str) -> list[dict[str, Any]]:
+        done = fan.attempt("sh", str(SUBMIT), "--partition", "short", env={"PATH": path, **env})
+        assert done.code == 0, done.err
+        found = json.loads((tools / "slurm").read_text())
+        (tools / "slurm").unlink()
+        assert isinstance(found, list)
+        return found
+
+    first = submit(BROKEN="yes")
+    assert [(job["name"], job["needs"], job["code"]) for job in first] == [
+        ("cml-first", [], 0),
+        ("cml-better", ["1"], 0),
+        ("cml-good", ["1"], 1),
+        ("cml-gather", ["1", "2", "3"], 1),
+    ]
+    asked = re.findall("^#SBATCH (.*)", str(first[1]["script"]), re.MULTILINE)
+    assert asked == ["--kill-on-invalid-dep yes", "--time 120", "--gres gpu:1", "--constraint gpu"]
+    assert "good: the stage good failed" in fan.markdown()
+    again = submit()
+    assert [(job["name"], job["code"]) for job in again][-1] == ("cml-gather", 0)
+    assert locked(fan.git("show", "main:dvc.lock", cwd=fan.origin)) == {"first", "good", "better"}
+    assert records(fan) == []
+    fan.witness("origin/main")
+
+
+def test_the_picture_is_the_one_that_cml_draws() -> None:
+    gpu = Runner(runs_on=("self-hosted", "gpu"), gpu=True)
+    stages = [
+        DueStage(name="prepare"),
+        DueStage(name="features", needs=("prepare",)),
+        *(DueStage(name=f"train@{size}", needs=("features",), runner=gpu) for size in ("small", "large")),
+        *(DueStage(name=f"test@{size}", needs=(f"train@{size}",)) for size in ("small", "large")),
+        DueStage(name="compare", needs=("test@small", "test@large")),
+    ]
+    edges = tuple((need, stage.name) for stage in stages for need in stage.needs)
+    drawn = as_mermaid(Plan(head="", jobs=jobs_of(stages, max_jobs=20), edges=edges))
+    assert [text for language, text in BLOCKS if language == "mermaid"] == [drawn]
+
+
+def test_the_lines_to_copy_are_inputs_that_there_are() -> None:
+    github, gitlab, stage = (yaml.safe_load(text) for language, text in BLOCKS if language == "yaml")
+    (job,) = github["jobs"].values()
+    workflow = yaml.safe_load(WORKFLOW.read_text())
+    assert job["permissions"] == workflow["jobs"]["gather"]["permissions"]
+    include(PIPELINE, gitlab["include"][0]["inputs"])
+    assert set(stage["stages"]["train"]["meta"]["cml"]) == {"runs_on", "tags", "gpu", "timeout"}
+    for table, inputs in (("GitHub", workflow[True]["workflow_call"]["inputs"]), ("GitLab", include_inputs())):
+        section = DOCS.partition(f"\n## {table}\n")[2].partition("\n## ")[0]
+        rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section, re.MULTILINE)
+        assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} <= set(inputs)
+
+
+def include_inputs() -> set[str]:
+    return set(next(yaml.safe_load_all(PIPELINE.read_text()))["spec"]["inputs"])
