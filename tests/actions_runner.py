@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from conftest import World
@@ -147,6 +147,7 @@ class WorkflowRun:
     event: Mapping[str, Any]
     inputs: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    is_forks: bool = False  # whose token may read, whatever a job asks for
     legs: dict[str, list[Leg]] = field(default_factory=dict)
     id: int = 0
 
@@ -230,7 +231,8 @@ class WorkflowRun:
         legs, work = [], []
         for matrix in matrices:
             env = self._start(name)
-            token = self.hub.forge.token("installation", permissions=job["permissions"])
+            kind: Literal["fork", "installation"] = "fork" if self.is_forks else "installation"
+            token = self.hub.forge.token(kind, permissions=job["permissions"])
             contexts = self._contexts(env, needs=self._needs(needs), matrix=matrix)
             contexts["github"]["token"] = token
             leg = Leg(

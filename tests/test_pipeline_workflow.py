@@ -128,6 +128,18 @@ def test_a_push_and_its_pull_request_wait_for_each_other(hub_of: HubOf) -> None:
     assert started(hub, "push", working_directory="other").group() != started(hub, "push").group()
 
 
+def test_a_forks_pull_request_runs_nothing_and_is_reported_on(hub_of: HubOf) -> None:
+    hub = hub_of(wide_pipeline(["b1"]))
+    hub.forge.create_repository("eve/digits", fork_of="ada/digits")
+    number = hub.forge.open_pull("wide", from_fork="eve/digits").number
+    facts = {"name": "pull_request", "pull": number}
+    run = WorkflowRun(hub=hub, path=WORKFLOW, event=facts, secrets=UNSET, is_forks=True)
+    assert run.run() == "success", "\n".join(leg.log for leg in run.all_legs())
+    assert set(run.legs) == {"plan", "gather"}
+    assert "nothing: a fork's run gets no secrets" in run.leg("plan").log
+    assert records(hub.world) == []
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
