@@ -83,6 +83,15 @@ def own_results(here: Session, head: str) -> str | None:
     return None
 
 
+def trained_before(here: Session, sha: str) -> str | None:
+    """Returns the commit whose results a commit holds or stands on: where the job's own token pushed them, no run was
+    started for them, so that this is the next one.
+    """
+    commit = here.repository.commit(sha)
+    found = [commit, *here.repository.commits(commit.parents[:1])]
+    return next(filter(None, (own_head(each.message) for each in found)), None)
+
+
 @contextlib.contextmanager
 def standing_on(here: Session, head: str) -> Iterator[None]:
     """Stands on the head commit of a pull request instead of its merge commit; back again on bad input."""

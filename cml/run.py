@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cml.errors import WorkFailed, show_traceback
 from cml.forges.base import Outputs, Twin
-from cml.prepare import head_of, look_on, own_results, prepare, standing_on
+from cml.prepare import head_of, look_on, own_results, prepare, standing_on, trained_before
 from cml.report.model import Failure
 from cml.repository import REMOTE
 from cml.skip import own_head, skip_reason
@@ -40,6 +40,8 @@ def run(here: Session, steps: Sequence[Step] | None = None) -> int:
         pipeline = here.open_pipeline()
         work = prepare(here, pipeline, head)
     twin = here.forge.begin(work.key)
+    if context.is_ci and (before := trained_before(here, head)):
+        here.forge.end_abandoned(before)
     if twin and stands(here, work, twin):
         return follow(here, twin, head)
     do(here, pipeline, work, steps)
@@ -75,7 +77,9 @@ def skip(here: Session, head: str, reason: str, results: str | None) -> int:
     here.log.step("skip", reason)
     # A pull request that was opened after its branch had its results has no report yet.
     if here.forge.context.pull and results:
-        twin = here.forge.done(results) or Twin(url="")
+        twin = here.forge.done(results) or Twin(url="", left_open=True)
+        if twin.left_open and (before := own_head(here.repository.commit(results).message)):
+            here.forge.end_abandoned(before)
         if not twin.markdown and not here.forge.is_told():
             twin = in_words(here, twin, results)
         warn(here, here.forge.adopt(twin))

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import World
-from places import branch, close_place, open_place
+from places import FORGES, branch, close_place, open_place
 from plain import kept_in_git, plain_world, stages
 
 OF_GIT = re.compile(r"/(info/refs|git-(upload|receive)-pack)\b")
@@ -127,12 +127,14 @@ def api_calls(place: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "push", "pull", "again"), [("github", 9, 10, 10), ("gitlab", 6, 8, 5)], ids=["github", "gitlab"]
+    ("name", "push", "pull", "again", "skipped"), [("github", 7, 8, 9, 3), ("gitlab", 6, 8, 5, 3)], ids=FORGES
 )
 def test_few_calls_of_an_api_are_made(
-    trained_world: World, tmp_path: Path, name: str, push: int, pull: int, again: int
+    trained_world: World, tmp_path: Path, name: str, push: int, pull: int, again: int, skipped: int
 ) -> None:
-    """For a push with results, for a push to a pull request's branch, and for a run whose work is done."""
+    """For a push with results, for a push to a pull request's branch, for a run whose work is done, and for one that
+    the results' own commit starts.
+    """
     trained_world.dvc("remote", "modify", "--quiet", "storage", "url", str(trained_world.storage))
     trained_world.commit("A remote by its whole path")
     place = open_place(name, trained_world, tmp_path / "forge")
@@ -148,12 +150,17 @@ def test_few_calls_of_an_api_are_made(
         api_calls(place)
         assert place.run(job).code == 0
         of_pull = api_calls(place)
+        skipped_job = place.pull(number)
+        api_calls(place)
+        assert place.run(skipped_job).outputs["skipped"] == "true"
+        of_skipped = api_calls(place)
         assert place.run(job).code == 0
         of_again = api_calls(place)
     finally:
         close_place(place)
-    found = len(of_push), len(of_pull), len(of_again)
-    assert found == (push, pull, again), "\n".join([*of_push, "-", *of_pull, "-", *of_again])
+    found = len(of_push), len(of_pull), len(of_again), len(of_skipped)
+    asked = "\n".join([*of_push, "-", *of_pull, "-", *of_again, "-", *of_skipped])
+    assert found == (push, pull, again, skipped), asked
 
 
 def test_an_unchanged_pipeline_pulls_nothing_with_auto(trained_world: World) -> None:

@@ -131,6 +131,60 @@ def test_a_cancelled_run_ends_its_check(hub: Hub) -> None:
     assert (check.status, check.conclusion) == ("completed", "cancelled")
 
 
+def left_open(hub: Hub, route: str, skip: int = 0) -> tuple[str, int, str]:
+    """A pull request whose run saved its results, and was refused the end of its check by the API; the API is well
+    again. Returns the commit with that check, the pull request and the run.
+    """
+    head = hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    env = hub.forge.event("pull_request", pull=pull.number)
+    hub.forge.fail(route, times=None, how="501", skip=skip)
+    done = hub.job(env, tag_prefix="dvc_")
+    assert done.code == 0, done.err
+    hub.forge.recover()
+    assert hub.world.git("rev-parse", "try~1", cwd=hub.world.origin) == head
+    assert hub.check(head).status == "in_progress"
+    return head, pull.number, env["GITHUB_RUN_ID"]
+
+
+@pytest.mark.parametrize(("route", "skip"), [("PATCH /repos/*/check-runs/*", 0), ("* /repos/*check-runs*", 3)])
+def test_a_check_that_a_run_could_not_end_is_ended_by_the_run_of_its_results(hub: Hub, route: str, skip: int) -> None:
+    """Whether the results' own check says so, or is not there either; never while the run is at work."""
+    head, number, run = left_open(hub, route, skip)
+    for status in ("in_progress", "completed"):
+        env = hub.forge.event("pull_request", pull=number, action="synchronize")
+        assert hub.job(env, tag_prefix="dvc_").code == 0
+        assert hub.outputs(env)["skipped"] == "true"
+        assert hub.check(head).status == status
+        hub.forge.finish_run(run)
+    assert hub.check(head).conclusion == "cancelled"
+
+
+@pytest.mark.parametrize("event", ["pull_request", "schedule"])
+def test_a_check_that_a_run_could_not_end_is_ended_by_the_next_that_works(hub: Hub, event: str) -> None:
+    """On the commit after the results, since GitHub starts no run for what a job's own token pushes; or on them."""
+    head, number, run = left_open(hub, "PATCH /repos/*/check-runs/*")
+    hub.forge.finish_run(run)
+    hub.world.git("fetch", "--quiet")
+    hub.world.git("switch", "--quiet", "--detach", "origin/try")
+    if event == "schedule":
+        hub.world.git("push", "--quiet", "origin", "HEAD:main")
+        env = hub.forge.event("schedule")
+    else:
+        hub.world.git("commit", "--quiet", "--allow-empty", "--message", "Words")
+        hub.world.git("push", "--quiet", "origin", "HEAD:try")
+        env = hub.forge.event("pull_request", pull=number, action="synchronize")
+    assert hub.job(env, checkout={"depth": 0}).code == 0
+    assert hub.check(head).status == "completed"
+
+
+def test_a_cancelled_run_with_a_personal_token_ends_its_status(hub: Hub) -> None:
+    head = hub.branch("try", 0.1)
+    env = hub.forge.event("push", ref="try")
+    assert hub.job(env, token=hub.forge.token("personal"), setup="kill -TERM $PPID; sleep 20").code == 1
+    assert [status.state for status in hub.forge.statuses(head)] == ["pending", "error"]
+
+
 def test_a_failing_stage_fails_the_check_and_pushes_nothing(hub: Hub) -> None:
     hub.world.git("switch", "--quiet", "--create", "try")
     head = hub.world.commit("Broken", {"train.py": "print('::error::not a command')\nraise SystemExit(3)\n"})

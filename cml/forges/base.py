@@ -121,12 +121,15 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Twin:
-    """Another run for the same work: under way where `outputs` is None, else what it came to."""
+    """Another run for the same work: under way where `outputs` is None, else what it came to. `left_open`: it could not
+    end what it had begun on the commit that its results are of.
+    """
 
     url: str
     outputs: Outputs | None = None
     exit_code: int = 0
     markdown: str = ""
+    left_open: bool = False
 
 
 class Forge(Protocol):
@@ -151,6 +154,9 @@ class Forge(Protocol):
 
     def done(self, sha: str) -> Twin | None:
         """Returns what an earlier run came to whose results commit is `sha`, where the place keeps that."""
+
+    def end_abandoned(self, sha: str) -> None:
+        """Ends what runs that are over began on a commit and could not end."""
 
     def publish(
         self,

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cml.forges.base import LIMIT, Context, Outputs, Published, Twin, headline, is_marked, marker_of
-from cml.forges.patience import REQUEST_SECONDS, TRANSIENT, Patience, Trouble, unanswered
+from cml.forges.patience import BEFORE_WORK_SECONDS, REQUEST_SECONDS, TRANSIENT, Patience, Trouble, unanswered
 from cml.report.model import Report
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class GitHub:
         self._check: CheckRun | None = None
         self._key = ""
         self._uses_status = False
+        self._pending: str | None = None
         self._patience = Patience(_trouble)
         self._bot = "github-actions[bot]"
         self._api_object: Api | None = None
@@ -99,32 +101,50 @@ class GitHub:
             return None
         self._key = key
         head = self.context.head
-        twin = self._patience.ask("check run", lambda: self._find_twin(head))
-        if twin:
+        twin, dead = self._patience.ask("check run", lambda: self._begin_on(head)) or (None, [])
+        self._end(dead)
+        if twin or self._check is None:
             return twin
-        self._check = self._patience.ask("check run", lambda: self._create_check(head, status="in_progress"))
-        if self._check is None:
-            return None
         first = self._patience.ask("check run", lambda: self._first_of_race(head))
         if first:
             check, self._check = self._check, None
             self._patience.ask("check run", lambda: check.edit(status="completed", conclusion="skipped"))
         return first
 
-    def _find_twin(self, head: str) -> Twin | None:
-        running = None
+    def _begin_on(self, head: str) -> tuple[Twin | None, list[CheckRun]]:
+        """Returns the twin, or makes this run's own check; and the checks whose runs are over, to be ended."""
+        running, own = None, None
+        dead: list[CheckRun] = []
         for check in self._checks(head):
             is_twin = check.external_id.startswith(f"{self._key}:")
             if check.external_id == self._external_id:
-                continue
-            if check.status == "completed":
+                own = check
+            elif check.status == "completed":
                 if is_twin and not self.context.is_asked_for and (done := _embedded(check)):
-                    return done
+                    return done, dead
             elif not self._is_alive(check):
-                check.edit(status="completed", conclusion="cancelled")
+                dead.append(check)
             elif is_twin:
                 running = Twin(url=check.html_url or "")
-        return running
+        if running is None:
+            self._check = own or self._create_check(head, status="in_progress")
+        return running, dead
+
+    def end_abandoned(self, sha: str) -> None:
+        if self._uses_status or "check run" in self._patience.troubles:
+            return
+
+        def find() -> list[CheckRun]:
+            return [each for each in self._checks(sha) if each.status != "completed" and not self._is_alive(each)]
+
+        self._end(self._patience.ask("check run", find, at_most=BEFORE_WORK_SECONDS) or [])
+
+    def _end(self, checks: list[CheckRun]) -> None:
+        def end(check: CheckRun) -> None:
+            check.edit(status="completed", conclusion="cancelled")
+
+        for check in checks:
+            self._patience.ask("check run", partial(end, check), at_most=BEFORE_WORK_SECONDS)
 
     def _first_of_race(self, head: str) -> Twin | None:
         own = self._check
@@ -153,13 +173,17 @@ class GitHub:
         return f"{self._key}:{self._job.run_id}:{self._job.attempt}"
 
     def close(self) -> None:
-        """Ends a check run that was begun and never published: the run was cancelled, or broke."""
-        if check := self._check:
-            self._check = None
+        """Ends a check run, or a status, that was begun and never published: the run was cancelled, or broke."""
+        check, pending = self._check, self._pending
+        if check or pending:
+            self._check = self._pending = None
             self._patience.hurry(CLOSING_SECONDS)
 
             def end() -> None:
-                self._patience.ask("check run", lambda: check.edit(status="completed", conclusion="cancelled"))
+                if check:
+                    self._end([check])
+                if pending:
+                    self._patience.ask("commit status", lambda: self._set_statuses([pending], "error", "cancelled"))
 
             # A cancelled job is killed soon: an answer that does not come must not cost it the rest of its way out.
             closing = threading.Thread(target=end, daemon=True)
@@ -181,9 +205,8 @@ class GitHub:
         """Shows the report in every place that takes it, the most read one first."""
         text = markdown(LIMIT, {})  # no image has an address here: GitHub lets no token upload one
         self._patience.troubles.clear()
-        known = {"outputs": outputs.pairs(), "exit_code": exit_code}
-        embedded = f"{EMBEDDED}{json.dumps(known)} -->" if is_done else ""
-        url = self._publish_check(report, text, embedded, outputs) or self.context.run_url or ""
+        known = {"outputs": outputs.pairs(), "exit_code": exit_code} if is_done else {}
+        url = self._publish_check(report, text, known, outputs) or self.context.run_url or ""
         url = self._publish_comment(text, outputs.sha) or url
         warnings = self._write_summary(markdown(SUMMARY_LIMIT, {}))
         return Published(url=url, warnings=(*self._warnings(), *warnings))
@@ -229,9 +252,9 @@ class GitHub:
     def _warnings(self) -> tuple[str, ...]:
         return tuple(_hint(what, trouble) for what, trouble in self._patience.troubles.items())
 
-    def _publish_check(self, report: Report, text: str, embedded: str, outputs: Outputs) -> str | None:
+    def _publish_check(self, report: Report, text: str, known: dict[str, Any], outputs: Outputs) -> str | None:
         conclusion = "failure" if report.verdict == "failed" else "success"
-        shown = {"title": headline(report), "summary": text, "text": embedded}
+        shown = {"title": headline(report), "summary": text, "text": _mark(known)}
         check = self._check
         url = None
         if check:
@@ -239,6 +262,7 @@ class GitHub:
             url = check.html_url
         if check is None or outputs.sha != check.head_sha:
             sha = outputs.sha
+            shown = {**shown, "text": _mark({**known, "left_open": self._check is not None} if known else {})}
             own = self._patience.ask("check run", lambda: self._complete_on(sha, conclusion, shown))
             url = own.html_url if own else url
         if self._uses_status:
@@ -261,9 +285,6 @@ class GitHub:
     def _create_check(self, sha: str, **fields: str | dict[str, str]) -> CheckRun | None:
         if self._uses_status:
             return None
-        for check in self._checks(sha):
-            if check.external_id == self._external_id:
-                return check
         from github import GithubException
 
         try:
@@ -284,6 +305,7 @@ class GitHub:
                 self._uses_status = True
                 if fields["status"] == "in_progress":
                     self._set_statuses([sha], "pending", "under way")
+                    self._pending = sha
                 return None
             raise
 
@@ -292,6 +314,7 @@ class GitHub:
             self._api.get_commit(sha).create_status(
                 state=state, target_url=self.context.run_url or "", description=description[:140], context=self._name
             )
+            self._pending = None if sha == self._pending else self._pending
 
     def _publish_comment(self, text: str, sha: str) -> str | None:
         if self._comment_mode == "off":
@@ -393,6 +416,10 @@ def _whole(thing: Made) -> Made:
     return thing
 
 
+def _mark(known: dict[str, Any]) -> str:
+    return f"{EMBEDDED}{json.dumps(known)} -->" if known else ""
+
+
 def _embedded(check: CheckRun) -> Twin | None:
     text = check.output.text or ""
     if not text.startswith(EMBEDDED):
@@ -415,6 +442,7 @@ def _embedded(check: CheckRun) -> Twin | None:
             outputs=outputs,
             exit_code=int(data["exit_code"]),
             markdown=check.output.summary or "",
+            left_open=data.get("left_open") is True,
         )
     except (ValueError, KeyError, TypeError):
         return None

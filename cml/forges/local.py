@@ -37,6 +37,9 @@ class Local:
     def done(self, sha: str) -> Twin | None:
         return None
 
+    def end_abandoned(self, sha: str) -> None:
+        return None
+
     def publish(
         self,
         report: Report,
