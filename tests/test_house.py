@@ -101,6 +101,21 @@ def test_only_one_module_speaks_nvml(module: str) -> None:
     assert not {name for name in imports(MODULES[module], top_level_only=False) if below(name, ("pynvml",))}
 
 
+def test_data_is_frozen_and_keyword_only() -> None:
+    """All but what a run fills as it goes."""
+    loose = {"cml.pipeline.messages", "cml.credentials", "cml.prepare"}
+    found = {
+        (module, ast.unparse(decorator))
+        for module, file in MODULES.items()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+        for decorator in node.decorator_list
+        if "dataclass" in ast.unparse(decorator)
+    }
+    assert {(module, text) for module, text in found if "frozen=True" not in text and module not in loose} == set()
+    assert {(module, text) for module, text in found if "kw_only=True" not in text} == set()
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (

@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import World
 
-from cml.skip import skip_reason
+from cml.skip import own_head, own_key, own_scope, results_message, skip_reason
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -27,6 +27,22 @@ def test_our_own_trailer_skips_and_a_quoted_one_does_not() -> None:
 @pytest.mark.parametrize("message", ["", "skip ci", "[ci-skip]", "CML-Run: later", "[skip] ci"])
 def test_other_messages_do_not_skip(message: str) -> None:
     assert skip_reason(message) is None
+
+
+def test_a_skip_word_is_quoted() -> None:
+    assert skip_reason("Words [CI skip]") == "[ci skip] in the commit's message"
+    assert skip_reason(results_message("Words", head=SHA, key="0a", scope="1b")) == (
+        "the commit holds results of a run already (CML-Run trailer)"
+    )
+
+
+def test_a_results_commit_says_what_it_holds() -> None:
+    message = results_message("Update", head=SHA, key="0a1b", scope="2c3d")
+    assert message == f"Update\n\nCML-Work: 0a1b 2c3d\nCML-Run: {SHA}\n"
+    assert (own_head(message), own_key(message), own_scope(message)) == (SHA, "0a1b", "2c3d")
+    older = f"Update\n\nCML-Run: {SHA}\n"
+    assert (own_head(older), own_key(older), own_scope(older)) == (SHA, None, None)
+    assert own_head("Update") is None
 
 
 @pytest.mark.parametrize("place", [{"GITHUB_ACTIONS": "true"}, {"GITLAB_CI": "true"}])

@@ -1,0 +1,423 @@
+"""The save order from inside: git and DVC are real, a server that gives no answer is not, and no wait is waited."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import World
+from dvc.utils.serialize import dumps_yaml, parse_yaml
+from plain import kept_in_git, plain_world, stages
+
+from cml.errors import WorkFailed
+from cml.log import Log
+from cml.masks import Masks
+from cml.pipeline.project import Pipeline
+from cml.repository import GitFailed, PushOutcome, Repository
+from cml.save import AlreadySaved, Saved, check_history, check_twins, may_push, save_commit, save_data
+from cml.skip import results_message
+
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of DVC's own
+DATE = "2024-05-06T07:08:09+00:00"
+PATHS = [".gitignore", "dvc.lock", "m.json"]
+KEY, SCOPE = "0a1b2c3d", "4e5f"
+STALE = PushOutcome(is_done=False, is_stale=True, reason="the branch moved on")
+UNANSWERED = PushOutcome(is_done=False, is_unanswered=True, reason="early EOF")
+FILES = {
+    ".gitignore": "/a\n/b\n/c\n/d\n",
+    "in.txt": "1\n",
+    "third.txt": "3\n",
+    "dvc.yaml": stages(
+        train={"cmd": "cp in.txt weights; cp in.txt m.json", "deps": ["in.txt"], "outs": ["weights"]}
+        | {"metrics": kept_in_git("m.json")},
+        other={"cmd": "cat m.json in.txt > o.txt", "deps": ["m.json"], "outs": ["o.txt"]},
+        third={"cmd": "cp third.txt t.txt", "deps": ["third.txt"], "outs": ["t.txt"]},
+    ),
+}
+
+
+class Origin(Repository):
+    """A repository whose pushes, fetches and questions come to what a test says, one after another, then to the truth;
+    `lost` pushes are done, and their answers do not come.
+    """
+
+    pushes: list[PushOutcome | str]
+    fetches: list[bool]
+    fails = 0
+
+    def push(self, sha: str, *, branch: str, tag: str | None) -> PushOutcome:
+        said = self.pushes.pop(0) if self.pushes else ""
+        if isinstance(said, PushOutcome):
+            return said
+        done = super().push(sha, branch=branch, tag=tag)
+        return UNANSWERED if said == "lost" else done
+
+    def can_push(self, sha: str, branch: str) -> PushOutcome:
+        said = self.pushes.pop(0) if self.pushes else ""
+        return said if isinstance(said, PushOutcome) else super().can_push(sha, branch)
+
+    def fetch(self, *refspecs: str, deepen: int | None = None, tip_only: bool = False) -> bool:
+        if self.fetches and not self.fetches.pop(0):
+            return False
+        return super().fetch(*refspecs, deepen=deepen, tip_only=tip_only)
+
+    def remote_tip(self, branch: str) -> str | None:
+        if self.fails:
+            self.fails -= 1
+            raise GitFailed("early EOF")
+        return super().remote_tip(branch)
+
+
+@dataclass
+class Save:
+    """A run that has reproduced and is about to save. `slept` are the seconds that it would have waited."""
+
+    world: World
+    repository: Origin
+    pipeline: Pipeline
+    log: Log
+    head: str
+    slept: list[float] = field(default_factory=list)
+    bounds: list[tuple[float, float]] = field(default_factory=list)
+
+    def commit(self, **changed: Any) -> Saved:
+        options = {"paths": PATHS, "branch": "main", "is_new_branch": False, "tag_prefix": "dvc_", "subject": "Update"}
+        options |= {"key": KEY, "scope": SCOPE, "may_follow": True, "identity": None, "advice": "ask Ada"}
+        return save_commit(self.repository, self.pipeline, self.log, head=self.head, **{**options, **changed})
+
+    def others(self, files: dict[str, str], message: str = "Meanwhile", *, removed: str = "") -> str:
+        """Somebody else pushes to main; returns the tip."""
+        clone = self.world.place / "others"
+        if not clone.exists():
+            self.world.clone("others")
+        self.world.write(files, cwd=clone)
+        if removed:
+            (clone / removed).unlink()
+        self.world.git("add", "--all", cwd=clone)
+        self.world.git("commit", "--quiet", "--allow-empty", "--message", message, cwd=clone)
+        self.world.git("push", "--quiet", "origin", "HEAD", cwd=clone)
+        return self.world.tip()
+
+    def at_origin(self, path: str) -> str:
+        return self.world.git("show", f"main:{path}", cwd=self.world.origin)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = plain_world(tmp_path_factory.mktemp("made"), FILES)
+    world.dvc("repro", "--quiet", "third")
+    world.commit("Third")
+    world.dvc("repro", "--quiet")
+    return world
+
+
+@pytest.fixture
+def save(made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Save]:
+    world = World(Path(shutil.copytree(made.place, tmp_path / "world", symlinks=True)))
+    dates = {"GIT_AUTHOR_DATE": DATE, "GIT_COMMITTER_DATE": DATE}
+    for name, value in world.environment(dates).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(world.project)
+    log = Log(Masks.from_environment({}))
+    repository = Origin(world.project)
+    repository.pushes, repository.fetches = [], []
+    pipeline = Pipeline.open(world.project, top=world.project, log=log)
+    found = Save(world, repository, pipeline, log, world.git("rev-parse", "HEAD"))
+
+    def uniform(least: float, most: float) -> float:
+        found.bounds.append((least, most))
+        return most
+
+    # Those of cml.save alone: subprocess waits, too.
+    monkeypatch.setattr("cml.save.time", SimpleNamespace(sleep=found.slept.append))
+    monkeypatch.setattr("cml.save.random", SimpleNamespace(uniform=uniform))
+    yield found
+    pipeline.close()
+
+
+# Commit and push
+
+
+def test_one_commit_and_one_tag_are_pushed_and_taken_over(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = save.commit()
+    assert saved == Saved(sha=save.world.tip(), tag=f"dvc_{save.world.tip()[:7]}")
+    assert save.world.tags() == [saved.tag]
+    message = save.world.git("log", "-1", "--format=%B", saved.sha)
+    assert message + "\n" == results_message("Update", head=save.head, key=KEY, scope=SCOPE)
+    assert save.world.git("rev-parse", "HEAD~1") == save.head
+    assert save.world.git("status", "--porcelain") == ""
+    assert capsys.readouterr().err.count(f"{saved.sha[:7]}, tag {saved.tag}, pushed to main (") == 1
+    assert save.slept == []
+
+
+def test_without_a_prefix_there_is_no_tag(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = save.commit(tag_prefix="")
+    assert (saved.tag, save.world.tags()) == ("", [])
+    assert save.world.git("tag", "--list") == ""
+    assert capsys.readouterr().err.count(f"{saved.sha[:7]} pushed to main (") == 1
+
+
+def test_a_work_tree_that_went_on_is_left_alone_and_told(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+    save.world.git("switch", "--quiet", "--create", "mine")
+    saved = save.commit()
+    assert save.world.git("rev-parse", "HEAD") == save.head
+    assert saved.sha == save.world.tip()
+    assert "pushed to main; your work tree stays behind it: git pull" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_tag_that_is_there_is_taken_at_the_same_commit_alone(save: Save, *, is_right: bool) -> None:
+    message = results_message("Update", head=save.head, key=KEY, scope=SCOPE)
+    sha = save.repository.commit_files(PATHS, parent=save.head, message=message, identity=None)
+    save.world.git("tag", f"dvc_{sha[:7]}", sha if is_right else save.head)
+    if is_right:
+        assert save.commit().sha == sha
+    else:
+        with pytest.raises(WorkFailed, match="exists at another commit"):
+            save.commit()
+        assert save.world.tip() == save.head
+
+
+def test_a_branch_that_is_gone_is_made_only_where_it_is_new(save: Save) -> None:
+    save.world.git("update-ref", "-d", "refs/heads/main", cwd=save.world.origin)
+    with pytest.raises(WorkFailed, match="main is gone from origin"):
+        save.commit()
+    assert save.commit(is_new_branch=True).sha == save.world.tip()
+
+
+def test_what_a_server_refuses_is_told_with_the_advice(save: Save) -> None:
+    hook = save.world.origin / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho not on Fridays >&2\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(WorkFailed, match=r"refuses a push to main: .*not on Fridays.*ask Ada") as caught:
+        save.commit()
+    assert caught.value.step == "push"
+    assert save.slept == []
+
+
+# No answer
+
+
+@pytest.mark.parametrize("unanswered", [1, 3])
+def test_a_push_without_an_answer_is_done_again(
+    save: Save, unanswered: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save.repository.pushes = [UNANSWERED] * unanswered
+    assert save.commit().sha == save.world.tip()
+    assert save.slept == [1.0, 3.0, 9.0][:unanswered]
+    assert capsys.readouterr().err.count("origin gave no answer to the push (early EOF): asked again") == unanswered
+
+
+def test_a_push_without_an_answer_is_given_up(save: Save) -> None:
+    save.repository.pushes = [UNANSWERED] * 9
+    with pytest.raises(WorkFailed, match="early EOF"):
+        save.commit()
+    assert (len(save.repository.pushes), save.slept) == (5, [1.0, 3.0, 9.0])
+
+
+def test_a_push_whose_answer_was_lost_is_not_done_again(save: Save) -> None:
+    save.repository.pushes = ["lost", STALE]
+    saved = save.commit()
+    assert saved.sha == save.world.tip()
+    assert save.repository.pushes == [STALE]
+    assert save.world.git("rev-parse", "HEAD") == saved.sha
+
+
+@pytest.mark.parametrize("fails", [1, 3, 4])
+def test_a_question_without_an_answer_is_asked_again(save: Save, fails: int) -> None:
+    save.repository.fails = fails
+    if fails < 4:
+        assert save.commit().sha == save.world.tip()
+    else:
+        with pytest.raises(WorkFailed, match="origin cannot be reached: early EOF") as caught:
+            save.commit()
+        assert caught.value.step == "push"
+    assert save.slept == [1.0, 3.0, 9.0][:fails]
+
+
+@pytest.mark.parametrize("unanswered", [0, 2, 3, 4])
+def test_whether_a_push_is_allowed_is_asked_again(save: Save, unanswered: int) -> None:
+    save.repository.pushes = [UNANSWERED] * unanswered
+    found = may_push(save.repository, head=save.head, branch="main")
+    assert (found.is_done, found.is_unanswered) == (unanswered < 4, unanswered == 4)
+    assert save.slept == [1.0, 3.0, 9.0][:unanswered]
+    assert save.repository.pushes == []
+
+
+# The branch moved on
+
+
+def test_results_go_on_top_of_others(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+    tip = save.others({"README.md": "words\n"})
+    saved = save.commit()
+    assert save.world.tip() == saved.sha
+    assert save.world.git("rev-parse", f"{saved.sha}~1") == tip
+    assert (save.at_origin("README.md"), save.at_origin("m.json")) == ("words", "1")
+    message = save.world.git("log", "-1", "--format=%B", saved.sha)
+    assert message + "\n" == results_message("Update", head=save.head, key=KEY, scope=SCOPE)
+    assert f"main moved on to {tip[:7]}; the results go on top of it" in capsys.readouterr().err
+    assert save.bounds == [(0, 0.1)]
+    assert save.slept == [0.1]
+
+
+def test_a_branch_that_never_stands_still_ends_the_run(save: Save) -> None:
+    save.repository.pushes = [STALE] * 20
+    with pytest.raises(WorkFailed, match="moved on 16 times") as caught:
+        save.commit()
+    assert caught.value.step == "push"
+    assert save.slept == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, *[4.0] * 10])
+    assert {least for least, _ in save.bounds} == {0}
+
+
+@pytest.mark.parametrize(
+    ("of", "key", "may_follow", "is_twin"),
+    [
+        ("head", KEY, True, True),
+        ("head", "ffff", True, False),
+        ("first", KEY, True, False),
+        ("head", KEY, False, False),
+    ],
+)
+def test_a_twins_results_stand(save: Save, of: str, key: str, *, may_follow: bool, is_twin: bool) -> None:
+    first = save.world.git("rev-parse", "HEAD~1")
+    message = results_message("Update", head={"head": save.head, "first": first}[of], key=key, scope=SCOPE)
+    tip = save.others({"README.md": "words\n"}, message)
+    save.others({"README.md": "more words\n"})
+    if is_twin:
+        with pytest.raises(AlreadySaved) as caught:
+            save.commit(may_follow=may_follow)
+        assert (caught.value.sha, str(caught.value)) == (tip, tip)
+    else:
+        assert save.commit(may_follow=may_follow).sha == save.world.tip()
+        check_twins(save.repository, head=save.head, tip=save.head, key=KEY)
+
+
+def test_history_is_fetched_and_must_hold_the_head(save: Save) -> None:
+    tip = save.others({"README.md": "words\n"})
+    assert check_history(save.repository, branch="main", head=save.head) == tip
+    save.repository.fetches = [False]
+    assert check_history(save.repository, branch="main", head=save.head) == tip, "asked twice"
+    save.repository.fetches = [False, False]
+    with pytest.raises(WorkFailed, match="main cannot be fetched from origin"):
+        check_history(save.repository, branch="main", head=save.head)
+    save.world.git("update-ref", "refs/heads/main", f"{save.head}~1", cwd=save.world.origin)
+    with pytest.raises(WorkFailed, match=f"does not hold {save.head[:7]}"):
+        check_history(save.repository, branch="main", head=save.head)
+    save.world.git("update-ref", "-d", "refs/heads/main", cwd=save.world.origin)
+    with pytest.raises(WorkFailed, match="main is gone from origin"):
+        check_history(save.repository, branch="main", head=save.head)
+
+
+# Two sides of one file
+
+
+def refused(save: Save, match: str) -> None:
+    tip = save.world.tip()
+    with pytest.raises(WorkFailed, match=match) as caught:
+        save.commit()
+    assert caught.value.step == "push"
+    assert save.world.tip() == tip
+    assert save.world.tags() == []
+
+
+def test_another_result_is_refused_and_the_same_one_is_not(save: Save) -> None:
+    save.others({"m.json": "1\n"})
+    save.commit()
+    assert save.at_origin("m.json") == "1"
+
+
+def test_another_result_is_refused(save: Save) -> None:
+    save.others({"m.json": "2\n"})
+    refused(save, "main moved on and holds another m.json")
+
+
+@pytest.mark.parametrize("path", [".gitignore", "dvc.lock"])
+def test_a_file_of_dvcs_that_the_others_removed_is_refused(save: Save, path: str) -> None:
+    save.others({}, removed=path)
+    refused(save, f"main moved on and holds another {path}")
+
+
+@pytest.mark.parametrize("path", [".gitignore", "dvc.lock"])
+def test_a_file_of_dvcs_that_was_removed_here_is_refused(save: Save, path: str) -> None:
+    (save.world.project / path).unlink()
+    save.others({path: save.at_origin(path).replace("t.txt", "u.txt") + "\n"})
+    refused(save, f"main moved on and holds another {path}")
+
+
+def test_lines_that_the_others_took_out_stay_out(save: Save) -> None:
+    save.others({".gitignore": "/b\n/c\n/d\n/t.txt\n"})
+    save.commit()
+    assert sorted(save.at_origin(".gitignore").split()) == ["/b", "/c", "/d", "/o.txt", "/t.txt", "/weights"]
+
+
+def test_a_file_that_both_sides_began_holds_both(save: Save) -> None:
+    """No .gitignore and no lock file is at the head."""
+    world, lock = save.world, (save.world.project / "dvc.lock").read_text()
+    save.others({}, removed=".gitignore")
+    save.others({}, removed="dvc.lock")
+    world.git("fetch", "--quiet")
+    world.git("reset", "--quiet", "origin/main")
+    save.head = world.tip()
+    world.write({"dvc.lock": locked(lock, "train", "other")})
+    save.others({".gitignore": "/theirs\n", "dvc.lock": locked(lock, "third")})
+    save.commit()
+    assert {"/theirs", "/weights", "/o.txt"} < set(save.at_origin(".gitignore").split())
+    assert set(parse_yaml(save.at_origin("dvc.lock"), "dvc.lock")["stages"]) == {"train", "other", "third"}
+
+
+def locked(lock: str, *names: str) -> str:
+    """A lock file's text with those stages alone."""
+    document = parse_yaml(lock, "dvc.lock")
+    return str(dumps_yaml({**document, "stages": {name: document["stages"][name] for name in names}}))
+
+
+# What results are for
+
+
+def test_results_for_an_input_that_changed_are_refused(save: Save) -> None:
+    save.others({"in.txt": "2\n"})
+    refused(save, "changed what train depends on")
+
+
+def test_an_input_of_a_stage_that_was_not_run_may_change(save: Save) -> None:
+    save.others({"third.txt": "4\n"})
+    assert save.commit().sha == save.world.tip()
+
+
+def test_a_stage_whose_results_the_others_hold_already_is_theirs_to_answer_for(save: Save) -> None:
+    project = save.world.project
+    save.others({name: (project / name).read_text() for name in ("dvc.lock", "m.json")})
+    save.others({"in.txt": "2\n"})
+    assert save.commit().sha == save.world.tip()
+
+
+# Data
+
+
+def test_data_is_sent_and_asked_for(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+    save_data(save.pipeline, save.log, head=save.head, sends=True)
+    assert re.fullmatch(r"data +[1-9]\d* files sent; 3 objects are on the DVC remote \(.*\n", capsys.readouterr().err)
+    save_data(save.pipeline, save.log, head=save.head, sends=False)
+    assert re.fullmatch(r"data +0 files sent; 3 objects are on the DVC remote \(.*\n", capsys.readouterr().err)
+    shutil.rmtree(min((save.world.storage / "files" / "md5").iterdir()))
+    save_data(save.pipeline, save.log, head=save.head, sends=False)
+    assert "objects are on the DVC remote, 1 of them mended" in capsys.readouterr().err
+
+
+def test_data_that_was_nowhere_before_is_a_warning(save: Save) -> None:
+    shutil.rmtree(save.world.project / ".dvc" / "cache")
+    for name in ("weights", "o.txt", "t.txt"):
+        (save.world.project / name).unlink()
+    save.world.git("checkout", "--quiet", "dvc.lock")
+    save.pipeline.close()
+    save.pipeline = Pipeline.open(save.world.project, top=save.world.project, log=save.log)
+    save_data(save.pipeline, save.log, head=save.head, sends=False)
+    assert save.log.warnings == [
+        "t.txt: its objects are neither here nor on the DVC remote, and were not before this run"
+    ]
