@@ -1,4 +1,6 @@
-"""How much is tried: a seeded part in `make test-chaos`, everything in `make chaos` (CML_CHAOS=full)."""
+"""How much is tried: a seeded part in `make test-chaos` (CML_CHAOS=n: n times as many of the cases that are drawn),
+everything in `make chaos` (CML_CHAOS=full).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
-IS_FULL = os.environ.get("CML_CHAOS") == "full"
+SIZE = os.environ.get("CML_CHAOS") or "1"
+IS_FULL = SIZE == "full"
+TIMES = 1 if IS_FULL else int(SIZE)
 SEED = int(os.environ.get("CML_CHAOS_SEED", "8"))
 
 
@@ -24,6 +28,7 @@ def dice(name: str) -> random.Random:
 def some(cases: Iterable[T], small: int, *, name: str) -> list[T]:
     """Returns the cases in their order: all at full size, else so many drawn by the seed."""
     everything = list(cases)
-    if IS_FULL or len(everything) <= small:
+    drawn = small * TIMES
+    if IS_FULL or len(everything) <= drawn:
         return everything
-    return [everything[at] for at in sorted(dice(name).sample(range(len(everything)), small))]
+    return [everything[at] for at in sorted(dice(name).sample(range(len(everything)), drawn))]

@@ -1,6 +1,6 @@
 """The promises, and the table of SECURITY.md with its figures: `python tests/chaos/table.py [--write]`.
 
-Figures come from what the tests counted (`figures`); a promise without one, or with a case that was not kept, is said.
+Figures come from what the tests counted (`figures`), each row's of the last run that tried it at full size; a promise without one, or with a case that was not kept, is said.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from chaos.figures import FILE, totals
+from chaos.figures import FOLDER, totals
 from chaos.size import SEED
 
 SECURITY = Path(__file__).parents[2] / "SECURITY.md"
@@ -158,6 +158,8 @@ def lines(counted: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Returns the Markdown table. Raises KeyError for a figure that nothing was counted for."""
     found = ["| promise | how it is tried | figure |", "| --- | --- | --- |"]
     for promise in PROMISES:
+        if promise.key not in counted:
+            raise KeyError(promise.key)
         numbers = {name: shown(number) for name, number in counted.get(promise.key, {}).items()}
         figure = promise.figure.format_map(numbers) + (" (a part)" if "part_max" in numbers else "")
         found.append(f"| {promise.text} | {promise.test} | {figure} |")
@@ -165,11 +167,11 @@ def lines(counted: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def main() -> int:
-    counted = totals()
+    counted = totals(FOLDER.glob("*.jsonl"))
     try:
         table = "\n".join(lines(counted))
     except KeyError as error:
-        print(f"error: nothing was counted for {error} in {FILE}: run make chaos", file=sys.stderr)
+        print(f"error: nothing was counted for {error} in {FOLDER}: run make chaos", file=sys.stderr)
         return 1
     print(table)
     if "--write" in sys.argv[1:]:
