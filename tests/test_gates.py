@@ -275,6 +275,7 @@ def test_infinity_is_a_number_beyond_every_limit() -> None:
     assert passes("accuracy change == 0", math.inf, math.inf)
     assert not passes("accuracy change <= 5%", 0.5, math.inf)
     assert result("accuracy > 0", row(new=10**400)).value == math.inf
+    assert result("accuracy > 0", row(new=-(10**400))).value == -math.inf
 
 
 def test_a_warning_stays_one_line_whatever_the_names_are() -> None:
@@ -295,12 +296,13 @@ UP_NAMES = """accuracy acc val_acc valAcc top5_acc acc_norm accuracy.mean accura
     f1 F1Score f1-score f1.macro macro.f1 weighted_avg.f1-score precision recall recall@5 recall_at_10 r2 R2 r2_score
     r_squared map mAP mAP50 mAP@0.5 mAP@0.5:0.95 metrics/mAP50-95(B) mean_average_precision iou mIoU dice bleu BLEU4
     rouge1 rougeL rougeLsum ndcg@10 mcc cohen_kappa score test.score true_positive_rate tpr@fpr=0.01 log_likelihood
-    loss_recall ms_ssim explained_variance per_class.accuracy metrics.per_class_accuracy psnr throughput"""
+    loss_recall ms_ssim explained_variance per_class.accuracy metrics.per_class_accuracy psnr throughput
+    squad_exact_match"""
 DOWN_NAMES = """loss val_loss valLoss loss.val train/loss loss[0] loss_total recall_loss accuracy_loss error err errors
     n_errors error_rate errorRate word_error_rate Mean-Squared-Error rmse RMSE mse mae mape logloss logLoss log_loss
     perplexity latency latency_ms latency.p99 latency_p99_ms p99LatencyMs wer cer wer_score brier_score duration time
     train_time seconds ms time_per_step time_to_accuracy fpr fnr false_positive_rate false_negatives nll
-    negative_log_likelihood cross_entropy crossEntropy"""
+    negative_log_likelihood token_negative_log_likelihood cross_entropy crossEntropy"""
 UNKNOWN_NAMES = """heat_map heat_map_count heatmap feature_map_size loss_weight loss_fn loss_improvement learning_rate
     dropout_rate accuracy_std accuracy.std latency.count score_threshold threshold_0.5 time_step start_time timestamp
     samples_per_ms tokens_per_second neg_log_loss neg_mean_squared_error negative_recall lossless mapping precise
