@@ -37,7 +37,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "cml/baseline.py": ("tests/test_baseline.py",),
     "cml/report/gates.py": ("tests/test_gates.py",),
     "cml/report/numbers.py": ("tests/test_numbers.py",),
-    "cml/report/model.py": ("tests/test_render.py", "tests/test_gates.py", "tests/test_schema.py"),
+    "cml/report/model.py": ("tests/test_model.py", "tests/test_schema.py"),
     "cml/save.py": ("tests/test_push.py", "tests/test_save.py"),
 }
 SECONDS = 300
