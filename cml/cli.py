@@ -6,6 +6,7 @@ A program that finds tokens starts itself again, so nothing is imported before t
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from cml.errors import Cancelled, CmlError, show_traceback
@@ -32,6 +33,8 @@ def dvc_cml_run() -> NoReturn:
 def _exit(arguments: Sequence[str]) -> NoReturn:
     is_at_work = arguments[:1] and arguments[0] in AT_WORK
     if is_at_work:
+        # Signals wait until interrupt listens, also in the program that takes this one's place.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         hand_over(os.environ)
     import contextlib
 

@@ -67,10 +67,6 @@ def hand_over(environment: MutableMapping[str, str]) -> None:
     found = {name: value for name in NAMES if (value := environment.pop(name, "").strip())}
     if not found:
         return
-    import signal
-
-    # Signals wait until the program that takes this one's place listens (cml.interrupt).
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     reader, writer = os.pipe()
     # No text of an environment holds a zero.
     os.write(writer, "\0".join(text for pair in found.items() for text in pair).encode("utf-8", "surrogateescape"))

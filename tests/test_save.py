@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -371,5 +372,23 @@ def test_a_signal_before_the_first_step_is_one_line(world: World) -> None:
     inside = Path(__file__).parent / "chaos" / "inside"
     env = {"repo_token": "a-token", "PYTHONPATH": str(inside), "CML_CHAOS_AT": "1", "CML_CHAOS_SIGNAL": "2"}
     done = world.cml(*PUSH, env={**env, "CML_CHAOS_ON": "os.exec"})
+    assert done.code == 1, done.err
+    assert done.err.splitlines() == ["error: cancelled by SIGINT; nothing is half-pushed, and a run from here goes on"]
+
+
+def test_a_signal_while_the_first_things_are_imported_is_one_line(world: World) -> None:
+    code = (
+        "import builtins, os, signal, sys\n"
+        "ours = builtins.__import__\n"
+        "def bring(name, *rest):\n"
+        "    if name == 'contextlib' and sys._getframe(1).f_code.co_name == '_exit':\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return ours(name, *rest)\n"
+        "builtins.__import__ = bring\n"
+        "sys.argv = ['cml', 'run']\n"
+        "from cml.cli import main\n"
+        "main()\n"
+    )
+    done = world.attempt(sys.executable, "-c", code)
     assert done.code == 1, done.err
     assert done.err.splitlines() == ["error: cancelled by SIGINT; nothing is half-pushed, and a run from here goes on"]
