@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.size import IS_FULL
+from chaos.size import IS_FULL, SEED
 
 FOLDER = Path(__file__).parents[2] / ".chaos"
 FILE = Path(os.environ.get("CML_CHAOS_FIGURES", FOLDER / "figures.jsonl"))
@@ -25,7 +25,7 @@ def count(promise: str, *, failure: str = "", **numbers: float) -> None:
     """Adds numbers to a promise's figure. Of names that end in `_max` the greatest counts, of others the sum."""
     FILE.parent.mkdir(parents=True, exist_ok=True)
     told = {"failure": failure[:2000], "test": os.environ.get("PYTEST_CURRENT_TEST", "")} if failure else {}
-    part = {} if IS_FULL else {"part_max": 1}
+    part = {} if IS_FULL else {"part_max": 1, "seed_max": SEED}
     line = json.dumps({"promise": promise, **part, **told, **numbers}) + "\n"
     with FILE.open("a") as file:  # one write of a short line: several workers may append
         file.write(line)
@@ -59,6 +59,7 @@ def totals(files: Iterable[Path]) -> dict[str, dict[str, float]]:
     for run in runs:
         if ENDED in run or any(chosen[promise] is run for promise in run.keys() - {EVERYWHERE}):
             _add(run.get(EVERYWHERE, {}), found[EVERYWHERE])
+    found[EVERYWHERE].pop("seed_max", None)  # several seeds may have drawn it
     return found
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chaos.figures import FOLDER, totals
-from chaos.size import SEED
 
 SECURITY = Path(__file__).parents[2] / "SECURITY.md"
 BEGIN, END = "<!-- the table: written by tests/chaos/table.py -->", "<!-- the table ends -->"
@@ -161,9 +160,10 @@ def lines(counted: Mapping[str, Mapping[str, float]]) -> list[str]:
         if promise.key not in counted:
             raise KeyError(promise.key)
         numbers = {name: shown(number) for name, number in counted.get(promise.key, {}).items()}
-        figure = promise.figure.format_map(numbers) + (" (a part)" if "part_max" in numbers else "")
-        found.append(f"| {promise.text} | {promise.test} | {figure} |")
-    return [*found, "", f"Seed {SEED}. What says *a part* was not tried at its full size for this table."]
+        seed = f", seed {numbers['seed_max']}" if "seed_max" in numbers else ""
+        part = f" (a part{seed})" if "part_max" in numbers else ""
+        found.append(f"| {promise.text} | {promise.test} | {promise.figure.format_map(numbers)}{part} |")
+    return [*found, "", "What says *a part* was not tried at its full size for this table."]
 
 
 def main() -> int:
