@@ -169,7 +169,14 @@ def test_as_github() -> None:
 
 
 def gitlab(plan: Plan, **given: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(formats.as_gitlab(plan, given=given, image="cml:1", gpu_image="cml:1-gpu"))
+    found: dict[str, Any] = json.loads(
+        formats.as_gitlab(
+            plan,
+            given=given,
+            source="push",
+            defaults=formats.GitLabDefaults(image="cml:1", gpu_image="cml:1-gpu"),
+        )
+    )
     return found
 
 

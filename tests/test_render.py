@@ -160,6 +160,22 @@ def typical() -> Report:
     )
 
 
+def spread() -> Report:
+    """A pipeline that five jobs have done."""
+    small, big = "GitHub Actions 7, 4 cores", "gpu-box-2, 32 cores"
+    stages = (
+        StageRun(name="prepare", status="ran", seconds=21.4, job="prepare", machine=small),
+        StageRun(name="train@small", status="ran", seconds=84.6, job="train@small +1", machine=small),
+        StageRun(name="score@small", status="ran", seconds=3.1, job="train@small +1", machine=small),
+        StageRun(
+            name="train@large", status="ran", seconds=5184.6, gpu=usage(7.4, 0.91), job="train@large +1", machine=big
+        ),
+        StageRun(name="score@large", status="restored", seconds=0.4, job="train@large +1", machine=big),
+        StageRun(name="fetch", status="up to date"),
+    )
+    return replace(typical(), pipeline=PipelineSection(stages=stages, edges=(("prepare", "train@small"),)))
+
+
 def gpu() -> Report:
     stages = (
         StageRun(name="train", status="ran", seconds=1184.6, gpu=usage(7.4, 0.873)),
@@ -329,6 +345,7 @@ CASES: dict[str, Callable[[], Report]] = {
     "everything": everything,
     "failure": failure,
     "gpu": gpu,
+    "spread": spread,
     "no_baseline": first,
     "identical": identical,
     "empty": empty,

@@ -174,6 +174,8 @@ def stages(pipeline: PipelineSection | None, *, pen: Pen) -> tuple[Stage, ...]:
             memory=_memory(stage.gpu, pen=pen) if stage.gpu else "",
             use=pen.percent(stage.gpu.utilization) if stage.gpu else "",
             gpu_keys=(key(stage.gpu.peak_memory), key(stage.gpu.utilization)) if stage.gpu else ("", ""),
+            job=stage.job,
+            machine=stage.machine,
         )
         for place, stage in enumerate(pipeline.stages)
     )

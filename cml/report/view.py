@@ -136,7 +136,8 @@ class DataCount:
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """`place` is where it stands in the order of the run, `said` the word for its status. `memory` and `use` are of
-    the GPUs, empty where it used none; `gpu_keys` are the two as plain numbers.
+    the GPUs, empty where it used none; `gpu_keys` are the two as plain numbers. `job` and `machine` are empty but where
+    a pipeline was spread over jobs.
     """
 
     place: int
@@ -149,6 +150,8 @@ class Stage:
     memory: str = ""
     use: str = ""
     gpu_keys: tuple[str, str] = ("", "")
+    job: str = ""
+    machine: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +212,7 @@ class View:
     data: tuple[DataRow, ...]
     has_pipeline: bool
     has_gpu: bool
+    has_jobs: bool
     pipeline_counts: tuple[str, ...]
     pipeline: tuple[Stage, ...]
     pipeline_idle: tuple[Stage, ...]

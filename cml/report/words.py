@@ -145,6 +145,7 @@ def _worded(of: _TheVery, pen: Pen) -> View:
         data=sections.data_rows(report.data, pen=pen),
         has_pipeline=bool(stages),
         has_gpu=any(stage.memory for stage in stages),
+        has_jobs=any(stage.job for stage in stages),
         pipeline_counts=sections.pipeline_counts(report.pipeline, pen=pen),
         pipeline=busy,
         pipeline_idle=tuple(stage for stage in stages if stage not in busy),
