@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,18 +26,19 @@ class Parser(argparse.ArgumentParser):
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Does what the command line says; returns the exit code. Raises BadInput."""
-    options = vars(_parser().parse_args(list(arguments)))
+    options = vars(_parser(arguments).parse_args(list(arguments)))
     command: Callable[[dict[str, str]], int] = options.pop("command")
     return command({name: value for name, value in options.items() if value is not None})
 
 
-def _parser() -> Parser:
+def _parser(arguments: Sequence[str]) -> Parser:
+    """Returns the parser of these arguments: the options of commands that they do not name take argparse its time."""
     parser = Parser(prog="cml", description="Continuous machine learning for DVC projects, in the CI you have.")
     parser.add_argument("--version", action="version", version=f"cml {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    run = _add(commands, "run", _run, "pull, reproduce, save and report: the main job")
+    add = partial(_add, parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser), arguments)
+    run = add("run", _run, "pull, reproduce, save and report: the main job")
     run.add_argument("--stages", metavar="NAMES", help="one job of a plan: run these alone, and hand their results on")
-    plan = _add(commands, "plan", _plan, "say which stages must run, as jobs of a CI")
+    plan = add("plan", _plan, "say which stages must run, as jobs of a CI")
     plan.add_argument("--format", choices=FORMATS, default="json", help="what the plan is written for (default: json)")
     plan.add_argument("--max-jobs", metavar="N", default="20", help="at most so many jobs, 1 to 256 (default: 20)")
     plan.add_argument("--max-waves", metavar="N", help="at most so many jobs one after the other")
@@ -44,25 +46,35 @@ def _parser() -> Parser:
     plan.add_argument("--gpu-image", metavar="NAME", help="gitlab: the image on a GPU (default: the other with -gpu)")
     plan.add_argument("--tags", metavar="NAMES", help="gitlab: the tags of the runners (default: none)")
     plan.add_argument("--gpu-tags", metavar="NAMES", help="gitlab: the tags of those with a GPU (default: the same)")
-    _add(commands, "gather", _gather, "the end of a plan: take the results of all its jobs, save and report them")
-    _add(commands, "report", _report, "report on what is here: no pull, reproduce, push or publishing")
-    compare = _add(commands, "compare", _compare, "report on any two revisions")
+    _add(
+        commands,
+        arguments,
+        "gather",
+        _gather,
+        "the end of a plan: take the results of all its jobs, save and report them",
+    )
+    add("report", _report, "report on what is here: no pull, reproduce, push or publishing")
+    compare = add("compare", _compare, "report on any two revisions")
     compare.add_argument("old", metavar="A", help="the baseline")
     compare.add_argument("new", metavar="B", help="what is compared with it")
-    publish = _add(commands, "publish", _publish, "post a report that another run saved, for pull requests of forks")
+    publish = add("publish", _publish, "post a report that another run saved, for pull requests of forks")
     publish.add_argument("folder", metavar="DIR", help="the folder with its report.json")
-    doctor = _add(commands, "doctor", _doctor, "say what this place has, what is missing and what to do")
+    doctor = add("doctor", _doctor, "say what this place has, what is missing and what to do")
     doctor.add_argument("--json", action="store_const", const="true", help="print the findings as JSON")
     doctor.add_argument("--write", action="store_const", const="true", help="try one small write on each DVC remote")
     return parser
 
 
 def _add(
-    commands: argparse._SubParsersAction[Parser], name: str, command: Callable[[dict[str, str]], int], text: str
+    commands: argparse._SubParsersAction[Parser],
+    arguments: Sequence[str],
+    name: str,
+    command: Callable[[dict[str, str]], int],
+    text: str,
 ) -> Parser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(command=command)
-    for variable in VARIABLES:
+    for variable in VARIABLES if name in arguments else ():
         if variable.is_option:
             is_switch = variable.kind == "boolean"
             parser.add_argument(

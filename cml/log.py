@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import select
 import sys
 import threading
@@ -44,7 +43,7 @@ class Log:
         self._is_piped = False
         self._lock = threading.Lock()
         # While children talk, our own lines go their way, which keeps the order; the mark tells them apart.
-        self._mark = f"\x00{secrets.token_hex(8)}\x00"
+        self._mark = f"\x00{os.urandom(8).hex()}\x00"
         self._since = time.monotonic()
 
     def line(self, text: str) -> None:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cml import __version__
-from cml.baseline import find_baseline
 from cml.errors import BadInput
 from cml.report import files
-from cml.report.model import Baseline, Failure
 from cml.repository import REMOTE
 from cml.settings import Settings
 from cml.skip import own_head, own_scope
 
 if TYPE_CHECKING:
     from cml.pipeline.project import Pipeline
+    from cml.report.model import Baseline, Failure
     from cml.save import Saved
     from cml.session import Session
 
@@ -112,6 +110,8 @@ def standing_on(here: Session, head: str) -> Iterator[None]:
 
 def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
     """Finds what the run will need before any work is done, and refuses what cannot end well."""
+    from cml.baseline import find_baseline
+
     settings = here.settings
     targets = targets_of(here, pipeline)
     pulled = settings.dvc_pull
@@ -153,12 +153,16 @@ def targets_of(here: Session, pipeline: Pipeline) -> tuple[str, ...] | None:
 
 def _key(here: Session, branch: str | None) -> str:
     """Returns what the work is known by: runs of one commit with the same key come to the same, in the same place."""
+    import hashlib
+
     parts = (here.settings.key, branch or "", here.forge.context.job)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def look_on(here: Session, head: str) -> Work:
     """For events whose code must not be run: a report of what git holds."""
+    from cml.baseline import find_baseline
+
     files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
     template = template_of(here.settings)
     here.log.line(f"start      cml {__version__} for {here.forge.context.event}; nothing is run or pushed for it")
@@ -200,7 +204,7 @@ def _introduce(here: Session, results: str) -> None:
 def template_of(settings: Settings) -> str | None:
     """Tries what the report will be written with, before any work: the locale, and the user's own template."""
     try:
-        settings.metrics_format.value(0.0, locale=settings.locale)
+        settings.number_format.value(0.0, locale=settings.locale)
     except ValueError:
         raise BadInput(
             f"locale is {settings.locale!r}, which Babel does not know: expected one such as en, de or pt_BR"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from cml.errors import WorkFailed, show_traceback
 from cml.forges.base import Outputs, Twin
 from cml.prepare import head_of, look_on, own_results, prepare, standing_on, trained_before
-from cml.report.model import Failure
 from cml.repository import REMOTE
 from cml.skip import own_head, skip_reason
 from cml.tell import hand_on, in_words, tell, warn, where
@@ -50,6 +49,7 @@ def run(here: Session, steps: Sequence[Step] | None = None) -> int:
 
 def do(here: Session, pipeline: Pipeline, work: Work, steps: Sequence[Step] | None) -> None:
     """The work itself; what it came to, also in failure, stands in `work`."""
+    from cml.report.model import Failure
     from cml.save import AlreadySaved
     from cml.steps import STEPS, ForeignStorage
 

@@ -138,7 +138,7 @@ def _forge(context: Context, settings: Settings, *, token: str | None, is_job_to
     def show(report: Report) -> str:
         from cml.report.render import render_terminal
 
-        return render_terminal(report, number_format=settings.metrics_format, locale=settings.locale)
+        return render_terminal(report, number_format=settings.number_format, locale=settings.locale)
 
     if context.place == "github" and context.slug and token:
         from cml.forges import github

@@ -5,17 +5,18 @@ Pure: no file is read and nothing is imported that a skipped run would pay for. 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cml.errors import BadInput
-from cml.report.gates import Rule, parse_rules
-from cml.report.numbers import NumberFormat
 from cml.variables import BY_NAME, Variable
+
+if TYPE_CHECKING:
+    from cml.report.gates import Rule
+    from cml.report.numbers import NumberFormat
 
 SKIP = "-"
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
@@ -37,7 +38,7 @@ class Settings:
     repro_targets: tuple[str, ...] | None
     metrics_diff_targets: tuple[str, ...] | None
     tag_prefix: str
-    metrics_format: NumberFormat
+    metrics_format: str
     dvc_pull: tuple[str, ...] | None
     setup: str
     working_directory: str
@@ -54,19 +55,32 @@ class Settings:
     given: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
+    def number_format(self) -> NumberFormat:
+        """`metrics_format`, compiled."""
+        from cml.report.numbers import NumberFormat
+
+        return NumberFormat.parse(self.metrics_format)
+
+    @property
     def key(self) -> str:
         """What the work is known by: two runs of one commit with the same key come to the same."""
-        return hashlib.sha256(repr(replace(self, comment="update")).encode()).hexdigest()[:16]
+        return _digest(repr(replace(self, comment="update")))[:16]
 
     @property
     def scope(self) -> str:
         """Which part of the repository is reproduced: jobs with others are no repetitions of each other."""
-        return hashlib.sha256(repr((self.working_directory, self.repro_targets)).encode()).hexdigest()[:8]
+        return _digest(repr((self.working_directory, self.repro_targets)))[:8]
 
     @property
     def is_whole_project(self) -> bool:
         """Whether `repro_targets` is the seed's default, which means every pipeline of the project."""
         return self.repro_targets == (BY_NAME["repro_targets"].default,)
+
+
+def _digest(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_settings(environment: Mapping[str, str], options: Mapping[str, str], *, is_ci: bool) -> Settings:
@@ -158,14 +172,23 @@ def _tag_prefix(value: str) -> str:
     return value
 
 
-def _metrics_format(value: str) -> NumberFormat:
+def _metrics_format(value: str) -> str:
+    if value == BY_NAME["metrics_format"].default:  # a skipped run must not pay for what reads it
+        return value
+    from cml.report.numbers import NumberFormat
+
     try:
-        return NumberFormat.parse(value)
+        NumberFormat.parse(value)
     except ValueError as error:
         raise BadInput(f"metrics_format is {value!r}: {error}") from None
+    return value
 
 
 def _metrics_gate(value: str) -> tuple[Rule, ...]:
+    if not value:
+        return ()
+    from cml.report.gates import parse_rules
+
     try:
         return parse_rules(value)
     except ValueError as error:

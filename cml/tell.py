@@ -13,12 +13,11 @@ from cml.errors import BadInput, show_traceback
 from cml.forges.base import LIMIT, Outputs, Published, Twin
 from cml.prepare import Work, is_edited, look_on
 from cml.report import files
-from cml.report.gates import gates_failed
-from cml.report.model import Report
-from cml.report.subject import Subject
 
 if TYPE_CHECKING:
     from cml.pipeline.project import Pipeline
+    from cml.report.model import Report
+    from cml.report.subject import Subject
     from cml.session import Session
 
 FOLDER = Path(files.FOLDER)
@@ -26,6 +25,9 @@ FOLDER = Path(files.FOLDER)
 
 def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
     """Reports and publishes, whatever the work came to; returns the exit code."""
+    from cml.report.gates import gates_failed
+    from cml.report.subject import Subject
+
     is_changed = work.saved is None and (bool(work.changed_paths) or is_edited(here, pipeline))
     subject = Subject(
         sha=work.saved.sha if work.saved else work.head,
@@ -110,6 +112,8 @@ def in_words(here: Session, twin: Twin, sha: str) -> Twin:
     """Returns a twin with its report: where the place did not keep it, what git holds of its commit."""
     if twin.markdown or (here.repository.resolve(sha) is None and not here.repository.fetch(sha, tip_only=True)):
         return twin
+    from cml.report.subject import Subject
+
     try:
         work = look_on(here, sha)
         report = _report(here, here.open_pipeline(), Subject(sha=sha, revision=sha), work)

@@ -118,6 +118,25 @@ def test_a_program_that_finds_tokens_imports_nothing_before_it_starts_itself_aga
     assert not first & {"argparse", "dataclasses", "json", "subprocess", "pathlib"}
 
 
+def test_a_skipped_run_imports_neither_the_report_nor_what_reads_formats_and_gates(experienced: World) -> None:
+    experienced.git("commit", "--quiet", "--allow-empty", "--message", "Words [skip ci]")
+    script = COUNTING.partition("from dvc.repo.index")[0] + "from cml.cli import main\nmain()\n"
+    file = experienced.place / "counts.json"
+    env = {"COUNTS": str(file), "GITLAB_CI": "true", "CI_JOB_TOKEN": "a-job-token"}
+    done = experienced.attempt(sys.executable, "-c", script, "run", env=env)
+    assert done.code == 0
+    assert "skip " in done.err
+    modules = set(json.loads(file.read_text())["modules"])
+    assert not modules & {
+        "cml.report.model",
+        "cml.report.gates",
+        "cml.report.numbers",
+        "cml.baseline",
+        "hashlib",
+        "dvc",
+    }
+
+
 def api_calls(place: Any) -> list[str]:
     """What the forge's API was asked since the last call, without what git asked."""
     exchanges = place.forge.requests if place.name == "github" else place.forge.exchanges

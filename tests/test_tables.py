@@ -124,7 +124,7 @@ def test_the_seeds_defaults() -> None:
     assert settings.metrics_diff_targets == ()
     assert settings.tag_prefix == ""
     assert settings.dvc_pull == ()
-    assert settings.metrics_format.value(0.98869997) == "0.9887"
+    assert settings.number_format.value(0.98869997) == "0.9887"
     assert settings.push
     assert not read_settings({}, {}, is_ci=False).push
     assert (settings.comment, settings.report_name, settings.experiments) == ("update", "DVC Report", 5)
@@ -132,5 +132,5 @@ def test_the_seeds_defaults() -> None:
 
 def test_every_variable_but_the_token_is_an_option() -> None:
     options = {f"--{variable.name.replace('_', '-')}=x" for variable in VARIABLES if variable.name != "repo_token"}
-    parsed = vars(_parser().parse_args(["run", *sorted(options)]))
+    parsed = vars(_parser(["run"]).parse_args(["run", *sorted(options)]))
     assert {name for name, value in parsed.items() if value == "x"} == {v.name for v in VARIABLES} - {"repo_token"}

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import quote
 
-from cml.report.model import Report
 from cml.repository import Identity
+
+if TYPE_CHECKING:
+    from cml.report.model import Report
 
 Place = Literal["github", "gitlab", "local"]
 ASKED_FOR = ("schedule", "workflow_dispatch", "repository_dispatch", "web", "api", "trigger", "pipeline", "chat")

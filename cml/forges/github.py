@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
+import os
 import sys
 import threading
 import time
@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cml.forges.base import LIMIT, Context, Outputs, Published, Twin, headline, is_marked, marker_of
 from cml.forges.patience import BEFORE_WORK_SECONDS, REQUEST_SECONDS, TRANSIENT, Patience, Trouble, unanswered
-from cml.report.model import Report
 
 if TYPE_CHECKING:
     from github.CheckRun import CheckRun
     from github.IssueComment import IssueComment
     from github.Repository import Repository as Api
+
+    from cml.report.model import Report
 
 SUMMARY_LIMIT = 1_000_000  # bytes of a job summary are 1 MiB
 CLOSING_SECONDS = 3.0
@@ -86,7 +87,7 @@ class GitHub:
     @contextlib.contextmanager
     def children(self, title: str) -> Iterator[None]:
         """While children talk, the runner obeys no command in what they say."""
-        mark = secrets.token_hex(16)
+        mark = os.urandom(16).hex()
         _command(f"stop-commands::{mark}")
         try:
             yield

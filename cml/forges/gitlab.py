@@ -21,10 +21,11 @@ from cml.forges.base import Context, Outputs, Published, Twin, headline
 from cml.forges.gitlab_api import AT_ONCE, Api
 from cml.forges.gitlab_note import Notes
 from cml.forges.patience import BEFORE_WORK_SECONDS, Patience, Trouble
-from cml.report.model import Report
 
 if TYPE_CHECKING:
     from gitlab.base import RESTObject
+
+    from cml.report.model import Report
 
 LIMIT = 990_000  # bytes of a note or a release; both are refused above 1,000,000 characters
 TWINS = ("push", "merge_request_event")

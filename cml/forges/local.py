@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from cml.forges.base import Context, Outputs, Published, Twin
-from cml.report.model import Report
+
+if TYPE_CHECKING:
+    from cml.report.model import Report
 
 
 class Local:

@@ -6,12 +6,15 @@ import contextlib
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cml.errors import BadInput
-from cml.forges.base import Outputs
-from cml.log import Log
-from cml.report.model import Report
-from cml.settings import Settings
+
+if TYPE_CHECKING:
+    from cml.forges.base import Outputs
+    from cml.log import Log
+    from cml.report.model import Report
+    from cml.settings import Settings
 
 FOLDER = "cml-report"
 LARGEST_TEMPLATE = 1 << 20
@@ -83,7 +86,7 @@ def markdown(
     def written(user_template: str | None) -> str:
         return render.render_markdown(
             report,
-            number_format=settings.metrics_format,
+            number_format=settings.number_format,
             locale=settings.locale,
             user_template=user_template,
             limit=limit,
@@ -106,7 +109,7 @@ def write_report(report: Report, folder: Path, *, settings: Settings, template: 
     images = {image.file: (folder / image.file).read_bytes() for plot in report.plots or () for image in plot.images}
     _remove_drawings(folder, but=images)
     (folder / "report.md").write_text(text, encoding="utf-8")
-    page = render.render_html(report, number_format=settings.metrics_format, locale=settings.locale, images=images)
+    page = render.render_html(report, number_format=settings.number_format, locale=settings.locale, images=images)
     (folder / "report.html").write_text(page, encoding="utf-8")
     for name, lines in {"report.json": render.render_json, "metrics.txt": render.render_openmetrics}.items():
         with (folder / name).open("w", encoding="utf-8") as file:
