@@ -46,13 +46,7 @@ def _parser(arguments: Sequence[str]) -> Parser:
     plan.add_argument("--gpu-image", metavar="NAME", help="gitlab: the image on a GPU (default: the other with -gpu)")
     plan.add_argument("--tags", metavar="NAMES", help="gitlab: the tags of the runners (default: none)")
     plan.add_argument("--gpu-tags", metavar="NAMES", help="gitlab: the tags of those with a GPU (default: the same)")
-    _add(
-        commands,
-        arguments,
-        "gather",
-        _gather,
-        "the end of a plan: take the results of all its jobs, save and report them",
-    )
+    add("gather", _gather, "the end of a plan: take the results of all its jobs, save and report them")
     add("report", _report, "report on what is here: no pull, reproduce, push or publishing")
     compare = add("compare", _compare, "report on any two revisions")
     compare.add_argument("old", metavar="A", help="the baseline")
