@@ -245,3 +245,18 @@ def test_no_format_and_number_raise_anything_but_a_refusal(
         return
     assert isinstance(compiled.value(old, locale=locale), str)
     assert isinstance(compiled.change(old, new, locale=locale), str)
+
+
+@pytest.mark.parametrize(
+    ("text", "x", "written"),
+    [
+        ("0.000000", 1e-9, "0.000000"),
+        ("0.[000000]", 1e-9, "1e-9"),
+        ("0.[00000]", 1e-9, "0"),
+        ("0%", -1e308, "-1e+310%"),
+        ("0%", 1e308, "1e+310%"),
+        ("00:00", 10**21, "1e+21"),
+    ],
+)
+def test_at_the_edges_of_what_fixed_digits_say(text: str, x: float, written: str) -> None:
+    assert NumberFormat.parse(text).value(x) == written

@@ -148,6 +148,7 @@ def test_one_commit_and_one_tag_are_pushed_and_taken_over(save: Save, capsys: py
     saved = save.commit()
     assert saved == Saved(sha=save.world.tip(), tag=f"dvc_{save.world.tip()[:7]}")
     assert save.world.tags() == [saved.tag]
+    assert save.world.git("rev-parse", saved.tag) == saved.sha, "the clone has the tag, too"
     message = save.world.git("log", "-1", "--format=%B", saved.sha)
     assert message + "\n" == results_message("Update", head=save.head, key=KEY, scope=SCOPE)
     assert save.world.git("rev-parse", "HEAD~1") == save.head
