@@ -12,7 +12,7 @@ import yaml
 from conftest import World
 from gitlab_include import include
 from tables import PIPELINE, TOP, WORKFLOW
-from wide import ASKED, STEP, locked, make_wide_world, records
+from wide import fan_pipeline, locked, make_wide_world, records
 
 from cml.plan.formats import as_mermaid
 from cml.plan.grouping import jobs_of
@@ -44,21 +44,8 @@ print(len(done))
 
 @pytest.fixture
 def fan(new_world: Callable[[Mapping[str, str]], World]) -> World:
-    """A pipeline of three stages, of which two can run at the same time. good.txt fails until a file is there."""
-    stages = {
-        "first": {"cmd": "python step.py first.txt raw.csv", "deps": ["step.py", "raw.csv"], "outs": ["first.txt"]},
-        **{
-            name: {
-                "cmd": f"python step.py {name}.txt first.txt",
-                "deps": ["step.py", "first.txt"],
-                "outs": [f"{name}.txt"],
-            }
-            for name in ("good", "better")
-        },
-    }
-    stages["better"]["meta"] = {"cml": ASKED}  # type: ignore[assignment]
-    stages["good"]["cmd"] = 'test -z "$BROKEN" && ' + str(stages["good"]["cmd"])
-    world = make_wide_world(new_world, {"step.py": STEP, "dvc.yaml": yaml.safe_dump({"stages": stages})})
+    """A pipeline of three stages, of which two can run at the same time. `good` fails where BROKEN is set."""
+    world = make_wide_world(new_world, fan_pipeline('test -z "$BROKEN"'))
     world.patience = 600
     return world
 

@@ -45,6 +45,15 @@ def wide_pipeline(models: Sequence[str] = MODELS, *, gate: Path | None = None) -
     return {"step.py": STEP, "compare.py": COMPARE, "dvc.yaml": yaml.safe_dump({"stages": stages}, sort_keys=False)}
 
 
+def fan_pipeline(condition: str) -> dict[str, str]:
+    """Returns the files of three stages, of which two can run at the same time; `good` fails without the condition."""
+    stages = {"first": _stage("first", ["raw.csv"])}
+    stages |= {name: _stage(name, ["first.txt"]) for name in ("better", "good")}
+    stages["better"]["meta"] = {"cml": ASKED}
+    stages["good"]["cmd"] = f"{condition} && {stages['good']['cmd']}"
+    return {"step.py": STEP, "dvc.yaml": yaml.safe_dump({"stages": stages}, sort_keys=False)}
+
+
 def _stage(name: str, sources: list[str]) -> dict[str, Any]:
     return {
         "cmd": f"python step.py {name}.txt {' '.join(sources)}",

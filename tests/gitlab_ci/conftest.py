@@ -86,7 +86,7 @@ class GitLabRunner:
             *("--variables-file", str(told), "--ignore-predefined-vars", ",".join(variables)),
         ]
         return subprocess.run(
-            command, cwd=checkout, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=checkout, env=self.environment, capture_output=True, text=True, timeout=600, check=False
         )
 
 

@@ -1,6 +1,6 @@
 """gitlab/pipeline.yml: gitlab-ci-local runs the job that plans, and the child pipeline that the plan is, with the real
 `cml` in all of its jobs, against the stand-in GitLab. To GitLab they are one job of one pipeline. The job that starts
-the child is green here whatever comes of it.
+the child is green here whatever comes of it, and `gather` waits for ever for a job that is left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import World
 from standins.gitlab import Forge
-from wide import MODELS, locked, make_wide_world, records, wide_pipeline
+from wide import MODELS, fan_pipeline, locked, make_wide_world, records, wide_pipeline
 
 from gitlab_ci.conftest import GitLab, GitLabRunner, templates
 
@@ -25,23 +25,31 @@ include:
 """
 
 
+GitLabOf = Callable[[Mapping[str, str]], GitLab]
+
+
 @pytest.fixture
-def gitlab(
+def gitlab_of(
     new_world: Callable[[Mapping[str, str]], World], tmp_path: Path, gitlab_runner: GitLabRunner
-) -> Iterator[GitLab]:
-    """The wide pipeline on GitLab, never run, on a branch with an open merge request."""
-    world = make_wide_world(new_world, wide_pipeline())
-    world.commit("A pipeline of GitLab's", {**templates(), ".gitlab-ci.yml": CONFIG})
+) -> Iterator[GitLabOf]:
+    """Makes a project on GitLab of a pipeline's files, never run, on a branch with an open merge request."""
     with Forge(tmp_path / "gitlab") as forge:
-        forge.create_project("ada/digits", bare=world.origin)
-        found = GitLab(world, forge, gitlab_runner, {"GITLAB_TOKEN": forge.token("project", role="maintainer")})
-        found.commit({"README.md": "wide\n"}, branch="wide")
-        forge.open_merge_request("wide")
-        yield found
+
+        def make(files: Mapping[str, str]) -> GitLab:
+            world = make_wide_world(new_world, files)
+            world.commit("A pipeline of GitLab's", {**templates(), ".gitlab-ci.yml": CONFIG})
+            forge.create_project("ada/digits", bare=world.origin)
+            found = GitLab(world, forge, gitlab_runner, {"GITLAB_TOKEN": forge.token("project", role="maintainer")})
+            found.commit({"README.md": "wide\n"}, branch="wide")
+            forge.open_merge_request("wide")
+            return found
+
+        yield make
         assert forge.unknown == []
 
 
-def test_two_fans_come_together_in_one_commit_and_are_not_run_again(gitlab: GitLab) -> None:
+def test_two_fans_come_together_in_one_commit_and_are_not_run_again(gitlab_of: GitLabOf) -> None:
+    gitlab = gitlab_of(wide_pipeline())
     world, head = gitlab.world, gitlab.world.tip("wide")
     ran = gitlab.pipeline("merge_request_event", merge_request=1)
     child = json.loads((ran.artifacts("cml-plan") / "cml-plan.yml").read_text())
@@ -70,3 +78,24 @@ def test_two_fans_come_together_in_one_commit_and_are_not_run_again(gitlab: GitL
     assert {name for name, job in child.items() if "script" in job} == {"gather"}
     assert world.tip("wide") == tip
     assert len(gitlab.forge.notes(1)) == 1
+
+
+def test_what_a_failed_pipeline_has_done_is_not_done_again_by_the_next(gitlab_of: GitLabOf, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    gitlab = gitlab_of(fan_pipeline(f"test -e {gate}"))
+    head = gitlab.world.tip("wide")
+    ran = gitlab.pipeline("merge_request_event", merge_request=1)
+    assert "better ran in" in ran.said("better")
+    assert "1 of 3 stages have no result" in ran.said("gather")
+    (note,) = gitlab.forge.notes(1)
+    assert "good: the stage good failed" in note.body
+    assert gitlab.world.tip("wide") == head
+
+    gate.touch()
+    again = gitlab.pipeline("merge_request_event", merge_request=1)
+    assert again.code == 0, again.log
+    assert "1 restored from the run cache" in again.said("better")
+    assert "good ran in" in again.said("good")
+    assert gitlab.world.git("rev-list", f"{head}..wide", cwd=gitlab.world.origin).split() == [gitlab.world.tip("wide")]
+    assert len(gitlab.forge.notes(1)) == 1
+    gitlab.world.witness("origin/wide")
