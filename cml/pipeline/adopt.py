@@ -11,7 +11,7 @@ import contextlib
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path, PurePath
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Adopted:
     """The results that are here now, and the stages that have none which is made from what is here now."""
 
-    results: dict[str, Result] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    results: dict[str, Result]
+    missing: list[str]
 
 
 def adopt(pipeline: Pipeline, names: Sequence[str], record: Record, log: Log) -> Adopted:

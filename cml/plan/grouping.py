@@ -20,7 +20,7 @@ class NoPlan(ValueError):
     """The stages cannot be grouped into so few jobs or waves; the text says how many are needed."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class _Group:
     """Stages, by their positions, that always run in one job: a chain, later the part of a band that hangs together."""
 
@@ -30,7 +30,7 @@ class _Group:
     needs: set[int] = field(default_factory=set)  # positions of groups
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class _Band:
     """Groups of neighbouring levels, by their positions, and what of them hangs together, by kind of runner."""
 
@@ -179,7 +179,7 @@ def _parts(band: list[tuple[int, _Group]]) -> dict[Runner, list[_Group]]:
         own = parts.setdefault(group.runner, {})
         part = own.setdefault(find(position), _Group(stages=[], runner=group.runner))
         part.stages.extend(group.stages)
-        part.needs |= group.needs
+        part.needs.update(group.needs)
     return {runner: list(own.values()) for runner, own in parts.items()}
 
 
