@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos chaos mutants test-gitlab test-storage test-mnist test-image test-gpu-image bench bench-image lint lint-workflows lock messages clean
+.PHONY: help demo test test-pipelines test-chaos chaos mutants test-gitlab test-storage test-mnist test-image test-gpu-image bench bench-fanout bench-image lint lint-workflows lock messages clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -21,7 +21,10 @@ demo: .venv/ready  ## the main job on a real pipeline, on this machine alone
 	@$(BIN)/python examples/demo.py
 
 test: .venv/ready lint  ## every test that needs neither a container nor the network
-	@$(BIN)/pytest -n 4 --dist worksteal --ignore=tests/chaos --ignore=tests/container --ignore=tests/gitlab_ci --ignore=tests/storage --ignore=tests/mnist
+	@$(BIN)/pytest -n 4 --dist worksteal --ignore=tests/chaos --ignore=tests/container --ignore=tests/gitlab_ci --ignore=tests/storage --ignore=tests/mnist --ignore=tests/pipelines
+
+test-pipelines: .venv/ready  ## pipelines over many jobs: by hand, by the workflow to call, by DVC's queue and by Slurm
+	@$(BIN)/pytest -n 4 --dist worksteal --durations 5 tests/pipelines
 
 CHAOS := .venv/chaos
 
@@ -110,6 +113,9 @@ endif
 # WORLD=small measures one world alone; its worlds are built once, into .bench.
 bench: .venv/ready  ## what a run costs beside `dvc repro`: a table, and .bench/results.json (minutes)
 	@$(BIN)/python tests/bench $(WORLD)
+
+bench-fanout: .venv/ready  ## what a plan costs: sleeping stages over 1 to 8 jobs, and `cml plan` of up to 10,000 stages
+	@$(BIN)/python tests/bench/fanout.py
 
 bench-image: .venv/ready  ## what IMAGE=NAME costs: its first line, its size by layer, `setup` cold and warm (needs an engine)
 ifndef IMAGE

@@ -1,4 +1,4 @@
-"""`make bench WORLD=fanout`: what a plan costs. Sixteen sleeping stages over 1, 2, 4 and 8 jobs of this machine, against
+"""`make bench-fanout`: what a plan costs. Sixteen sleeping stages over 1, 2, 4 and 8 jobs of this machine, against
 the path that no number of machines makes shorter; and `cml plan` itself, as pipelines grow.
 """
 
@@ -15,15 +15,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from conftest import World
-from plain import plain_world, stages
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent)]
 
-from bench.measure import Command, measured
+from conftest import World  # noqa: E402 - found by the path above
+from plain import plain_world, stages  # noqa: E402 - found by the path above
+
+from bench.measure import Command, measured  # noqa: E402 - found by the path above
 
 SLEEPERS, SECONDS = 16, 10
 JOBS = (1, 2, 4, 8)
 SIZES = (1_000, 3_000, 10_000)
-ROOM = Path(__file__).resolve().parent.parent.parent / ".bench"
+ROOM = HERE.parent.parent / ".bench"
+CML = str(Path(sys.executable).parent / "cml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,16 +83,16 @@ def _spread(folder: Path, count: int) -> Spread:
     world = plain_world(place, {"dvc.yaml": stages(**sleepers), "in.txt": "in\n"})
     world.patience = 600
     since = time.monotonic()
-    plan: dict[str, Any] = json.loads(world.do(sys.executable, "-m", "cml", "plan", "--max-jobs", str(count)))
+    plan: dict[str, Any] = json.loads(world.do(CML, "plan", "--max-jobs", str(count)))
 
     def job(job: dict[str, Any]) -> Path:
         clone = world.clone(job["name"].replace(" ", ""))
-        world.do(sys.executable, "-m", "cml", "run", "--stages", ",".join(job["stages"]), cwd=clone)
+        world.do(CML, "run", "--stages", ",".join(job["stages"]), cwd=clone)
         return clone
 
     with ThreadPoolExecutor(count) as pool:
         clones = list(pool.map(job, plan["jobs"]))
-    world.do(sys.executable, "-m", "cml", "gather", "--push", "true", cwd=world.clone("end"))
+    world.do(CML, "gather", "--push", "true", cwd=world.clone("end"))
     took = time.monotonic() - since
     return Spread(jobs=count, path=SECONDS * SLEEPERS / count, took=took, start=_start(world, clones[0], plan))
 
@@ -96,10 +100,10 @@ def _spread(folder: Path, count: int) -> Spread:
 def _start(world: World, clone: Path, plan: dict[str, Any]) -> float:
     """What a plan, a job that finds its stages done, and the end take, one after the other: no sleep, all the rest."""
     since = time.monotonic()
-    world.do(sys.executable, "-m", "cml", "plan", cwd=clone)
+    world.do(CML, "plan", cwd=clone)
     world.clone("again")
-    world.do(sys.executable, "-m", "cml", "run", "--stages", plan["jobs"][0]["stages"][0], cwd=world.place / "again")
-    world.do(sys.executable, "-m", "cml", "gather", cwd=world.place / "again")
+    world.do(CML, "run", "--stages", plan["jobs"][0]["stages"][0], cwd=world.place / "again")
+    world.do(CML, "gather", cwd=world.place / "again")
     return time.monotonic() - since
 
 
@@ -130,7 +134,7 @@ def _planned(folder: Path, size: int) -> list[Planned]:
 
 
 def _plan(world: World, size: int, what: str) -> Planned:
-    arguments = (sys.executable, "-m", "cml", "plan", "--max-jobs", "256", "--format", "github")
+    arguments = (CML, "plan", "--max-jobs", "256", "--format", "github")
     cost = measured(Command(arguments=arguments, cwd=world.project, env=world.environment()))
     return Planned(stages=size, what=what, wall=cost.wall, cpu=cost.cpu, peak=cost.peak)
 
@@ -156,3 +160,7 @@ def _planned_table(rows: list[Planned]) -> str:
         *(f"| {row.stages:,} | {row.what} | {row.wall:.1f} s | {row.cpu:.1f} s | {row.peak:.0f} |" for row in rows),
     ]
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

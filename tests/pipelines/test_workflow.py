@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from actions_runner import WorkflowRun, evaluate, filled
 from conftest import World
 from places import NAME, Hub, close_place, open_place
 from tables import SECRETS, WORKFLOW
 from wide import MODELS, locked, make_wide_world, records, wide_pipeline
 
 from cml import __version__
+from pipelines.actions_runner import WorkflowRun, evaluate, filled
 
 IMAGE = f"ghcr.io/org/cml:{__version__}"
 UNSET = dict.fromkeys(SECRETS, "")

@@ -17,7 +17,8 @@ import pytest
 import yaml
 from conftest import Result, World
 from plain import errors, plain_world, stages
-from plans import COUNT, PIPELINE, Engine, Plan, done_well, env_of, plan_of, run_log, spread_world
+
+from pipelines.engine import COUNT, PIPELINE, Engine, Plan, done_well, env_of, plan_of, run_log, spread_world
 
 
 @pytest.fixture(scope="session")
