@@ -9,8 +9,9 @@ import hashlib
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cml import __version__
@@ -20,6 +21,7 @@ from cml.interrupt import beside
 from cml.pipeline import objects
 from cml.pipeline.adopt import adopt, inputs_of
 from cml.pipeline.due import due_stages
+from cml.pipeline.locks import changed_stages
 from cml.pipeline.pull import pull_paths
 from cml.pipeline.records import Record, Records, Result
 from cml.plan import formats
@@ -29,7 +31,7 @@ from cml.prepare import Work, head_of, own_results, refuse_edits, standing_on, t
 from cml.report.model import StageRun
 from cml.repository import REMOTE
 from cml.run import run
-from cml.save import check_twins
+from cml.save import AlreadySaved, check_twins
 from cml.skip import own_head, own_scope, skip_reason
 from cml.steps import ForeignStorage, ask_push, is_fork, run_stages, save, set_up, transfers
 from cml.tell import hand_on
@@ -125,10 +127,14 @@ def _saved(here: Session, head: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """What one job does: its stages of the plan, and where its results are written down."""
+    """What one job does: its stages of the plan, and where its results are written down. `done` are those that an
+    earlier try of it has done.
+    """
 
+    head: str
     names: list[str]
     records: Records
+    done: dict[str, StageRun] = field(default_factory=dict)
 
 
 def run_part(here: Session, names: list[str]) -> int:
@@ -173,7 +179,7 @@ def _part(here: Session, pipeline: Pipeline, head: str, names: list[str]) -> _Pa
             "default one: dvc remote add -d NAME URL"
         )
     refuse_edits(here, pipeline, "other jobs go on from the results", "run `dvc repro`")
-    return _Part(names=list(known), records=Records(pipeline.repo, _plan_id(here, head), here.log))
+    return _Part(head=head, names=list(known), records=Records(pipeline.repo, _plan_id(here, head), here.log))
 
 
 def _plan_id(here: Session, head: str) -> str:
@@ -204,19 +210,34 @@ def _take_inputs(here: Session, pipeline: Pipeline, part: _Part) -> list[str]:
         raise WorkFailed(_say_missing(before.missing, due, record, what), step="pull")
     stages = pipeline.stages(name for name in mine if name in record.results)
     tried = [name for name, stage in stages.items() if objects.are_there(stage, record.results[name].entry, here.log)]
-    done = adopt(pipeline, tried, record, here.log).results
-    pipeline.runs = [result.run for result in done.values()]
-    rest = [name for name in mine if name not in done]
+    part.done.update((name, result.run) for name, result in adopt(pipeline, tried, record, here.log).results.items())
+    rest = [name for name in mine if name not in part.done]
+    for name in _made_here(here, pipeline, part):
+        if name not in mine:  # by a try that was killed before it could hand it on
+            part.done[name] = StageRun(name=name, status="restored")
     paths = inputs_of(pipeline, rest)
     fetched = pull_paths(pipeline.repo, paths, log=here.log) if paths else 0
-    again = f", {len(done)} stages done by an earlier try" if done else ""
+    again = f", {len(part.done)} stages done by an earlier try" if part.done else ""
     here.log.step("pull", f"{len(before.results)} results of other jobs{again}, {fetched} files fetched")
     return rest
 
 
+def _made_here(here: Session, pipeline: Pipeline, part: _Part) -> list[str]:
+    """Returns the stages of the part whose entry of dvc.lock is another one here than in the commit."""
+
+    @cache
+    def changed(lock: Path) -> set[str]:
+        at_head = here.repository.blob(part.head, pipeline.from_top(str(lock))) or b""
+        return changed_stages(at_head, lock.read_bytes()) if lock.exists() else set()
+
+    stages = pipeline.stages(part.names).items()
+    return [name for name, stage in stages if stage.name in changed(Path(stage.path).with_suffix(".lock"))]
+
+
 def _hand_over(here: Session, pipeline: Pipeline, part: _Part, failure: WorkFailed | None) -> None:
     """Sends what was made, then the record of it: data before words."""
-    done = {run.name: run for run in pipeline.runs if run.status in ("ran", "restored", "up to date")}
+    new = {run.name: run for run in pipeline.runs if run.status in ("ran", "restored", "up to date")}
+    done = {**part.done, **new}
     with transfers(here, step="push"):
         sent = beside(lambda: objects.hand_on(pipeline, done, here.log))
         job, machine = here.forge.context.job or part.names[0], _machine(here)
@@ -241,7 +262,15 @@ def gather(here: Session) -> int:
     """`cml gather`: takes all results of a plan's jobs, runs nothing, and saves and reports them as `cml run` does.
     Returns the exit code. Raises BadInput, with nothing touched.
     """
-    return run(here, steps=(ask_push, _take_all, save, _forget))
+    return run(here, steps=(_ask_push, _take_all, save, _forget))
+
+
+def _ask_push(here: Session, pipeline: Pipeline, work: Work) -> None:
+    try:
+        ask_push(here, pipeline, work)
+    except AlreadySaved:  # by a gather that was killed before it could take the records away
+        _forget(here, pipeline, work)
+        raise
 
 
 def _take_all(here: Session, pipeline: Pipeline, work: Work) -> None:

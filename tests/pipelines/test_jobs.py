@@ -242,21 +242,48 @@ def test_a_job_that_is_done_twice_keeps_its_first_results(done: tuple[World, Pla
     gathered(world, engine)
 
 
-def test_a_killed_job_is_done_again(world: World) -> None:
-    plan, engine = plan_of(world, "--max-jobs", "8"), Engine(world)
-    first = job_of(plan, "prepare")
-    place = engine.clone("end")
-    command = ["cml", "run", "--stages", ",".join(first["stages"])]
+def killed(world: World, cwd: Path, mark: str, *command: str) -> None:
+    """Runs a command in a clone until its log says `mark`, and then no further."""
     env = world.environment(env_of(world))
-    with subprocess.Popen(command, cwd=place, env=env, start_new_session=True, stderr=subprocess.PIPE) as job:
+    with subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, stderr=subprocess.PIPE, text=True) as job:
         assert job.stderr
         for line in job.stderr:
-            if b"prepare ran" in line:
+            if line.strip().startswith(mark):
                 os.killpg(job.pid, signal.SIGKILL)
+    assert job.returncode == -signal.SIGKILL, f"it never said {mark}"
+
+
+@pytest.mark.parametrize("mark", ["start", "pull", "> echo prepare", "prepare ran", "reproduce", "hand on"])
+@pytest.mark.parametrize("is_same_clone", [True, False], ids=["same clone", "fresh clone"])
+def test_a_killed_job_is_done_again(world: World, mark: str, *, is_same_clone: bool) -> None:
+    plan, engine = plan_of(world, "--max-jobs", "8"), Engine(world)
+    first = job_of(plan, "prepare")
+    place = engine.clone("killed")
+    killed(world, place, mark, "cml", "run", "--stages", ",".join(first["stages"]))
+    assert bool(records(world)) == (mark == "hand on")
+    again = engine.do(first, cwd=place if is_same_clone else None)
+    assert again.code == 0, again.err
+    (record,) = records(world)
+    found = json.loads(record.read_text())["stages"]
+    assert set(found) == set(first["stages"])
+    for out in (out for stage in found.values() for out in stage["entry"]["outs"]):
+        assert (world.storage / "files" / "md5" / out["md5"][:2] / out["md5"][2:]).exists()
+
+
+@pytest.mark.parametrize("mark", ["baseline", "gather", "data", "commit", "report"])
+def test_a_killed_gather_is_done_again(done: tuple[World, Plan], mark: str) -> None:
+    world, _ = done
+    engine, before, runs, head = Engine(world), commits(world), run_log(world), world.tip()
+    killed(world, engine.clone("killed"), mark, "cml", "gather", "--push", "true", "--tag-prefix", "dvc_")
+    again = engine.clone("end")
+    world.git("reset", "--quiet", "--hard", head, cwd=again)  # a job that is tried again is for the same commit
+    result = engine.gather("--tag-prefix", "dvc_", cwd=again)
+    assert result.code == 0, result.err
+    assert commits(world) == before + 1
+    assert world.tags() == [f"dvc_{world.tip()[:7]}"]
     assert records(world) == []
-    done_well(world, engine, plan)
-    gathered(world, engine)
-    assert len(run_log(world)) in (COUNT, COUNT + 1)
+    assert run_log(world) == runs
+    world.witness("origin/main")
 
 
 def test_two_gathers_at_once_make_one_commit(done: tuple[World, Plan]) -> None:
