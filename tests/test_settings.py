@@ -9,7 +9,6 @@ import pytest
 
 from cml.errors import BadInput
 from cml.report.gates import parse_rules
-from cml.report.numbers import NumberFormat
 from cml.settings import Settings, read_settings
 
 DEFAULTS = {
@@ -18,7 +17,7 @@ DEFAULTS = {
     "repro_targets": ("Dvcfile",),
     "metrics_diff_targets": (),
     "tag_prefix": "",
-    "metrics_format": NumberFormat.parse("0[.][0000000]"),
+    "metrics_format": "0[.][0000000]",
     "dvc_pull": (),
     "setup": "",
     "working_directory": ".",
@@ -39,7 +38,7 @@ SET = {
     "repro_targets": ("train, eval\nplot", ("train", "eval", "plot")),
     "metrics_diff_targets": ("-", None),
     "tag_prefix": ("dvc_", "dvc_"),
-    "metrics_format": ("0.00", NumberFormat.parse("0.00")),
+    "metrics_format": ("0.00", "0.00"),
     "dvc_pull": ("auto", ("auto",)),
     "setup": ("pip install x\ntrue", "pip install x\ntrue"),
     "working_directory": ("sub/project", "sub/project"),
@@ -61,7 +60,7 @@ def read(given: Mapping[str, str] | None = None, *, is_ci: bool = False, **optio
 
 
 def fields(settings: Settings) -> dict[str, object]:
-    return {name: getattr(settings, name) for name in asdict(settings)}
+    return {name: getattr(settings, name) for name in asdict(settings) if name != "given"}
 
 
 def test_the_defaults_are_the_tables() -> None:
@@ -74,6 +73,7 @@ def test_a_variable_sets_its_own_field_alone(name: str) -> None:
     changed = {name: value, **({"is_default_baseline": False} if name == "baseline" else {})}
     for found in (read({name: text}), read_settings({name: text}, {}, is_ci=False)):
         assert fields(found) == {**DEFAULTS, **changed}
+        assert found.given == {name: text.strip()}
 
 
 def test_option_goes_before_input_before_environment_and_empty_is_unset() -> None:
