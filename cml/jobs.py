@@ -19,7 +19,7 @@ from cml.errors import BadInput, WorkFailed
 from cml.forges.base import Outputs
 from cml.interrupt import beside
 from cml.pipeline import objects
-from cml.pipeline.adopt import adopt, inputs_of
+from cml.pipeline.adopt import Adopted, adopt, inputs_of, is_sound
 from cml.pipeline.due import due_stages
 from cml.pipeline.locks import changed_stages
 from cml.pipeline.pull import pull_paths
@@ -48,7 +48,8 @@ def plan(here: Session, *, wanted: str, max_jobs: int, max_waves: int | None, de
     found = _planned(here, max_jobs=max_jobs, max_waves=max_waves)
     stages = sum(len(job.stages) for job in found.jobs)
     if stages:
-        here.log.step("plan", f"{stages} stages in {len(found.jobs)} jobs, {len(found.waves)} one after the other")
+        jobs, waves = _count(len(found.jobs), "job"), _count(len(found.waves), "wave")
+        here.log.step("plan", f"{_count(stages, 'stage')} in {jobs}, {waves}")
     image = defaults.image or os.environ.get("CI_JOB_IMAGE", "")
     gpu_image = defaults.gpu_image or (f"{image}-gpu" if image else "")
     defaults = replace(defaults, image=image, gpu_image=gpu_image)
@@ -127,13 +128,14 @@ def _saved(here: Session, head: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """What one job does: its stages of the plan, and where its results are written down. `done` are those that an
-    earlier try of it has done.
+    """What one job does: its stages of the plan, and where its results are written down. `earlier` are
+    the results that earlier tries of it have recorded, `done` those of its stages that are done without running.
     """
 
     head: str
     names: list[str]
     records: Records
+    earlier: dict[str, Result] = field(default_factory=dict)
     done: dict[str, StageRun] = field(default_factory=dict)
 
 
@@ -151,7 +153,9 @@ def run_part(here: Session, names: list[str]) -> int:
     with standing_on(here, head):
         pipeline = here.open_pipeline()
         part = _part(here, pipeline, head, names)
-    here.log.line(f"start      cml {__version__}, {len(part.names)} stages of {head[:7]}: {_listed(part.names)}")
+    here.log.line(
+        f"start      cml {__version__}, {_count(len(part.names), 'stage')} of {head[:7]}: {_listed(part.names)}"
+    )
     failure = _tried(here, lambda: _do(here, pipeline, part))
     # What was done before a failure is handed on as well, so that a second try goes on from there.
     failure = _tried(here, lambda: _hand_over(here, pipeline, part, failure)) or failure
@@ -189,27 +193,32 @@ def _plan_id(here: Session, head: str) -> str:
 
 
 def _do(here: Session, pipeline: Pipeline, part: _Part) -> None:
+    with transfers(here, step="pull"):
+        record = beside(part.records.read)
+        part.earlier.update((name, record.results[name]) for name in part.names if name in record.results)
     set_up(here, pipeline)
     with transfers(here, step="pull"):
-        rest = beside(lambda: _take_inputs(here, pipeline, part))
+        rest = beside(lambda: _take_inputs(here, pipeline, part, record))
     if not rest:
         return here.log.step("reproduce", "nothing is left to do")
     return run_stages(here, pipeline, tuple(rest), pull_missing=True, alone=True)
 
 
-def _take_inputs(here: Session, pipeline: Pipeline, part: _Part) -> list[str]:
+def _take_inputs(here: Session, pipeline: Pipeline, part: _Part, record: Record) -> list[str]:
     """Takes what the stages need and other jobs have made, and what an earlier try of this job has done; returns the
     stages that are left to do.
     """
     due = due_stages(pipeline, tuple(part.names))
     mine = [stage.name for stage in due if stage.name in part.names]
-    record = part.records.read()
     before = adopt(pipeline, [stage.name for stage in due if stage.name not in part.names], record, here.log)
     if before.missing:
         what = "so this job has not all that it is to go on from"
-        raise WorkFailed(_say_missing(before.missing, due, record, what), step="pull")
-    stages = pipeline.stages(name for name in mine if name in record.results)
-    tried = [name for name, stage in stages.items() if objects.are_there(stage, record.results[name].entry, here.log)]
+        raise WorkFailed(_say_missing(before, due, record, what), step="pull")
+    tried = [
+        name
+        for name, stage in pipeline.stages(name for name in mine if name in part.earlier).items()
+        if is_sound(entry := part.earlier[name].entry, stage) and objects.are_there(stage, entry, here.log)
+    ]
     part.done.update((name, result.run) for name, result in adopt(pipeline, tried, record, here.log).results.items())
     rest = [name for name in mine if name not in part.done]
     for name in _made_here(here, pipeline, part):
@@ -217,8 +226,10 @@ def _take_inputs(here: Session, pipeline: Pipeline, part: _Part) -> list[str]:
             part.done[name] = StageRun(name=name, status="restored")
     paths = inputs_of(pipeline, rest)
     fetched = pull_paths(pipeline.repo, paths, log=here.log) if paths else 0
-    again = f", {len(part.done)} stages done by an earlier try" if part.done else ""
-    here.log.step("pull", f"{len(before.results)} results of other jobs{again}, {fetched} files fetched")
+    again = f", {_count(len(part.done), 'stage')} done by an earlier try" if part.done else ""
+    here.log.step(
+        "pull", f"{_count(len(before.results), 'result')} of other jobs{again}, {_count(fetched, 'file')} fetched"
+    )
     return rest
 
 
@@ -244,10 +255,20 @@ def _hand_over(here: Session, pipeline: Pipeline, part: _Part, failure: WorkFail
         runs = {name: run if run.job else replace(run, job=job, machine=machine) for name, run in done.items()}
         stages = pipeline.stages(done)
         results = {name: Result(entry=objects.entry_of(stage), run=runs[name]) for name, stage in stages.items()}
-        culprit = next((run.name for run in pipeline.runs if run.status == "failed"), part.names[0])
-        failures = {culprit: here.log.masks.mask(str(failure))} if failure else {}
-        beside(lambda: part.records.write(part.names, Record(results=results, failures=failures)))
-    here.log.step("hand on", f"{len(results)} results, {sent} files sent to the DVC remote")
+        record = Record(results={**part.earlier, **results}, failures=_failures(here, pipeline, part, failure))
+        beside(lambda: part.records.write(part.names, record))
+    here.log.step("hand on", f"{_count(len(results), 'result')}, {_count(sent, 'file')} sent to the DVC remote")
+
+
+def _failures(here: Session, pipeline: Pipeline, part: _Part, failure: WorkFailed | None) -> dict[str, str]:
+    """Returns of each stage that the job did not come to, why."""
+    if not failure:
+        return {}
+    done = {*part.done, *(run.name for run in pipeline.runs if run.status != "failed")}
+    culprit = next((run.name for run in pipeline.runs if run.status == "failed"), None)
+    why = here.log.masks.mask(str(failure))
+    behind = f"its job ended before it, when {culprit} failed" if culprit else why
+    return {name: why if name == culprit else behind for name in part.names if name not in done}
 
 
 def _machine(here: Session) -> str:
@@ -269,7 +290,7 @@ def _ask_push(here: Session, pipeline: Pipeline, work: Work) -> None:
     try:
         ask_push(here, pipeline, work)
     except AlreadySaved:  # by a gather that was killed before it could take the records away
-        _forget(here, pipeline, work)
+        _records(here, pipeline, work).remove()
         raise
 
 
@@ -285,14 +306,14 @@ def _take_all(here: Session, pipeline: Pipeline, work: Work) -> None:
         adopted = beside(lambda: adopt(pipeline, [stage.name for stage in due], record, here.log))
         if adopted.missing:
             _look_for_twin(here, work)
-            raise WorkFailed(_say_missing(adopted.missing, due, record, "so nothing was committed"), step="gather")
+            raise WorkFailed(_say_missing(adopted, due, record, "so nothing was committed"), step="gather")
         fetched = beside(lambda: _fetch_for_report(here, pipeline))
     pipeline.runs = _runs(pipeline, work, adopted.results)
     jobs = {result.run.job for result in adopted.results.values()} - {""}
+    by = f" of {_count(len(jobs), 'job')}" if jobs else ""
     here.log.step(
         "gather",
-        f"{len(adopted.results)} results{f' of {len(jobs)} jobs' if jobs else ''} taken, {fetched} files fetched, and "
-        "nothing was run"
+        f"{_count(len(adopted.results), 'result')}{by} taken, {_count(fetched, 'file')} fetched, and nothing was run"
         if due
         else "every stage is up to date",
     )
@@ -335,23 +356,32 @@ def _runs(pipeline: Pipeline, work: Work, results: Mapping[str, Result]) -> list
 
 
 def _forget(here: Session, pipeline: Pipeline, work: Work) -> None:
-    """Takes the records away once their results are safe."""
-    if work.targets is not None:
+    """Takes the records away once their results are in git: a gather that saves nothing may be followed by one that
+    does.
+    """
+    if work.targets is not None and (work.saved or (work.branch and not work.changed_paths)):
         _records(here, pipeline, work).remove()
 
 
-def _say_missing(missing: list[str], due: Sequence[DueStage], record: Record, what: str) -> str:
+def _say_missing(adopted: Adopted, due: Sequence[DueStage], record: Record, what: str) -> str:
     """Returns which stages have no result, and why, as far as their jobs have said."""
-    absent = set(missing)
+    missing, absent = adopted.missing, set(adopted.missing)
     failed = [name for name in missing if name in record.failures]
     behind = {stage.name for stage in due if absent & set(stage.needs)} - record.failures.keys()
-    lost = [name for name in missing if name not in record.failures and name not in behind]
+    refused = [name for name in adopted.refused if name not in behind and name not in failed]
+    lost = [name for name in missing if name not in {*failed, *behind, *refused}]
     parts = [f"{name}: {record.failures[name]}" for name in failed[:LISTED]]
+    if refused:
+        parts.append(f"what {_listed(refused)} came to is not of the inputs that stand: something changed meanwhile")
     if lost:
         parts.append(f"nothing from {_listed(lost)}: no job has done it, or its job was lost or is still at it")
     if waiting := [name for name in missing if name in behind]:
         parts.append(f"{_listed(waiting)} waited for them")
     return f"{len(missing)} of {len(due)} stages have no result, {what}. {'; '.join(parts)}. Run those jobs again first"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -181,7 +181,7 @@ def save(here: Session, pipeline: Pipeline, work: Work) -> None:
         return here.log.step("save", "nothing changed, so there is nothing to commit")
     if not work.branch:
         return here.log.step("save", f"{', '.join(work.changed_paths[:5])} changed and stay here: {work.no_push}")
-    if edited := uncommitted(here, pipeline):
+    if edited := [path for path in uncommitted(here, pipeline) if path not in work.changed_paths]:
         raise WorkFailed(
             f"{', '.join(edited[:10])} changed during the run, and stages depend on it: no commit holds what the "
             "results were made from. Commit it and run again",

@@ -187,7 +187,7 @@ def _wave(number: int) -> str:
       - uses: actions/checkout@v5
         with:
           persist-credentials: false # no stage needs git's
-      - run: cml run --stages "$STAGES"
+      - run: cml run "--stages=$STAGES"
         env:
           STAGES: ${{{{ matrix.stages }}}}
           repo_token: ${{{{ github.token }}}}

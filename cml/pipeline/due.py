@@ -6,16 +6,18 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cml.errors import BadInput
+from cml.pipeline.inputs import Outputs, is_stale
 from cml.pipeline.project import Pipeline
 from cml.pipeline.reading import reading_of
+from cml.plan.grouping import LONGEST_TIMEOUT
 from cml.plan.model import DueStage, Runner
 
 if TYPE_CHECKING:
     from dvc.stage import Stage
 
 # A job's name and `--stages` hold stages' names between commas.
-SEPARATOR = re.compile(r"[,\s]")
-LONGEST_TIMEOUT = 43_200  # minutes: 30 days, more than any CI lets a job run
+NAMELESS = re.compile(r"[,\s'\"`$\\\x00-\x1f\x7f]")
+LABEL = re.compile(r"[^\s,'\"\x00-\x1f\x7f]{1,200}")
 
 
 def due_stages(pipeline: Pipeline, targets: tuple[str, ...]) -> list[DueStage]:
@@ -27,10 +29,11 @@ def due_stages(pipeline: Pipeline, targets: tuple[str, ...]) -> list[DueStage]:
     stages, graph = pipeline.in_order(targets)
     due: dict[Stage, DueStage] = {}
 
+    outputs = Outputs(pipeline.repo.index.outs)
+
     def must_run(stage: Stage) -> bool:
-        upstream = list(graph.successors(stage))
         try:
-            return any(need in due for need in upstream) or stage.changed(allow_missing=True, upstream=upstream)
+            return any(need in due for need in graph.successors(stage)) or is_stale(stage, outputs)
         except DvcException:  # its run will say why
             return True
 
@@ -38,9 +41,9 @@ def due_stages(pipeline: Pipeline, targets: tuple[str, ...]) -> list[DueStage]:
         for stage in stages:
             if not stage.cmd or stage.frozen or not must_run(stage):
                 continue
-            if SEPARATOR.search(stage.addressing):
+            if NAMELESS.search(stage.addressing):
                 raise BadInput(
-                    f"the stage {stage.addressing!r} has a comma or a space in its name, which no job can name"
+                    f"the stage {stage.addressing!r} has a comma, a space or a quote in its name, which no job can name"
                 )
             needs = tuple(due[need].name for need in graph.successors(stage) if need in due)
             due[stage] = _due(stage, needs)
@@ -67,7 +70,7 @@ def _due(stage: Stage, needs: tuple[str, ...]) -> DueStage:
 def _labels(stage: Stage, name: str, asked: dict[str, Any]) -> tuple[str, ...]:
     labels = asked.get(name, [])
     labels = [labels] if isinstance(labels, str) else labels
-    if not isinstance(labels, list) or not all(isinstance(label, str) and label.strip() for label in labels):
+    if not isinstance(labels, list) or not all(isinstance(each, str) and LABEL.fullmatch(each) for each in labels):
         raise _unreadable(stage, f".{name}", asked[name], "a label or a list of labels")
     return tuple(labels)
 

@@ -76,6 +76,8 @@ def are_there(stage: Stage, entry: Mapping[str, Any], log: Log) -> bool:
     own = {out.fs_path: out for out in stage.outs}
     for out in (out for out in outs if out.fs_path in own):
         out.remote, out.can_push = own[out.fs_path].remote, own[out.fs_path].can_push
+        if not out.can_push and not out.cache.exists(out.hash_info.value):
+            return False  # it never leaves the machine that made it
         if out.hash_info.isdir:
             out.get_dir_cache()
     for (remote, hash_name), objects in _named(out for out in outs if is_saved(out)).items():

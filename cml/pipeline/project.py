@@ -14,6 +14,7 @@ from cml.errors import BadInput
 from cml.gpu import Watch
 from cml.log import Log
 from cml.pipeline import leftovers
+from cml.pipeline.inputs import Outputs, is_stale, was_never_made
 from cml.pipeline.messages import forward_warnings, one_line, started_commands
 from cml.pipeline.pull import fetched_by_stage
 from cml.pipeline.reading import keep_parsed, keep_remotes, one_command, reading_of, use_hashes
@@ -45,6 +46,7 @@ class Pipeline:
         self.repo = repo
         self.runs: list[StageRun] = []
         self._variables: dict[str, set[str]] = {}
+        self._outputs: Outputs | None = None
         self._log = log
         self._top = top
         self._prefix = os.path.relpath(os.path.realpath(repo.root_dir), top)
@@ -218,10 +220,15 @@ class Pipeline:
         from dvc.exceptions import DvcException
 
         stages, graph = self.in_order(targets)
+        outputs = Outputs(self.repo.index.outs)
         try:
             with reading_of(self.repo, stages):
                 for stage in stages:
-                    if stage.changed(allow_missing=allow_missing, upstream=list(graph.successors(stage))):
+                    if stage.cmd and allow_missing:
+                        is_changed = is_stale(stage, outputs)
+                    else:
+                        is_changed = stage.changed(allow_missing=allow_missing, upstream=list(graph.successors(stage)))
+                    if is_changed:
                         return False
         except DvcException:  # a reproduction will meet it again, and say of which stage it is
             return False
@@ -240,6 +247,8 @@ class Pipeline:
         from dvc.exceptions import DvcException
 
         self.runs.clear()
+        # In a run of stages alone everything that they need is in place, and the objects here are not DVC's.
+        self._outputs = Outputs(self.repo.index.outs) if pull_missing and not alone else None
         # The run cache is fetched stage by stage, not whole and beforehand.
         options = {"pull": True, "allow_missing": True, "run_cache": False} if pull_missing else {}
         is_as_read = False
@@ -274,6 +283,8 @@ class Pipeline:
         for out in stage.outs:
             # DVC fails a stage for a metrics file that is no text, when its work is done: a warning is enough.
             out.verify_metric = lambda: None
+        if options.get("pull") and not stage.frozen:
+            self._settle(stage, options)
         started, watch = time.monotonic(), Watch()
         with started_commands(self._log, watch.start) as commands:
             try:
@@ -289,6 +300,17 @@ class Pipeline:
         else:
             self._record(stage, "ran" if commands else "restored", started, gpu=gpu)
         return result
+
+    def _settle(self, stage: Stage, options: dict[str, Any]) -> None:
+        """Has DVC run a stage that is to run though it takes what is not in the work tree for unchanged."""
+        from dvc.stage import run
+
+        outputs = self._outputs
+        if is_stale(stage, outputs) if outputs else was_never_made(stage):
+            upstream = options.get("upstream")
+            if outputs and not stage.changed(allow_missing=True, upstream=upstream):
+                run._pull_missing_deps(stage)
+            options["force"] = not stage.changed(allow_missing=True, upstream=upstream)
 
     def _run_source(self, stage: Stage, **options: Any) -> Stage | None:
         from dvc.exceptions import DvcException

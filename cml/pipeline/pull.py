@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cml.errors import WorkFailed
 from cml.log import Log
+from cml.pipeline.inputs import Outputs
 from cml.pipeline.leftovers import placing
 from cml.pipeline.messages import Heard, listening, one_line
 from cml.pipeline.reading import one_command
@@ -137,15 +138,14 @@ def fetch_objects(repo: Repo, outs: Iterable[Output], *, log: Log) -> None:
     patiently(ask, log)
 
 
-def cached_runs(stage: Stage, made: Mapping[str, Output], log: Log) -> list[dict[str, Any]]:
+def cached_runs(stage: Stage, outputs: Outputs, log: Log) -> list[dict[str, Any]]:
     """Returns a stage's entries of dvc.lock for the inputs that it has now, the newest first, as the run caches here
-    and on the default remote know them. `made` are outputs by path that stand for what is not in the work tree. Raises
-    StorageTrouble.
+    and on the default remote know them. `outputs` stand for what is not in the work tree. Raises StorageTrouble.
     """
     from dvc.exceptions import DvcException
 
     try:
-        key = _run_cache_key(stage, made)
+        key = _run_cache_key(stage, outputs)
     except DvcException:  # an input is nowhere
         return []
     if not key:
@@ -162,7 +162,7 @@ def _fetch_own_runs(stage: Stage) -> None:
     from dvc.exceptions import DvcException
 
     try:
-        key = _run_cache_key(stage, {})
+        key = _run_cache_key(stage, Outputs(()))
     except DvcException:  # an input is nowhere
         return
     if key:
@@ -191,20 +191,21 @@ def _fetch_runs(repo: Repo, key: str) -> None:
         raise blame(repo, [repo.config["core"]["remote"]], [error], is_sure=True) from error
 
 
-def _run_cache_key(stage: Stage, made: Mapping[str, Output]) -> str:
+def _run_cache_key(stage: Stage, outputs: Outputs) -> str:
     """Returns the key of a stage's runs on the inputs that it has now, "" for a stage that is never cached. The hashes
-    of what is in `made` are taken from there.
+    of what the outputs stand for are taken from them.
     """
     from dvc.stage.cache import _can_hash, _get_stage_hash
+    from dvc_data.hashfile.hash_info import HashInfo
 
     before = [(dep, dict(vars(dep))) for dep in stage.deps]
     try:
         for dep in stage.deps:
-            if out := made.get(dep.fs_path):
-                dep.hash_info, dep.hash_name, dep.meta = out.hash_info, out.hash_name, out.meta
-                vars(dep)["get_hash"] = partial(getattr, out, "hash_info")  # DVC would look at the file once more
-            else:
+            if (value := outputs.hash_of(dep)) is None:
                 dep.save()
+                continue
+            dep.hash_name, dep.hash_info = "md5", HashInfo("md5", value)
+            vars(dep)["get_hash"] = partial(getattr, dep, "hash_info")  # DVC would look at the file once more
         return str(_get_stage_hash(stage)) if _can_hash(stage) else ""
     finally:
         for dep, state in before:  # DVC compares what dvc.lock says with what is there, later

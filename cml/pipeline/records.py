@@ -78,13 +78,21 @@ class Records:
         failures: dict[str, str] = {}
         for path in self._asked(self._paths):
             try:
-                found = _parsed(self._asked(lambda: self._fs.cat_file(path)))  # noqa: B023 - called at once
+                found = self._asked(lambda: self._read(path))  # noqa: B023 - called at once
             except ValueError as error:
                 self._log.warning(f"{path} is no record of a job's, and is left out: {error}")
                 continue
             results |= found.results
             failures |= found.failures
         return Record(results=results, failures={name: why for name, why in failures.items() if name not in results})
+
+    def _read(self, path: str) -> Record:
+        try:
+            if (size := self._fs.info(path)["size"] or 0) > LARGEST:
+                raise ValueError(f"it has {size:,} bytes")
+            return _parsed(self._fs.cat_file(path))
+        except FileNotFoundError:  # another gather has taken it
+            return Record(results={}, failures={})
 
     def write(self, stages: Iterable[str], record: Record) -> None:
         """Writes the record of the job with these stages, over that of an earlier try. Raises StorageTrouble."""
@@ -117,6 +125,8 @@ class Records:
         def ask() -> Any:
             try:
                 return question()
+            except ValueError:
+                raise
             except Exception as error:  # each storage's library raises its own
                 raise blame(self._repo, [self._remote], [error], is_sure=True) from error
 
@@ -135,8 +145,6 @@ def _parsed(data: bytes) -> Record:
     from dvc.schema import COMPILED_LOCK_FILE_STAGE_SCHEMA
     from voluptuous import Invalid
 
-    if len(data) > LARGEST:
-        raise ValueError(f"it has {len(data):,} bytes")
     try:
         document = json.loads(data)
         return Record(

@@ -100,7 +100,7 @@ def as_gitlab(plan: Plan, *, given: Mapping[str, str], source: str, defaults: Gi
             **({"timeout": f"{job.timeout} minutes"} if job.timeout else {}),
             # Without `needs` a job waits for all the stages before its own.
             **({"needs": [_gitlab_name(need) for need in job.needs]} if len(job.needs) <= MOST_NEEDS else {}),
-            "script": [f"cml run --stages {shlex.quote(','.join(job.stages))}"],
+            "script": [f"cml run --stages={shlex.quote(','.join(job.stages))}"],
         }
     document["gather"] = {
         "stage": "gather",
@@ -153,6 +153,6 @@ def as_dvc(plan: Plan) -> str:
     """
     lines = ["set -e"]
     for wave in plan.waves:
-        lines += [f"dvc exp run --queue {shlex.join(job.stages)}" for job in wave]
+        lines += [f"dvc exp run --queue -- {shlex.join(job.stages)}" for job in wave]
         lines.append(f"dvc exp run --run-all --jobs {len(wave)}")
     return "\n".join(lines) + "\n"

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from cml.plan.model import DueStage, Job, Runner
 
+LONGEST_TIMEOUT = 43_200  # minutes: 30 days, more than any CI lets a job run
 FOLDS = 12  # ways to fold a plan that are compared, once it has few enough jobs
 
 
@@ -254,4 +255,4 @@ def _name(stages: Sequence[DueStage], group: _Group) -> str:
 def _timeout(minutes: list[int | None]) -> int | None:
     """Returns what a job may take: all its stages, one after the other."""
     known = [each for each in minutes if each is not None]
-    return sum(known) if len(known) == len(minutes) else None
+    return min(sum(known), LONGEST_TIMEOUT) if len(known) == len(minutes) else None

@@ -36,7 +36,7 @@ trap 'rm -rf "\$place"' EXIT
 git clone --quiet --no-checkout '$top' "\$place"
 cd "\$place"
 git checkout --quiet --detach $(git rev-parse HEAD)
-cml run --stages '$stages'
+cml run --stages='$stages'
 END
   )
   eval "job_$number=\$id"

@@ -223,7 +223,7 @@ def test_a_failed_stage_is_told_with_its_reason_and_a_retry_goes_on_behind_what_
     (world.place / "runs.txt.mended").touch()
     again = engine.do(chain)
     assert again.code == 0, again.err
-    assert "1 stages done by an earlier try" in again.err
+    assert "1 stage done by an earlier try" in again.err
     gathered(world, engine)
     assert sorted(run_log(world)) == ["beside", "first", "second", "second"]
 

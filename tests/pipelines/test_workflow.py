@@ -107,7 +107,8 @@ def test_a_stage_that_fails_leaves_its_siblings_done_and_is_tried_again_alone(hu
     (comment,) = hub.reports(1)
     assert "3 of 7 stages have no result" in comment
     assert "train_b2: the stage train_b2 failed" in comment
-    assert "evaluate_b2, compare waited" in comment
+    assert "evaluate_b2: its job ended before it, when train_b2 failed" in comment
+    assert "compare waited" in comment
 
     gate.touch()
     before = {leg.name: leg for leg in run.all_legs()}
