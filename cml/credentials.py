@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,7 @@ from cml.storage import (
 )
 
 FOLDER = "cml-credentials-"
+TRIES = 10  # to remove the folder
 UNASKED = {"GDRIVE_NON_INTERACTIVE": "1"}  # PyDrive2 would wait for a browser
 NO_MACHINE = {"NO_GCE_CHECK": "true"}  # with a file that is refused, gcsfs would look for a machine's own account
 
@@ -234,7 +236,11 @@ def _private_folder(temporary: Path) -> Iterator[Path]:
         yield made[0][0]
     finally:
         for folder, handle in made:
-            shutil.rmtree(folder, ignore_errors=True)
+            for _ in range(TRIES):
+                shutil.rmtree(folder, ignore_errors=True)
+                if not folder.exists():
+                    break
+                time.sleep(0.05)  # a thread of a library's is still writing there
             os.close(handle)
 
 

@@ -19,7 +19,15 @@ from cml.errors import Cancelled
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 2.0
+MOMENT_SECONDS = 0.3
 T = TypeVar("T")
+
+
+class _Ended(Cancelled):
+    """Cancelled, in a thread that no signal reaches. Python makes it itself, so it takes no arguments."""
+
+    def __init__(self) -> None:
+        super().__init__("its caller")
 
 
 def listen() -> None:
@@ -50,7 +58,8 @@ def held() -> Iterator[None]:
 def beside(work: Callable[[], T]) -> T:
     """Returns what `work` returns or raises what it raises, run in a thread of its own while this one hears signals.
 
-    On Cancelled every child is ended first, and the thread given a moment to unwind.
+    On Cancelled every child is ended first, and the thread given a moment to unwind; one that is at work of its own is
+    cancelled as well, or it would go on to write what has been cleaned up.
     """
     outcome: list[T] = []
     problem: list[BaseException] = []
@@ -69,7 +78,10 @@ def beside(work: Callable[[], T]) -> T:
             thread.join(timeout=0.2)
     except Cancelled:
         end_children()
-        thread.join(timeout=GRACE_SECONDS)
+        thread.join(timeout=MOMENT_SECONDS)
+        if thread.is_alive() and thread.ident:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Ended))
+            thread.join(timeout=GRACE_SECONDS)
         raise
     if problem:
         raise problem[0]

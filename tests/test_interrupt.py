@@ -1,0 +1,38 @@
+"""How work beside the main thread ends with it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+WRITER = """\
+import pathlib, shutil, sys, time
+from cml import interrupt
+from cml.errors import Cancelled
+
+folder = pathlib.Path(sys.argv[1])
+
+def write():
+    while True:
+        (folder / "deep").mkdir(parents=True, exist_ok=True)
+
+interrupt.listen()
+print("at work", flush=True)
+try:
+    interrupt.beside(write)
+except Cancelled:
+    shutil.rmtree(folder, ignore_errors=True)
+    time.sleep(0.3)
+    print("left" if folder.exists() else "gone")
+"""
+
+
+def test_a_thread_that_writes_is_cancelled_before_its_place_is_cleaned_up(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "place")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout
+        assert program.stdout.readline() == "at work\n"
+        program.send_signal(signal.SIGTERM)
+        assert program.stdout.read() == "gone\n"
