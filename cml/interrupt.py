@@ -63,25 +63,27 @@ def beside(work: Callable[[], T]) -> T:
     """
     outcome: list[T] = []
     problem: list[BaseException] = []
+    over = threading.Event()  # a join that a signal ends takes the thread for ended as well (Python up to 3.12)
 
     def run() -> None:
         try:
             outcome.append(work())
         except BaseException as error:
             problem.append(error)
+        finally:
+            over.set()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         # The kernel may hand the signal to the other thread, which does not wake this one: so it looks up now and then.
-        while thread.is_alive():
-            thread.join(timeout=0.2)
+        while not over.wait(timeout=0.2):
+            pass
     except Cancelled:
         end_children()
-        thread.join(timeout=MOMENT_SECONDS)
-        if thread.is_alive() and thread.ident:
+        if not over.wait(timeout=MOMENT_SECONDS) and thread.ident:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Ended))
-            thread.join(timeout=GRACE_SECONDS)
+            over.wait(timeout=GRACE_SECONDS)
         raise
     if problem:
         raise problem[0]

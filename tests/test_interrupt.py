@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 WRITER = """\
@@ -15,11 +16,11 @@ from cml.errors import Cancelled
 folder = pathlib.Path(sys.argv[1])
 
 def write():
+    print("at work", flush=True)
     while True:
         (folder / "deep").mkdir(parents=True, exist_ok=True)
 
 interrupt.listen()
-print("at work", flush=True)
 try:
     interrupt.beside(write)
 except Cancelled:
@@ -34,5 +35,6 @@ def test_a_thread_that_writes_is_cancelled_before_its_place_is_cleaned_up(tmp_pa
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout
         assert program.stdout.readline() == "at work\n"
+        time.sleep(0.3)  # until the main thread waits
         program.send_signal(signal.SIGTERM)
         assert program.stdout.read() == "gone\n"
