@@ -1,7 +1,4 @@
-"""The door: the only place that exits. Whatever goes wrong ends here as one line.
-
-A program that finds tokens starts itself again, so nothing is imported before that is done.
-"""
+"""The door: the only place that exits. Whatever goes wrong ends here as one line."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import signal
 import sys
 
 from cml.errors import Cancelled, CmlError, show_traceback
-from cml.tokens import hand_over
 
 TYPE_CHECKING = False  # typing's own costs half as much as a bare Python to import
 if TYPE_CHECKING:
@@ -33,9 +29,8 @@ def dvc_cml_run() -> NoReturn:
 def _exit(arguments: Sequence[str]) -> NoReturn:
     is_at_work = arguments[:1] and arguments[0] in AT_WORK
     if is_at_work:
-        # Signals wait until interrupt listens, also in the program that takes this one's place.
+        # Signals wait until interrupt listens.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-        hand_over(os.environ)
     import contextlib
 
     code = 1

@@ -69,7 +69,7 @@ class Session:
 @contextlib.contextmanager
 def session(options: Mapping[str, str]) -> Iterator[Session]:
     """Reads everything a command needs, and undoes everything at its end. Raises BadInput."""
-    tokens = take_tokens(os.environ)
+    tokens = take_tokens()
     at_the_door = dict(os.environ)
     context = _read_context(os.environ)
     settings = read_settings(os.environ, options, is_ci=context.is_ci)

@@ -1,20 +1,17 @@
-"""Git and forge tokens: taken out of the environment before anything else runs, so that no child can inherit them."""
+"""Git and forge tokens: taken out of the environment before any child is started, so that none can see them."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
-import sys
+from collections.abc import Collection
 
 from cml.errors import BadInput
-
-TYPE_CHECKING = False  # typing's own costs half as much as a bare Python to import
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
 
 # GitLab hands the job's token out under these names as well.
 COPIES = ("CI_REGISTRY_PASSWORD", "CI_DEPENDENCY_PROXY_PASSWORD")
 NAMES = ("repo_token", "INPUT_REPO_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN", "CI_REPOSITORY_URL", *COPIES)
-PIPE = "CML_TOKENS_FD"
 
 
 class Tokens:
@@ -48,29 +45,20 @@ class Tokens:
         return None
 
 
-def take_tokens(environment: MutableMapping[str, str]) -> Tokens:
-    """Returns the tokens and removes them from the environment."""
-    hand_over(environment)
-    if number := environment.pop(PIPE, None):
-        with os.fdopen(int(number), encoding="utf-8", errors="surrogateescape") as pipe:
-            texts = pipe.read().split("\0")
-        return Tokens(dict(zip(texts[::2], texts[1::2], strict=False)))
-    return Tokens({})
-
-
-def hand_over(environment: MutableMapping[str, str]) -> None:
-    """Starts this program again without the tokens, where there are some, which it is handed on a pipe: what the kernel
-    shows of a process (/proc/PID/environ) is what it was started with. The sooner, the less is done twice.
+def take_tokens() -> Tokens:
+    """Returns the tokens and removes them from the environment of this process, also from what the kernel shows of it
+    (/proc/PID/environ), which is the memory that it was started with.
     """
-    if PIPE in environment:
-        return
-    found = {name: value for name in NAMES if (value := environment.pop(name, "").strip())}
-    if not found:
-        return
-    reader, writer = os.pipe()
-    # No text of an environment holds a zero.
-    os.write(writer, "\0".join(text for pair in found.items() for text in pair).encode("utf-8", "surrogateescape"))
-    os.close(writer)
-    os.set_inheritable(reader, True)  # noqa: FBT003 - its only form
-    environment[PIPE] = str(reader)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
+    _blank(NAMES)
+    return Tokens({name: value for name in NAMES if (value := os.environ.pop(name, "").strip())})
+
+
+def _blank(names: Collection[str]) -> None:
+    wanted, at = {os.fsencode(name) for name in names}, 0
+    with contextlib.suppress(ValueError):  # no such symbol on macOS, whose kernel has no such file either
+        entries = ctypes.POINTER(ctypes.c_void_p).in_dll(ctypes.CDLL(None), "environ")
+        while entry := entries[at]:
+            name, _, value = ctypes.string_at(entry).partition(b"=")
+            if name in wanted:
+                ctypes.memset(entry + len(name) + 1, ord("*"), len(value))
+            at += 1

@@ -367,15 +367,6 @@ def test_a_cancel_while_the_private_folder_is_made_leaves_none(world: World, num
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_a_signal_before_the_first_step_is_one_line(world: World) -> None:
-    """It comes just when the program starts itself again without the tokens."""
-    inside = Path(__file__).parent / "chaos" / "inside"
-    env = {"repo_token": "a-token", "PYTHONPATH": str(inside), "CML_CHAOS_AT": "1", "CML_CHAOS_SIGNAL": "2"}
-    done = world.cml(*PUSH, env={**env, "CML_CHAOS_ON": "os.exec"})
-    assert done.code == 1, done.err
-    assert done.err.splitlines() == ["error: cancelled by SIGINT; nothing is half-pushed, and a run from here goes on"]
-
-
 def test_a_signal_while_the_first_things_are_imported_is_one_line(world: World) -> None:
     code = (
         "import builtins, os, signal, sys\n"

@@ -4,6 +4,7 @@ the path that no number of machines makes shorter; and `cml plan` itself, as pip
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -19,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
 
 from conftest import World  # noqa: E402 - found by the path above
-from plain import plain_world, stages  # noqa: E402 - found by the path above
+from plain import plain_world, put, stages  # noqa: E402 - found by the path above
 
 from bench.measure import Command, measured  # noqa: E402 - found by the path above
 
@@ -118,7 +119,8 @@ def _planned(folder: Path, size: int) -> list[Planned]:
         lanes[f"score{lane}"] = {"cmd": "true", "deps": [f"fit{lane}.txt"], "outs": [f"score{lane}.txt"]}
     world = plain_world(place, {"dvc.yaml": stages(**lanes), "in.txt": "in\n"})
     found = [_plan(world, size, "all due")]
-    oid = "0" * 32
+    oid, in_txt = (hashlib.md5(text, usedforsecurity=False).hexdigest() for text in (b"out\n", b"in\n"))
+    put(world.storage / "files" / "md5", oid, "out\n")
     entry: Callable[[list[str]], str] = lambda paths: "".join(  # noqa: E731 - one line of YAML a path
         f"    - path: {path}\n      hash: md5\n      md5: {oid}\n      size: 1\n" for path in paths
     )
@@ -126,7 +128,6 @@ def _planned(folder: Path, size: int) -> list[Planned]:
         f"  {name}:\n    cmd: '{stage['cmd']}'\n    deps:\n{entry(sorted(stage['deps']))}    outs:\n{entry(list(stage['outs']))}"
         for name, stage in lanes.items()
     ]
-    in_txt = "13b382de2d3a85ee4d2a4b6a6ad1ee1f"
     world.commit("Locked", {"dvc.lock": "schema: '2.0'\nstages:\n" + "".join(lock).replace(oid, in_txt, 1)})
     found.append(_plan(world, size, "none due"))
     shutil.rmtree(place)
