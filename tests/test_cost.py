@@ -6,7 +6,6 @@ How long things take is measured by `make bench`.
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections import Counter
@@ -100,22 +99,6 @@ def test_nothing_is_imported_that_a_run_without_plots_or_a_forge_does_not_use(ex
     packages = {name.partition(".")[0] for name in modules}
     assert not packages & {"github", "gitlab", "actions_toolkit", "vl_convert", "requests", "celery", "pygit2"}
     assert not modules & {"dvc.cli", "dvc.repo.experiments.queue.base", "dvc.render.match"}
-
-
-def test_a_program_that_finds_tokens_imports_nothing_before_it_starts_itself_again(tmp_path: Path) -> None:
-    """It is started twice, so what it imports the first time is paid for twice."""
-    code = (
-        "import os, sys\n"
-        "os.execv = lambda *_: (os.write(1, ' '.join(sorted(sys.modules)).encode()), os._exit(0))\n"
-        "from cml.cli import main\n"
-        "main()\n"
-    )
-    env = {"PATH": os.environ["PATH"], "GITLAB_CI": "true", "CI_JOB_TOKEN": "a-job-token", "HOME": str(tmp_path)}
-    World(tmp_path).project.mkdir()
-    done = World(tmp_path).attempt(sys.executable, "-I", "-c", code, "run", env=env)
-    first = set(done.out.split())
-    assert {name for name in first if name.startswith("cml")} == {"cml", "cml.cli", "cml.errors", "cml.tokens"}
-    assert not first & {"argparse", "dataclasses", "json", "subprocess", "pathlib"}
 
 
 def test_a_skipped_run_imports_neither_the_report_nor_what_reads_formats_and_gates(experienced: World) -> None:
