@@ -252,17 +252,13 @@ def test_every_checkout_works(lab: Lab, credentials: Credentials, depth: int) ->
 @pytest.mark.parametrize(
     ("route", "how"),
     [
-        ("GET /projects/*/statuses", "429-wait"),
         ("GET /projects/*/notes", "truncated"),
-        ("POST /projects/*/notes", "429-wait"),
-        ("POST /projects/*/notes", "done-500"),
         ("POST /projects/*/notes", "done-reset"),
         ("POST /projects/*/releases", "done-reset"),
-        ("PUT /projects/*/releases/*", "500"),
-        ("POST /projects/*/statuses/*", "done-500"),
     ],
 )
 def test_trouble_of_the_api_doubles_nothing_and_loses_nothing(lab: Lab, route: str, how: str) -> None:
+    """`make chaos` tries every endpoint in every way."""
     branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     lab.forge.fail(route, times=1, how=how, seconds=1)
