@@ -7,12 +7,14 @@ the token is given to the commands that talk to `origin` and to no other process
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +24,10 @@ from cml.errors import BadInput, CmlError
 REMOTE = "origin"
 OLDEST_GIT = (2, 31)  # the first that reads configuration from GIT_CONFIG_COUNT
 GIT_SECONDS = 600
+FETCH = ("--quiet", "--no-recurse-submodules", "--no-auto-maintenance")
+MARK = "cml-git"
+# What takes locks in the git folder; `diff` does for the times of files that it has looked up.
+WRITING = {"checkout", "diff", "fetch", "push", "read-tree", "update-index", "update-ref"}
 # What git says of a server that is in trouble, or of a connection that broke; what it says of a token is not among it.
 UNANSWERED = (
     r"returned error: (429|5\d\d)|RPC failed|hung up unexpectedly|unexpected disconnect|early EOF|Empty reply|"
@@ -106,7 +112,7 @@ class Repository:
         """
         if self._authorized == self._environment:
             return
-        hooks = Path(self.top, self._git("rev-parse", "--git-path", "hooks").strip())
+        hooks = Path(self.top, self._git("rev-parse", "--git-path", "hooks").strip())  # core.hooksPath is heard
         if hooks.is_dir():
             shutil.copytree(hooks, folder, ignore_dangling_symlinks=True)
         else:
@@ -117,6 +123,18 @@ class Repository:
     def child_environment(self) -> dict[str, str]:
         """Returns what a child needs to use git in this work tree whoever owns it; no token among it."""
         return {name: value for name, value in self._environment.items() if name.startswith("GIT_CONFIG_")}
+
+    def sweep(self) -> None:
+        """Removes the locks of git's that stayed where a run and the git it had started were killed together."""
+        mark = self._git_place(MARK)
+        with contextlib.suppress(OSError), mark.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not while the one who set the mark is alive
+            since = os.fstat(file.fileno()).st_mtime_ns
+            for folder in {mark.parent, self._git_place("packed-refs").parent}:
+                for lock in (*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")):
+                    if lock.lstat().st_mtime_ns >= since:
+                        lock.unlink()
+            mark.unlink()
 
     # Questions
 
@@ -326,9 +344,7 @@ class Repository:
         self._known.clear()
         depth = [f"--deepen={deepen}"] if deepen else ["--depth=1"] if tip_only and self.is_shallow() else []
         try:
-            self._git(
-                "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", *depth, REMOTE, *refspecs, is_remote=True
-            )
+            self._git("fetch", *FETCH, "--no-tags", *depth, REMOTE, *refspecs, is_remote=True)
         except GitFailed:
             return False
         return True
@@ -338,9 +354,8 @@ class Repository:
         self._known.clear()
         # Git follows tags only where a fetch has a place to store the branch.
         refspec = f"+refs/heads/{branch}:refs/remotes/{REMOTE}/{branch}"
-        options = ("--quiet", "--no-recurse-submodules", f"--deepen={commits}")
         try:
-            self._git("fetch", *options, REMOTE, refspec, is_remote=True)
+            self._git("fetch", *FETCH, f"--deepen={commits}", REMOTE, refspec, is_remote=True)
         except GitFailed:
             return False
         return True
@@ -350,7 +365,7 @@ class Repository:
         if pattern in self._excluded:
             return
         self._excluded.add(pattern)
-        path = Path(self.top, self._git("rev-parse", "--git-path", "info/exclude").strip())
+        path = self._git_place("info/exclude")
         lines = path.read_text(errors="surrogateescape").splitlines() if path.exists() else []
         if pattern not in lines:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -423,15 +438,16 @@ class Repository:
 
     def _push(self, refspecs: list[str], *options: str) -> PushOutcome:
         command = ["git", "push", "--porcelain", "--no-recurse-submodules", *options, REMOTE, *refspecs]
-        done = subprocess.run(
-            command,
-            cwd=self.top,
-            env=self._authorized,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=GIT_SECONDS,
-        )
+        with self._writing():
+            done = subprocess.run(
+                command,
+                cwd=self.top,
+                env=self._authorized,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=GIT_SECONDS,
+            )
         if done.returncode == 0:
             return PushOutcome(is_done=True, is_new="[new branch]" in done.stdout)
         refused = [line for line in done.stdout.splitlines() if line.startswith("!")]
@@ -493,6 +509,26 @@ class Repository:
     def _index(self) -> _TemporaryIndex:
         return _TemporaryIndex()
 
+    def _git_place(self, name: str) -> Path:
+        """Returns where git keeps a file of its own; of a linked work tree, some are with the main one."""
+        folder = self.top / ".git"
+        return folder / name if folder.is_dir() else Path(self.top, self._git("rev-parse", "--git-path", name).strip())
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A mark stands while git writes: what is killed in between leaves it for `sweep`."""
+        mark = self._git_place(MARK)
+        try:
+            with contextlib.ExitStack() as until_done:
+                with contextlib.suppress(OSError):  # where nothing can be written, git is the one to say so
+                    fcntl.flock(until_done.enter_context(mark.open("w")), fcntl.LOCK_SH)
+                yield
+        except BaseException:  # git was killed on the way out
+            self.sweep()
+            raise
+        with contextlib.suppress(OSError):
+            mark.unlink()
+
     def _git(
         self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None, is_remote: bool = False
     ) -> str:
@@ -503,14 +539,16 @@ class Repository:
         self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None, is_remote: bool = False
     ) -> bytes:
         base = self._authorized if is_remote else self._environment
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=self.top,
-            env={**base, **(env or {})},
-            input=stdin if stdin is not None else b"",
-            capture_output=True,
-            timeout=GIT_SECONDS,
-        )
+        takes_locks = not WRITING.isdisjoint(arguments[:3]) and not env
+        with self._writing() if takes_locks else contextlib.nullcontext():
+            done = subprocess.run(
+                ["git", *arguments],
+                cwd=self.top,
+                env={**base, **(env or {})},
+                input=stdin if stdin is not None else b"",
+                capture_output=True,
+                timeout=GIT_SECONDS,
+            )
         if done.returncode != 0:
             said = " ".join(done.stderr.decode("utf-8", "replace").split())
             raise GitFailed(f"git {arguments[0]}: {said or f'ended with {done.returncode}'}")

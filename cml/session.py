@@ -80,6 +80,7 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
         if isinstance(work_tree, Repository):
             leave.enter_context(given_back(work_tree.top))
             os.environ.update(work_tree.child_environment())
+            work_tree.sweep()
         temporary = Path(tempfile.gettempdir())
         sweep(temporary)
         grant = leave.enter_context(credentials(os.environ, temporary))

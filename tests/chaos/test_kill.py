@@ -123,6 +123,50 @@ def test_a_kill_at_an_instant_that_was_found(made: World, tmp_path: Path, instan
         again(world, how)
 
 
+# A git that is killed, and the run with it, while it holds these locks.
+GIT = """#!/bin/sh
+case "$GIT_INDEX_FILE $*" in " {command}"*) for lock in {locks}; do : >"$(git rev-parse --git-path "$lock")"; done; kill -9 0;; esac
+PATH=${{PATH#*:}} exec git "$@"
+"""
+LOCKS = {
+    "diff": ["index.lock"],
+    "push --porcelain --no-recurse-submodules --atomic": ["refs/remotes/origin/main.lock", "packed-refs.lock"],
+    "update-index": ["index.lock"],
+    "update-ref refs/tags": ["refs/tags/dvc_1234567.lock"],
+    "update-ref -m": ["HEAD.lock", "refs/heads/main.lock"],
+}
+
+
+@pytest.mark.parametrize("place", ["project", "linked"])
+@pytest.mark.parametrize("command", LOCKS)
+def test_locks_of_a_git_that_was_killed_stand_in_nobodys_way(
+    made: World, tmp_path: Path, command: str, place: str
+) -> None:
+    """Nor are locks removed that were there before it: they are another's."""
+    world, folder = copied(made, tmp_path), tmp_path / "bin"
+    workspace = world.project
+    if place == "linked":
+        world.git("switch", "--quiet", "--detach")
+        workspace = world.place / "linked"
+        world.git("worktree", "add", "--quiet", str(workspace), "main")
+    theirs = world.project / ".git" / "theirs.lock"
+    theirs.touch()
+    folder.mkdir()
+    (folder / "git").write_text(GIT.format(command=command, locks=" ".join(LOCKS[command])))
+    (folder / "git").chmod(0o755)
+    path = f"{folder}:{world.environment()['PATH']}"
+    with trial("kill", f"git {command}, {place}"):
+        assert killed(world, *PUSH, cwd=workspace, env={"PATH": path}).code == -signal.SIGKILL
+        left = [Path(workspace, world.git("rev-parse", "--git-path", lock, cwd=workspace)) for lock in LOCKS[command]]
+        assert all(lock.exists() for lock in left)
+        done = world.cml(*PUSH, cwd=workspace, env={"TMPDIR": str(temporary(world))})
+        assert done.code == 0, done.err
+        judge(world)
+        theirs.unlink()
+        assert leftovers(world, workspace) == leftovers(world, world.project) == []
+        assert not any(lock.exists() for lock in left)
+
+
 READ = stages(train={"cmd": "cat data/* | wc -c > out.txt", "deps": ["data"], "outs": ["out.txt"]})
 
 
