@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ def dvc_cml_run() -> NoReturn:
 
 
 def _exit(arguments: Sequence[str]) -> NoReturn:
+    gc.disable()  # until DVC is open: imports leave no garbage worth the search
     is_at_work = arguments[:1] and arguments[0] in AT_WORK
     if is_at_work:
         # Signals wait until interrupt listens.

@@ -8,13 +8,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cml import interrupt
@@ -42,19 +39,27 @@ UNASKED = {"GDRIVE_NON_INTERACTIVE": "1"}  # PyDrive2 would wait for a browser
 NO_MACHINE = {"NO_GCE_CHECK": "true"}  # with a file that is refused, gcsfs would look for a machine's own account
 
 
-@dataclass(kw_only=True)
 class Grant:
     """Credentials in force. `secrets` are the texts of files and of decoded variables, for `Masks`; `wrong` says of a
     variable why it cannot be right; `folder` is the run's private one, gone at its end.
     """
 
-    environment: Mapping[str, str] = field(repr=False)
-    secrets: tuple[str, ...] = field(repr=False)
-    wrong: Mapping[str, str] = field(repr=False)
-    folder: Path = field(repr=False)
-    until_exit: ExitStack = field(repr=False)
-    remotes: dict[str, Mapping[str, object]] = field(default_factory=dict, repr=False)
-    elsewhere: dict[str, str] = field(default_factory=dict, repr=False)
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str],
+        secrets: tuple[str, ...],
+        wrong: Mapping[str, str],
+        folder: Path,
+        until_exit: ExitStack,
+    ) -> None:
+        self.environment = environment
+        self.secrets = secrets
+        self.wrong = wrong
+        self.folder = folder
+        self.until_exit = until_exit
+        self.remotes: dict[str, Mapping[str, object]] = {}
+        self.elsewhere: dict[str, str] = {}
 
     def configure(
         self, remotes: Mapping[str, Mapping[str, object]], default: str = ""
@@ -85,7 +90,7 @@ class Grant:
                 f"{' and '.join(withheld)} {'is' if len(withheld) == 1 else 'are'} for {self.elsewhere[remote]} alone: "
                 f"give this remote its own by `dvc remote modify --local {remote} ...` in a step before"
             )
-        return replace(found, wrong=tuple(wrong))
+        return found._replace(wrong=tuple(wrong))
 
     def _environment_of(self, remote: str) -> Mapping[str, str]:
         """The environment without what is meant for another server and would be sent to it as it is."""
@@ -154,7 +159,7 @@ def sweep(temporary: Path) -> int:
             stack.callback(os.close, handle)
             if os.fstat(handle).st_uid == os.geteuid():
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder)
+                _remove(folder)
                 count += 1
     return count
 
@@ -237,7 +242,8 @@ def _private_folder(temporary: Path) -> Iterator[Path]:
     finally:
         for folder, handle in made:
             for _ in range(TRIES):
-                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):
+                    _remove(folder)
                 if not folder.exists():
                     break
                 time.sleep(0.05)  # a thread of a library's is still writing there
@@ -247,7 +253,8 @@ def _private_folder(temporary: Path) -> Iterator[Path]:
 def _locked_folder(temporary: Path) -> tuple[Path, int]:
     temporary.mkdir(parents=True, exist_ok=True)
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=temporary))  # mode 0700
+        folder = temporary / f"{FOLDER}{os.getpid()}-{os.urandom(8).hex()}"
+        folder.mkdir(mode=0o700)
         with suppress(FileNotFoundError):  # another run's sweep was quicker
             handle = os.open(folder, os.O_RDONLY)
             with suppress(OSError):  # a file system without locks: nothing there is swept either
@@ -255,3 +262,15 @@ def _locked_folder(temporary: Path) -> tuple[Path, int]:
             if folder.is_dir():
                 return folder, handle
             os.close(handle)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder of ours, which is mostly empty but for another empty one."""
+    try:
+        for inner in folder.iterdir():
+            inner.rmdir()
+        folder.rmdir()
+    except OSError:
+        from shutil import rmtree
+
+        rmtree(folder)

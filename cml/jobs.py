@@ -27,7 +27,7 @@ from cml.pipeline.records import Record, Records, Result
 from cml.plan import formats
 from cml.plan.grouping import NoPlan, jobs_of
 from cml.plan.model import DueStage, Plan
-from cml.prepare import Work, head_of, own_results, refuse_edits, standing_on, targets_of
+from cml.prepare import head_of, own_results, refuse_edits, standing_on, targets_of
 from cml.report.model import StageRun
 from cml.repository import REMOTE
 from cml.run import run
@@ -39,6 +39,7 @@ from cml.tell import hand_on
 if TYPE_CHECKING:
     from cml.pipeline.project import Pipeline
     from cml.session import Session
+    from cml.work import Work
 
 LISTED = 10  # stages that a message names
 

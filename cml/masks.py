@@ -11,7 +11,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from cml.storage import VARIABLES, decoded, is_text
@@ -46,11 +45,11 @@ USERINFO_OF_HTTP = re.compile(r"(https?://)[^\s/?#\"'<>`\\]+@", re.IGNORECASE)
 USERINFO_OF_ANY = re.compile(r"://[^\s/?#\"'<>`\\:@]*:[^\s/?#\"'<>`\\]+@")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Masks:
     """The secrets of a run as one expression. It is never shown, not even by `repr`."""
 
-    expression: re.Pattern[str] | None = field(repr=False)
+    def __init__(self, *, expression: re.Pattern[str] | None) -> None:
+        self.expression = expression
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], extra: Iterable[str] = ()) -> Masks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,37 +16,11 @@ from cml.skip import own_head, own_scope
 
 if TYPE_CHECKING:
     from cml.pipeline.project import Pipeline
-    from cml.report.model import Baseline, Failure
-    from cml.save import Saved
     from cml.session import Session
+    from cml.work import Work
 
 AUTO = ("auto",)
 DEEPENINGS, DEEPENING_COMMITS = 4, 50
-
-
-@dataclass(kw_only=True)
-class Work:
-    """What a run has come to. `branch` is where results go, None when nothing is to be pushed, and `no_push` why not;
-    targets that are None were switched off. `key` is what the work is known by. `is_looking_on` means that nothing was
-    run: the report shows what git holds of `head`. `is_up_to_date` means that there was nothing to run, `is_gathered`
-    that other jobs have done it, and have sent the data.
-    """
-
-    head: str
-    baseline: Baseline | None
-    branch: str | None
-    targets: tuple[str, ...] | None
-    pulled: tuple[str, ...] | None
-    template: str | None
-    changed_paths: list[str] = field(default_factory=list)
-    saved: Saved | None = None
-    failure: Failure | None = None
-    no_push: str = ""
-    key: str = ""
-    is_looking_on: bool = False
-    is_up_to_date: bool = False
-    is_gathered: bool = False
-    is_new_branch: bool = False
 
 
 def head_of(here: Session) -> str:
@@ -111,6 +84,7 @@ def standing_on(here: Session, head: str) -> Iterator[None]:
 def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
     """Finds what the run will need before any work is done, and refuses what cannot end well."""
     from cml.baseline import find_baseline
+    from cml.work import Work
 
     settings = here.settings
     targets = targets_of(here, pipeline)
@@ -126,7 +100,7 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
     branch = None if no_push else _push_branch(here)
     if branch:
         refuse_edits(here, pipeline, "push is on", "set push to false")
-    files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
+    files.check_folder(here.repository.tracks)
     template = template_of(settings)
     _introduce(here, f"results go to {branch}" if branch else f"results stay here, {no_push}")
     baseline = find_baseline(here.repository, settings, here.forge.context, head)
@@ -162,8 +136,9 @@ def _key(here: Session, branch: str | None) -> str:
 def look_on(here: Session, head: str) -> Work:
     """For events whose code must not be run: a report of what git holds."""
     from cml.baseline import find_baseline
+    from cml.work import Work
 
-    files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
+    files.check_folder(here.repository.tracks)
     template = template_of(here.settings)
     here.log.line(f"start      cml {__version__} for {here.forge.context.event}; nothing is run or pushed for it")
     baseline = find_baseline(here.repository, here.settings, here.forge.context, head)

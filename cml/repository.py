@@ -11,13 +11,11 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
+import stat
 import subprocess
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from cml.errors import BadInput, CmlError
 
@@ -40,16 +38,14 @@ class GitFailed(CmlError):
     """A git command that ended with other than 0; the text is what it said on stderr."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Identity:
+class Identity(NamedTuple):
     """Who the results commit is by."""
 
     name: str
     email: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Commit:
+class Commit(NamedTuple):
     """What people see of a commit; `date` is ISO 8601 with its zone."""
 
     sha: str
@@ -63,8 +59,7 @@ class Commit:
         return self.message.partition("\n")[0]
 
 
-@dataclass(frozen=True, kw_only=True)
-class PushOutcome:
+class PushOutcome(NamedTuple):
     """How a push ended: done (`is_new` where it made the branch), stale (somebody was faster), or unanswered (it may
     have been done, or not), else why not.
     """
@@ -86,7 +81,7 @@ class Repository:
         # A commit never changes, so it is asked for once; but where a shallow clone is cut, its parents do not show.
         self._known: dict[str, Commit] = {}
         self._excluded: set[str] = set()
-        _check_version(self._environment)
+        self._settings = self._read_settings()
         self._authorized = dict(self._environment)
         if token and (origin := self.origin_url()) and origin.startswith(("http://", "https://")):
             basic = base64.b64encode(f"{user}:{token}".encode()).decode()
@@ -112,9 +107,12 @@ class Repository:
         """
         if self._authorized == self._environment:
             return
-        hooks = Path(self.top, self._git("rev-parse", "--git-path", "hooks").strip())  # core.hooksPath is heard
-        if hooks.is_dir():
-            shutil.copytree(hooks, folder, ignore_dangling_symlinks=True)
+        own = self._settings.get("core.hookspath")
+        hooks = Path(self.top, Path(own).expanduser()) if own else self._git_place("hooks")
+        if hooks.is_dir() and any(not file.name.endswith(".sample") for file in hooks.iterdir()):
+            from shutil import copytree
+
+            copytree(hooks, folder, ignore_dangling_symlinks=True)
         else:
             folder.mkdir()
         self._configure(self._authorized, {"core.hooksPath": str(folder)})
@@ -182,14 +180,20 @@ class Repository:
 
     def origin_url(self) -> str | None:
         """Returns origin's URL, as it was when first asked for: a stage may not send a token elsewhere."""
-        return self._origin_url
+        return self._settings.get(f"remote.{REMOTE}.url") or None
 
-    @cached_property
-    def _origin_url(self) -> str | None:
+    def _read_settings(self) -> dict[str, str]:
+        """Returns what git's configuration says of origin and hooks, and makes sure that it hears our own."""
+        wanted = rf"^(safe\.directory|core\.hookspath|remote\.{REMOTE}\.url)$"
         try:
-            return self._git("config", "--get", f"remote.{REMOTE}.url").strip() or None
+            told = self._git("config", "-z", "--get-regexp", wanted).split("\0")
         except GitFailed:
-            return None
+            told = []
+        except FileNotFoundError:
+            raise BadInput("git is not installed, or not on PATH: install it") from None
+        if f"safe.directory\n{self.top}" not in told:
+            _check_version(self._environment)
+        return {name: value for name, _, value in (each.partition("\n") for each in told)}
 
     def is_shallow(self) -> bool:
         return self._git("rev-parse", "--is-shallow-repository").strip() == "true"
@@ -374,7 +378,7 @@ class Repository:
             new = path.with_name(f"{path.name}.cml")
             new.write_text(text, errors="surrogateescape")
             if path.exists():
-                shutil.copymode(path, new)
+                new.chmod(stat.S_IMODE(path.stat().st_mode))
             new.replace(path)
 
     def commit_files(self, paths: Iterable[str], *, parent: str, message: str, identity: Identity | None) -> str:
@@ -497,7 +501,9 @@ class Repository:
 
     def unite_lines(self, ours: bytes, base: bytes, theirs: bytes) -> bytes:
         """Returns the lines of both sides (git merge-file --union), for .gitignore."""
-        with tempfile.TemporaryDirectory(prefix="cml-") as folder:
+        from tempfile import TemporaryDirectory
+
+        with TemporaryDirectory(prefix="cml-") as folder:
             names = []
             for name, data in (("ours", ours), ("base", base), ("theirs", theirs)):
                 Path(folder, name).write_bytes(data)
@@ -559,7 +565,9 @@ class _TemporaryIndex:
     """An index of its own for building a tree, away from the user's."""
 
     def __enter__(self) -> dict[str, str]:
-        self._folder = tempfile.TemporaryDirectory(prefix="cml-")
+        from tempfile import TemporaryDirectory
+
+        self._folder = TemporaryDirectory(prefix="cml-")
         return {"GIT_INDEX_FILE": str(Path(self._folder.name, "index"))}
 
     def __exit__(self, *_: object) -> None:
@@ -582,10 +590,7 @@ def _toplevel(directory: Path) -> Path:
 
 
 def _check_version(environment: Mapping[str, str]) -> None:
-    try:
-        text = subprocess.run(["git", "--version"], env=environment, capture_output=True, text=True, timeout=60).stdout
-    except FileNotFoundError:
-        raise BadInput("git is not installed, or not on PATH: install it") from None
+    text = subprocess.run(["git", "--version"], env=environment, capture_output=True, text=True, timeout=60).stdout
     found = re.search(r"(\d+)\.(\d+)", text)
     if not found or (int(found[1]), int(found[2])) < OLDEST_GIT:
         raise BadInput(f"{text.strip() or 'git'} is too old: CML needs git {'.'.join(map(str, OLDEST_GIT))} or newer")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cml.errors import WorkFailed, show_traceback
@@ -15,8 +14,8 @@ from cml.tell import hand_on, in_words, tell, warn, where
 
 if TYPE_CHECKING:
     from cml.pipeline.project import Pipeline
-    from cml.prepare import Work
     from cml.session import Session
+    from cml.work import Work
 
 
 Step = Callable[["Session", "Pipeline", "Work"], None]
@@ -98,7 +97,7 @@ def follow(here: Session, twin: Twin, head: str) -> int:
     twin = in_words(here, twin, outputs.sha)
     published = here.forge.adopt(twin)
     warn(here, published)
-    outputs = replace(outputs, report=where(here), report_url=published.url or outputs.report_url)
+    outputs = outputs._replace(report=where(here), report_url=published.url or outputs.report_url)
     hand_on(here, outputs, markdown=twin.markdown)
     return twin.exit_code
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from cml import interrupt
 from cml.credentials import Grant, credentials, sweep
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
 SITE_CACHE = "DVC_SITE_CACHE_DIR"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Session:
+class Session(NamedTuple):
     """What every command works with. The current directory is the working directory. Without a git repository there,
     `work_tree` is why. `own_cache` is DVC's site cache that knows the hashes of this machine's files ("" is its usual
     place), None for a machine that is a job's alone.
@@ -53,6 +51,7 @@ class Session:
 
     def open_pipeline(self) -> Pipeline:
         """Opens the DVC project with the credentials of its remotes in place."""
+        self.grant.until_exit.enter_context(_temporary_files(self.grant.folder))
         from cml.pipeline.project import Pipeline
 
         pipeline = Pipeline.open(
@@ -62,6 +61,9 @@ class Session:
             configure=self.grant.configure,
             own_cache=self.own_cache,
         )
+        # What was imported stays, so it is looked through for garbage no more.
+        gc.freeze()
+        gc.enable()
         self.grant.until_exit.callback(pipeline.close)
         return pipeline
 
@@ -81,10 +83,9 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
             leave.enter_context(given_back(work_tree.top))
             os.environ.update(work_tree.child_environment())
             work_tree.sweep()
-        temporary = Path(tempfile.gettempdir())
+        temporary = _temporary_place()
         sweep(temporary)
         grant = leave.enter_context(credentials(os.environ, temporary))
-        leave.enter_context(_temporary_files(grant.folder))
         if isinstance(work_tree, Repository):
             work_tree.freeze_hooks(grant.folder / "hooks")
         masks = Masks.from_environment(at_the_door, extra=[*tokens.values(), *grant.secrets])
@@ -162,11 +163,23 @@ def _forge(context: Context, settings: Settings, *, token: str | None, is_job_to
     return Local(context, stdout, show=show)
 
 
+def _temporary_place() -> Path:
+    """The machine's place for temporary files: tempfile's answer, mostly without its price."""
+    place = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - what is made there has a name that nobody knows
+    if place.is_absolute() and place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return place
+    import tempfile
+
+    return Path(tempfile.gettempdir())
+
+
 @contextlib.contextmanager
 def _temporary_files(folder: Path) -> Iterator[None]:
     """Lets our own temporary files lie in the run's private folder, which the next run sweeps where this one is killed.
     Children keep the machine's.
     """
+    import tempfile
+
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
         yield

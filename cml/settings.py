@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cml.errors import BadInput
 from cml.variables import BY_NAME, Variable
@@ -27,8 +26,7 @@ BAD_TAG_PREFIX = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|/\.|@\{|\.lock/|^
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """The variables of one run, parsed. A list of targets that is None was switched off by `-`; empty means all.
     `given` are the texts of those that were set, by name.
     """
@@ -52,7 +50,7 @@ class Settings:
     experiments: int
     params_diff_targets: tuple[str, ...] | None
     commit_message: str
-    given: Mapping[str, str] = field(default_factory=dict, repr=False)
+    given: Mapping[str, str]
 
     @property
     def number_format(self) -> NumberFormat:
@@ -64,7 +62,7 @@ class Settings:
     @property
     def key(self) -> str:
         """What the work is known by: two runs of one commit with the same key come to the same."""
-        return _digest(repr(replace(self, comment="update")))[:16]
+        return _digest(repr(self._replace(comment="update", given={})))[:16]
 
     @property
     def scope(self) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import re
 import subprocess
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from cml.errors import WorkFailed
 from cml.interrupt import beside
@@ -13,7 +14,7 @@ from cml.pipeline.messages import one_line
 from cml.pipeline.project import Pipeline, StageFailed
 from cml.pipeline.pull import pull as fetch_data
 from cml.pipeline.trouble import StorageTrouble, explain
-from cml.prepare import AUTO, Work, uncommitted
+from cml.prepare import AUTO, uncommitted
 from cml.repository import REMOTE, GitFailed
 from cml.save import (
     Saved,
@@ -26,6 +27,9 @@ from cml.save import (
     unreachable,
 )
 from cml.session import Session
+
+if TYPE_CHECKING:
+    from cml.work import Work
 
 
 class ForeignStorage(Exception):

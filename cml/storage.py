@@ -10,17 +10,17 @@ import base64
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 # What no path looks like: JSON, PEM, a JWT, several lines, known hosts.
 TEXT = re.compile(r"\A\s*(\{|-----BEGIN |eyJ[\w-]+\.[\w-]+\.[\w-]+\s*\Z|[^/~.\s]\S*[ \t])|\S\s*\n\s*\S")
 Holds = Literal["value", "file", "text"]
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Variable:
+class Variable(NamedTuple):
     """One variable. A file, given as path or text, becomes a path; a text, given as either, the text.
 
     A text may also come in base64, the only form of a file that GitLab masks.
@@ -37,8 +37,7 @@ class Variable:
     prefix: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Way:
+class Way(NamedTuple):
     """One way to sign in: the variables it takes, and the DVC options that go with them.
 
     `proves` when the secret itself is never sent.
@@ -47,12 +46,11 @@ class Way:
     name: str
     required: tuple[Variable, ...] = ()
     optional: tuple[Variable, ...] = ()
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = NOTHING
     proves: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of storage: its URL schemes, and pip's extra `dvc-cml[...]` that it needs.
 
     `bucket` names the place where the URL does not, and is written into it; with an option of `spared_by` no variable
@@ -67,13 +65,12 @@ class Kind:
     bucket: Variable | None = None
     is_server: bool = False
     spared_by: tuple[str, ...] = ()
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = NOTHING
     advice: str = ""
     hint: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
+class Finding(NamedTuple):
     """What the environment holds for one remote.
 
     `missing` explains a refusal; it is no verdict, since a machine may have an identity of its own (an instance's

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cml.errors import BadInput, show_traceback
 from cml.forges.base import LIMIT, Outputs, Published, Twin
-from cml.prepare import Work, is_edited, look_on
+from cml.prepare import is_edited, look_on
 from cml.report import files
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from cml.report.model import Report
     from cml.report.subject import Subject
     from cml.session import Session
+    from cml.work import Work
 
 FOLDER = Path(files.FOLDER)
 
@@ -63,7 +63,7 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
     warn(here, published)
     if published.url not in ("", here.forge.context.run_url) and here.forge.context.is_ci:
         here.log.step("publish", published.url)
-    hand_on(here, replace(outputs, report_url=published.url))
+    hand_on(here, outputs._replace(report_url=published.url))
     if code == 3:
         here.log.error(gates_failed(report) + (". The results are saved all the same" if work.saved else ""))
     return code
@@ -98,7 +98,7 @@ def warn(here: Session, published: Published) -> None:
 def hand_on(here: Session, outputs: Outputs, *, markdown: str | None = None) -> None:
     """Hands the outputs on; `markdown` is the report of a run whose work was not done here."""
     with contextlib.suppress(OSError, BadInput):
-        files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
+        files.check_folder(here.repository.tracks)
         here.repository.exclude(f"{files.FOLDER}/")
         if outputs.skipped or markdown is not None:
             files.clear(FOLDER)  # a report of an earlier run in this workspace is not this one's
@@ -117,7 +117,7 @@ def in_words(here: Session, twin: Twin, sha: str) -> Twin:
     try:
         work = look_on(here, sha)
         report = _report(here, here.open_pipeline(), Subject(sha=sha, revision=sha), work)
-        return replace(twin, markdown=_markdown(here, report, work, LIMIT))
+        return twin._replace(markdown=_markdown(here, report, work, LIMIT))
     except Exception as error:  # what is told twice is not worth the job
         show_traceback(error)
         here.log.warning(f"the report of {sha[:7]} cannot be written: {' '.join(str(error).split())[:300]}")

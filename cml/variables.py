@@ -6,14 +6,12 @@ it; a test holds them to it. How a value is parsed stands in `settings`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["text", "lines", "list", "boolean", "number", "choice"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Variable:
+class Variable(NamedTuple):
     """One variable. `default` is what is taken when it is unset or empty; `shown_default` is its wording in tables
     where the true one depends on the place. `choices` is for kind "choice".
     """

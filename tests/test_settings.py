@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 
 import pytest
 
@@ -60,7 +59,7 @@ def read(given: Mapping[str, str] | None = None, *, is_ci: bool = False, **optio
 
 
 def fields(settings: Settings) -> dict[str, object]:
-    return {name: getattr(settings, name) for name in asdict(settings) if name != "given"}
+    return {name: getattr(settings, name) for name in settings._fields if name != "given"}
 
 
 def test_the_defaults_are_the_tables() -> None:
@@ -124,5 +123,5 @@ def test_the_scope_is_of_what_is_reproduced_and_nothing_else() -> None:
 def test_the_seeds_default_target_is_the_whole_project() -> None:
     assert read().is_whole_project is True
     assert read(repro_targets="Dvcfile").is_whole_project is True
-    assert replace(read(), repro_targets=None).is_whole_project is False
+    assert read()._replace(repro_targets=None).is_whole_project is False
     assert read(repro_targets="train").is_whole_project is False

@@ -229,7 +229,7 @@ def test_files_and_decoded_variables_are_handed_to_the_masks(tmp_path: Path) -> 
     with credentials(environment, tmp_path) as grant:
         masks = Masks.from_environment(environment, grant.secrets)
         assert masks.mask("b3BlbnNzaC1rZXktdjEAAAAABG5vbmU and robot@ours") == "*** and ***"
-        assert repr(grant) == "Grant()"
+        assert "GOOGLE" not in repr(grant)
 
 
 # -- DVC's configuration --

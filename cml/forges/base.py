@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from urllib.parse import quote
 
 from cml.repository import Identity
@@ -20,8 +19,7 @@ ASKED_FOR = ("schedule", "workflow_dispatch", "repository_dispatch", "web", "api
 LIMIT = 58_000  # bytes of a message that every forge takes
 
 
-@dataclass(frozen=True, kw_only=True)
-class PullRequest:
+class PullRequest(NamedTuple):
     """A pull or merge request: its head commit and branch, its target branch, and the ref that fetches its head."""
 
     number: int
@@ -33,8 +31,7 @@ class PullRequest:
     fetch_ref: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Context:
+class Context(NamedTuple):
     """The event a run answers, as plain facts.
 
     `head` is the commit the run is for where the place says so, else the one that is checked out. `push_branch` is
@@ -77,6 +74,8 @@ class Context:
         """Returns a report with the addresses of its run, of the code that changed and of its experiments."""
         if not self.project_url:
             return report
+        from dataclasses import replace
+
         pages = f"{self.project_url}/-" if self.place == "gitlab" else self.project_url
         baseline = report.baseline
         return replace(
@@ -94,8 +93,7 @@ class Context:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
+class Outputs(NamedTuple):
     """What a job's later steps can read, the same on every path that is not bad input."""
 
     skipped: bool = False
@@ -109,20 +107,19 @@ class Outputs:
     def pairs(self) -> dict[str, str]:
         """Returns name -> text, booleans as true and false."""
         return {
-            name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in vars(self).items()
+            name: str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in self._asdict().items()
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
+class Published(NamedTuple):
     """What was shown: where people find it, and what could not be (each a warning)."""
 
     url: str = ""
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Twin:
+class Twin(NamedTuple):
     """Another run for the same work: under way where `outputs` is None, else what it came to. `left_open`: it could not
     end what it had begun on the commit that its results are of.
     """

@@ -13,11 +13,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cml.forges.base import LIMIT, Context, Outputs, Published, Twin, headline, is_marked, marker_of
 from cml.forges.patience import BEFORE_WORK_SECONDS, REQUEST_SECONDS, TRANSIENT, Patience, Trouble, unanswered
@@ -36,8 +35,7 @@ EMBEDDED = "<!-- cml-outputs: "
 Made = TypeVar("Made", "CheckRun", "IssueComment")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(NamedTuple):
     """What the runner says of the job: where its API is, and which files hand on outputs and the summary."""
 
     api_url: str

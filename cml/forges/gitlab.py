@@ -7,7 +7,6 @@ tells which twin is at work: a status that says so would stay behind when a job 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import sys
 import time
@@ -256,6 +255,8 @@ class GitLab:
         images = {}
         for file in files:
             content = (folder / file).read_bytes()
+            import hashlib
+
             name = f"{hashlib.sha256(content).hexdigest()[:16]}.png"
             if name not in addresses:
                 upload = partial(self._api.project.upload, name, filedata=content, **AT_ONCE)

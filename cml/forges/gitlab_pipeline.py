@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cml.errors import BadInput
 from cml.forges.base import Context, PullRequest
@@ -16,8 +16,7 @@ PUSH_ADVICE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(NamedTuple):
     """What the runner says of the job: where its API is, and by which numbers GitLab knows it. `merge_project` is the
     project that holds the merge request, which a fork's pipeline does not run in. `refs` are those that pipelines of
     this job's branch have: its own, and its open merge requests'.

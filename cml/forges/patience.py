@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 WAIT_SECONDS = 120.0  # for the API, in a whole run
 REQUEST_SECONDS = 20
@@ -15,8 +14,7 @@ TRANSIENT = (429, 500, 502, 503, 504)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trouble:
+class Trouble(NamedTuple):
     """Why a request failed: the status (0 where no answer came) and the words; `wait` are the seconds that the API asks
     for. What `is_final` is not tried again.
     """

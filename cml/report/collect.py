@@ -270,7 +270,7 @@ def _experiment(repository: Repository, name: str, sha: str, metrics: Named, *, 
     # A results commit says nothing of its own: what was tried is the commit it holds the results of.
     tried = repository.resolve(head) if (head := own_head(commit.message)) else None
     if tried:
-        commit = replace(repository.commit(tried), date=commit.date)
+        commit = repository.commit(tried)._replace(date=commit.date)
     return Experiment(
         name=name,
         sha=sha,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,10 @@ LARGEST_TEMPLATE = 1 << 20
 NAMES = ("report.md", "report.html", "report.json", "metrics.txt", "cml.env")
 
 
-def check_folder(*, is_tracked: bool) -> None:
-    """Refuses a `cml-report` that is not ours to write. Raises BadInput."""
+def check_folder(tracks: Callable[[str], bool]) -> None:
+    """Refuses a `cml-report` that is not ours to write; `tracks` says what git has. Raises BadInput."""
     place = Path(FOLDER)
+    is_tracked = os.path.lexists(place) and tracks(FOLDER)
     inside = [place / name for name in (*NAMES, "plots")]
     if is_tracked or any(path.is_symlink() for path in (place, *inside)) or (place.exists() and not place.is_dir()):
         raise BadInput(
@@ -34,8 +35,10 @@ def check_folder(*, is_tracked: bool) -> None:
 
 def clear(folder: Path, *, keeps_drawings: bool = False) -> None:
     """Removes what an earlier run left of ours; with `keeps_drawings` not the plots, which `write_report` sorts out."""
-    if not keeps_drawings:
-        shutil.rmtree(folder / "plots", ignore_errors=True)
+    if not keeps_drawings and (folder / "plots").exists():
+        from shutil import rmtree
+
+        rmtree(folder / "plots", ignore_errors=True)
     for name in NAMES:
         (folder / name).unlink(missing_ok=True)
 

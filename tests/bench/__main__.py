@@ -99,7 +99,19 @@ def short(rounds: int) -> list[Row]:
         world.git("commit", "--quiet", "--allow-empty", "--message", "Words [skip ci]", cwd=skipped)
     event = skipped / ".git" / "event.json"
     event.write_text(json.dumps({"ref": "refs/heads/main", "repository": {"default_branch": "main"}}))
-    gitlab = {"GITLAB_CI": "true", "CI_JOB_TOKEN": "a-job-token"}
+    head = world.git("rev-parse", "HEAD", cwd=skipped)
+    gitlab = {
+        "GITLAB_CI": "true",
+        "CI_API_V4_URL": "http://127.0.0.1:9/api/v4",
+        "CI_JOB_TOKEN": "a-job-token",
+        "CI_PROJECT_ID": "7",
+        "CI_PROJECT_PATH": "ada/digits",
+        "CI_PROJECT_URL": "http://127.0.0.1:9/ada/digits",
+        "CI_PIPELINE_SOURCE": "push",
+        "CI_COMMIT_BRANCH": "main",
+        "CI_DEFAULT_BRANCH": "main",
+        "CI_COMMIT_SHA": head,
+    }
     github = {
         "GITHUB_ACTIONS": "true",
         "GITHUB_TOKEN": "a-job-token",
@@ -107,7 +119,7 @@ def short(rounds: int) -> list[Row]:
         "GITHUB_EVENT_NAME": "push",
         "GITHUB_EVENT_PATH": str(event),
         "GITHUB_REF": "refs/heads/main",
-        "GITHUB_SHA": world.git("rev-parse", "HEAD", cwd=skipped),
+        "GITHUB_SHA": head,
     }
     python = Command(arguments=(sys.executable, "-c", "pass"), cwd=skipped, env=world.environment())
     core = Command(arguments=(sys.executable, "-c", "from actions_toolkit import core"), cwd=skipped, env=python.env)
