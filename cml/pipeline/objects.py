@@ -107,7 +107,9 @@ def entry_of(stage: Stage) -> dict[str, Any]:
     return dict(to_single_stage_lockfile(stage))
 
 
-def _push(repo: Repo, remotes: list[str], *, targets: list[str] | None = None) -> int:
+def _push(repo: Repo, remotes: list[str], *, targets: list[str] | None = None, is_swept: bool = False) -> int:
+    from dvc_objects.errors import ObjectFormatError
+
     with listening() as heard, one_command(repo):
         try:
             if targets == []:
@@ -115,7 +117,20 @@ def _push(repo: Repo, remotes: list[str], *, targets: list[str] | None = None) -
             return int(repo.push(targets, run_cache=True))
         except Exception as error:  # each storage's library raises its own
             errors = heard.errors or [error]
+    if any(isinstance(error, ObjectFormatError) for error in errors) and not is_swept:
+        _drop_broken(repo)
+        return _push(repo, remotes, targets=targets, is_swept=True)
     raise blame(repo, remotes, errors, is_sure=len(remotes) == 1) from errors[0]
+
+
+def _drop_broken(repo: Repo) -> None:
+    """Removes from remotes that are folders here what a killed push left empty under an object's own name: DVC does
+    that when it asks for an object, but of a directory it reads the listing first, and fails.
+    """
+    for (remote, hash_name), objects in _named(repo.index.outs).items():
+        odb = repo.cloud.get_remote_odb(remote, "push", hash_name=hash_name)
+        if odb.fs.protocol == "local":
+            present(odb, objects)
 
 
 def verify(pipeline: Pipeline, head: str, log: Log) -> Verified:

@@ -83,6 +83,8 @@ def collect(
     _warn_of_absent(settings.params_diff_targets, "params_diff_targets", (old.params, new.params), (old, new), log)
     unreadable = _unreadable(old, new, log)
     rows = gates.with_directions(_metric_rows(old, new), settings.metrics_gate)
+    params = None if settings.params_diff_targets is None else tuple(_rows(ParamRow, old.params, new.params))
+    old = replace(old, metrics={}, params={})  # of thousands, the experiments take their memory
     has_results = subject.failure is None or subject.failure.step == "push"
     judgement = gates.judge(settings.metrics_gate if has_results else (), rows)
     for warning in judgement.warnings:
@@ -107,7 +109,7 @@ def collect(
         baseline=baseline,
         has_workspace_changes=subject.has_workspace_changes,
         metrics=None if settings.metrics_diff_targets is None else rows,
-        params=None if settings.params_diff_targets is None else tuple(_rows(ParamRow, old.params, new.params)),
+        params=params,
         unreadable=unreadable,
         gates=judgement.results,
         plots=plots,

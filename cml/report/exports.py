@@ -12,7 +12,7 @@ from functools import cache
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, cast
 
-from cml.report.model import Report
+from cml.report.model import Experiment, Report
 from cml.report.units import is_number
 
 if TYPE_CHECKING:
@@ -33,8 +33,11 @@ def render_json(report: Report) -> Iterator[str]:
     for name in _names(Report):
         value = getattr(report, name)
         if isinstance(value, tuple) and value:
-            yield f',\n"{name}": [\n  {_text(value[0])}'
-            yield from (f",\n  {_text(each)}" for each in value[1:])
+            start = f',\n"{name}": [\n  '
+            for each in value:
+                yield start
+                yield from _pieces(each)
+                start = ",\n  "
             yield "\n]"
         else:
             yield f',\n"{name}": {_text(value)}'
@@ -54,6 +57,29 @@ def render_openmetrics(report: Report) -> Iterator[str]:
     yield "# EOF\n"
 
 
+def _pieces(value: object) -> Iterator[str]:
+    """An element as JSON; the metrics of an experiment one by one, since they are as many as the report's own."""
+    if not isinstance(value, Experiment):
+        yield _text(value)
+        return
+    before = "{"
+    for name in _names(Experiment):
+        inner = getattr(value, name)
+        yield f'{before}"{name}": '
+        if isinstance(inner, dict):
+            yield from (f"{', ' if at else '['}{_metric(*each)}" for at, each in enumerate(inner.items()))
+            yield "]" if inner else "[]"
+        else:
+            yield _text(inner)
+        before = ", "
+    yield "}"
+
+
+def _metric(key: tuple[str, str], value: object) -> str:
+    path, name = key
+    return f'{{"path": {_quoted(path)}, "name": {_quoted(name)}, "value": {_text(value)}}}'
+
+
 def _text(value: object) -> str:
     """A value as JSON. The standard library's writer would need a copy of all of it as lists and dicts."""
     if isinstance(value, float):
@@ -67,12 +93,6 @@ def _text(value: object) -> str:
         return repr(value)
     if isinstance(value, tuple):
         return f"[{', '.join([_text(each) for each in value])}]"
-    if isinstance(value, dict):
-        metrics = [
-            f'{{"path": {_quoted(path)}, "name": {_quoted(name)}, "value": {_text(each)}}}'
-            for (path, name), each in value.items()
-        ]
-        return f"[{', '.join(metrics)}]"
     return _object(cast("DataclassInstance", value))
 
 

@@ -107,6 +107,8 @@ FIXED = {
     "dvc.lock is open and empty": (r"dvc\.lock', 'w", 2),
     "rwlock is open and empty": (r"rwlock', 'w", 2),
     "an entry of the run cache has nothing in it": (r"cache/runs/\w\w'", 4),
+    "a listing is empty on the remote": (r"storage/files/md5/../\w+\.dir", 2),
+    "an object is empty on the remote": (r"storage/files/md5/../\w+'", 2),
     "a link is made beside an output": (r"project/\.[\w-]{22}\.tmp', None", 3),
 }
 
