@@ -13,6 +13,7 @@ from cml.report import files
 from cml.repository import REMOTE
 from cml.settings import Settings
 from cml.skip import own_head, own_scope
+from cml.variables import BY_NAME
 
 if TYPE_CHECKING:
     from cml.pipeline.project import Pipeline
@@ -179,7 +180,8 @@ def _introduce(here: Session, results: str) -> None:
 def template_of(settings: Settings) -> str | None:
     """Tries what the report will be written with, before any work: the locale, and the user's own template."""
     try:
-        settings.number_format.value(0.0, locale=settings.locale)
+        if settings.locale != BY_NAME["locale"].default:
+            settings.number_format.value(0.0, locale=settings.locale)
     except ValueError:
         raise BadInput(
             f"locale is {settings.locale!r}, which Babel does not know: expected one such as en, de or pt_BR"

@@ -9,10 +9,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
+from itertools import groupby
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, cast
 
-from cml.report.model import Experiment, Report
+from cml.report.model import Experiment, MetricRow, Report
 from cml.report.units import is_number
 
 if TYPE_CHECKING:
@@ -47,13 +48,13 @@ def render_json(report: Report) -> Iterator[str]:
 def render_openmetrics(report: Report) -> Iterator[str]:
     """Yields the metrics of this run that are numbers as OpenMetrics text, one gauge for all of them, in lines."""
     yield "# TYPE cml_metric gauge\n# HELP cml_metric Metrics of the DVC project, as of this run.\n"
-    seen = set()
-    for row in report.metrics or ():
-        if row.status != "removed" and is_number(row.new):
-            labels = f'{{path="{_label(row.path)}",name="{_label(row.name)}"}}'
-            if labels not in seen:
-                seen.add(labels)
-                yield f"cml_metric{labels} {_sample(row.new)}\n"
+    rows = [row for row in report.metrics or () if row.status != "removed" and is_number(row.new)]
+    for path, group in groupby(sorted(rows, key=_path), key=_path):
+        seen = set()
+        for row in group:
+            if (name := _label(row.name)) not in seen:
+                seen.add(name)
+                yield f'cml_metric{{path="{path}",name="{name}"}} {_sample(cast("float", row.new))}\n'
     yield "# EOF\n"
 
 
@@ -111,6 +112,10 @@ def _quoted(text: str) -> str:
 
 def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()  # halves of surrogate pairs are no UTF-8
+
+
+def _path(row: MetricRow) -> str:
+    return _label(row.path)
 
 
 def _label(text: str) -> str:
