@@ -242,8 +242,7 @@ def _private_folder(temporary: Path) -> Iterator[Path]:
     finally:
         for folder, handle in made:
             for _ in range(TRIES):
-                with suppress(OSError):
-                    _remove(folder)
+                _remove(folder)
                 if not folder.exists():
                     break
                 time.sleep(0.05)  # a thread of a library's is still writing there
@@ -273,4 +272,4 @@ def _remove(folder: Path) -> None:
     except OSError:
         from shutil import rmtree
 
-        rmtree(folder)
+        rmtree(folder, ignore_errors=True)  # nothing that can go stays

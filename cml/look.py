@@ -65,7 +65,7 @@ def publish(here: Session, folder: Path) -> int:
 
 
 def _print(here: Session, pipeline: Pipeline, subject: Subject, baseline: Baseline | None, template: str | None) -> int:
-    files.check_folder(here.repository.tracks)
+    files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
     here.repository.exclude(f"{files.FOLDER}/")
     files.clear(FOLDER, keeps_drawings=True)
     found = here.forge.context.linked(

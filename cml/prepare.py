@@ -101,7 +101,7 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
     branch = None if no_push else _push_branch(here)
     if branch:
         refuse_edits(here, pipeline, "push is on", "set push to false")
-    files.check_folder(here.repository.tracks)
+    files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
     template = template_of(settings)
     _introduce(here, f"results go to {branch}" if branch else f"results stay here, {no_push}")
     baseline = find_baseline(here.repository, settings, here.forge.context, head)
@@ -139,7 +139,7 @@ def look_on(here: Session, head: str) -> Work:
     from cml.baseline import find_baseline
     from cml.work import Work
 
-    files.check_folder(here.repository.tracks)
+    files.check_folder(is_tracked=here.repository.tracks(files.FOLDER))
     template = template_of(here.settings)
     here.log.line(f"start      cml {__version__} for {here.forge.context.event}; nothing is run or pushed for it")
     baseline = find_baseline(here.repository, here.settings, here.forge.context, head)

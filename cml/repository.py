@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +22,10 @@ from cml.errors import BadInput, CmlError
 REMOTE = "origin"
 OLDEST_GIT = (2, 31)  # the first that reads configuration from GIT_CONFIG_COUNT
 GIT_SECONDS = 600
+AT_ONCE_SECONDS = 10.0  # in which git takes the locks of what it does here
+HEARD = {"cml.heard": "true"}  # nobody else sets it: git says it where it hears GIT_CONFIG_COUNT
 FETCH = ("--quiet", "--no-recurse-submodules", "--no-auto-maintenance")
-MARK = "cml-git"
+MARK = "cml-git-"  # and the run's process
 # What takes locks in the git folder; `diff` does for the times of files that it has looked up.
 WRITING = {"checkout", "diff", "fetch", "push", "read-tree", "update-index", "update-ref"}
 # What git says of a server that is in trouble, or of a connection that broke; what it says of a token is not among it.
@@ -77,7 +79,7 @@ class Repository:
     def __init__(self, directory: Path, *, token: str | None = None, user: str = "x-access-token") -> None:
         self.top = _toplevel(directory)
         self._environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-        self._configure(self._environment, {"safe.directory": str(self.top)})
+        self._configure(self._environment, {"safe.directory": str(self.top), **HEARD})
         # A commit never changes, so it is asked for once; but where a shallow clone is cut, its parents do not show.
         self._known: dict[str, Commit] = {}
         self._excluded: set[str] = set()
@@ -113,6 +115,7 @@ class Repository:
             from shutil import copytree
 
             copytree(hooks, folder, ignore_dangling_symlinks=True)
+            folder.chmod(0o700)
         else:
             folder.mkdir()
         self._configure(self._authorized, {"core.hooksPath": str(folder)})
@@ -123,16 +126,24 @@ class Repository:
         return {name: value for name, value in self._environment.items() if name.startswith("GIT_CONFIG_")}
 
     def sweep(self) -> None:
-        """Removes the locks of git's that stayed where a run and the git it had started were killed together."""
-        mark = self._git_place(MARK)
-        with contextlib.suppress(OSError), mark.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not while the one who set the mark is alive
-            since = os.fstat(file.fileno()).st_mtime_ns
-            for folder in {mark.parent, self._git_place("packed-refs").parent}:
-                for lock in (*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")):
-                    if lock.lstat().st_mtime_ns >= since:
-                        lock.unlink()
-            mark.unlink()
+        """Removes the locks that a killed git left: those as old as the mark of the run that had started it. Another's
+        is not among them, unless it was made in the same moment.
+        """
+        with contextlib.suppress(OSError, GitFailed):
+            for mark in self._git_place("HEAD").parent.glob(f"{MARK}*"):
+                with contextlib.suppress(OSError), mark.open("r+") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not while its run or that git is alive
+                    self._drop_locks(since=os.fstat(file.fileno()).st_mtime)
+                    mark.unlink()
+
+    def _drop_locks(self, *, since: float) -> None:
+        own, shared = (self._git_place(name).parent for name in ("HEAD", "packed-refs"))
+        at_once = [own / "HEAD.lock", own / "index.lock"]
+        in_time = [shared / "packed-refs.lock", shared / "shallow.lock", *(shared / "refs").rglob("*.lock")]
+        for locks, seconds in ((at_once, AT_ONCE_SECONDS), (in_time, GIT_SECONDS)):
+            for lock in locks:
+                if lock.exists() and since <= lock.stat().st_mtime <= since + seconds:
+                    lock.unlink()
 
     # Questions
 
@@ -179,19 +190,21 @@ class Repository:
         return self.commits(self._git("rev-list", f"{old}..{new}").split())
 
     def origin_url(self) -> str | None:
-        """Returns origin's URL, as it was when first asked for: a stage may not send a token elsewhere."""
+        """Returns origin's URL, as it was when the repository was opened: a stage may not send a token elsewhere."""
         return self._settings.get(f"remote.{REMOTE}.url") or None
 
     def _read_settings(self) -> dict[str, str]:
-        """Returns what git's configuration says of origin and hooks, and makes sure that it hears our own."""
-        wanted = rf"^(safe\.directory|core\.hookspath|remote\.{REMOTE}\.url)$"
+        """Returns what git's configuration says of origin and hooks, and makes sure that git hears our own. Raises
+        BadInput.
+        """
+        wanted = rf"^(cml\.heard|core\.hookspath|remote\.{REMOTE}\.url)$"
         try:
             told = self._git("config", "-z", "--get-regexp", wanted).split("\0")
         except GitFailed:
             told = []
         except FileNotFoundError:
             raise BadInput("git is not installed, or not on PATH: install it") from None
-        if f"safe.directory\n{self.top}" not in told:
+        if "cml.heard\ntrue" not in told:
             _check_version(self._environment)
         return {name: value for name, _, value in (each.partition("\n") for each in told)}
 
@@ -441,27 +454,19 @@ class Repository:
         )
 
     def _push(self, refspecs: list[str], *options: str) -> PushOutcome:
-        command = ["git", "push", "--porcelain", "--no-recurse-submodules", *options, REMOTE, *refspecs]
-        with self._writing():
-            done = subprocess.run(
-                command,
-                cwd=self.top,
-                env=self._authorized,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=GIT_SECONDS,
-            )
+        words = ("push", "--porcelain", "--no-recurse-submodules", *options, REMOTE, *refspecs)
+        done = self._call(*words, env=self._authorized)
+        out, err = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
         if done.returncode == 0:
-            return PushOutcome(is_done=True, is_new="[new branch]" in done.stdout)
-        refused = [line for line in done.stdout.splitlines() if line.startswith("!")]
+            return PushOutcome(is_done=True, is_new="[new branch]" in out)
+        refused = [line for line in out.splitlines() if line.startswith("!")]
         reasons = [line.split("\t")[-1] for line in refused]
         stale = r"\[rejected\] \((fetch first|non-fast-forward|stale info)\)|failed to update ref|cannot lock ref"
         # Two atomic pushes at the same instant: only the server's own words tell the loser.
         raced = r"^remote: error: cannot lock ref '[^']+': is at [0-9a-f]+ but expected [0-9a-f]+"
-        if any(re.search(stale, reason) for reason in reasons) or re.search(raced, done.stderr, re.MULTILINE):
+        if any(re.search(stale, reason) for reason in reasons) or re.search(raced, err, re.MULTILINE):
             return PushOutcome(is_done=False, is_stale=True, reason="the branch moved on")
-        lines = [line.strip() for line in done.stderr.splitlines()]
+        lines = [line.strip() for line in err.splitlines()]
         told = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
         # Without a word from the server it was a hook of this clone that spoke, or git itself.
         here = [
@@ -470,7 +475,7 @@ class Repository:
         own = [reason for reason in reasons if "atomic" not in reason]
         return PushOutcome(
             is_done=False,
-            is_unanswered=not refused and re.search(UNANSWERED, done.stderr) is not None,
+            is_unanswered=not refused and re.search(UNANSWERED, err) is not None,
             reason="; ".join([*own[:1], *(list(filter(None, told))[-2:] or here[-2:])]),
         )
 
@@ -518,22 +523,9 @@ class Repository:
     def _git_place(self, name: str) -> Path:
         """Returns where git keeps a file of its own; of a linked work tree, some are with the main one."""
         folder = self.top / ".git"
-        return folder / name if folder.is_dir() else Path(self.top, self._git("rev-parse", "--git-path", name).strip())
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """A mark stands while git writes: what is killed in between leaves it for `sweep`."""
-        mark = self._git_place(MARK)
-        try:
-            with contextlib.ExitStack() as until_done:
-                with contextlib.suppress(OSError):  # where nothing can be written, git is the one to say so
-                    fcntl.flock(until_done.enter_context(mark.open("w")), fcntl.LOCK_SH)
-                yield
-        except BaseException:  # git was killed on the way out
-            self.sweep()
-            raise
-        with contextlib.suppress(OSError):
-            mark.unlink()
+        if folder.is_dir() and "GIT_DIR" not in self._environment:
+            return folder / name
+        return Path(self.top, self._git("rev-parse", "--git-path", name).strip())
 
     def _git(
         self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None, is_remote: bool = False
@@ -545,20 +537,41 @@ class Repository:
         self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None, is_remote: bool = False
     ) -> bytes:
         base = self._authorized if is_remote else self._environment
-        takes_locks = not WRITING.isdisjoint(arguments[:3]) and not env
-        with self._writing() if takes_locks else contextlib.nullcontext():
-            done = subprocess.run(
-                ["git", *arguments],
-                cwd=self.top,
-                env={**base, **(env or {})},
-                input=stdin if stdin is not None else b"",
-                capture_output=True,
-                timeout=GIT_SECONDS,
-            )
+        done = self._call(*arguments, env={**base, **(env or {})}, stdin=stdin or b"")
         if done.returncode != 0:
             said = " ".join(done.stderr.decode("utf-8", "replace").split())
             raise GitFailed(f"git {arguments[0]}: {said or f'ended with {done.returncode}'}")
         return done.stdout
+
+    def _call(self, *arguments: str, env: Mapping[str, str], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Runs git; while it may take locks, under a mark that stays for `sweep` where it is killed."""
+        takes_locks = not WRITING.isdisjoint(arguments[:3]) and "GIT_INDEX_FILE" not in env
+        mark, held = self._git_place(f"{MARK}{os.getpid()}") if takes_locks else None, []
+        is_over = False
+        try:
+            with contextlib.ExitStack() as until_over:
+                with contextlib.suppress(OSError):  # where nothing can be written, git is the one to say so
+                    if mark:
+                        file = until_over.enter_context(mark.open("w"))
+                        fcntl.flock(file, fcntl.LOCK_SH)
+                        held.append(file.fileno())
+                done = subprocess.run(
+                    ["git", *arguments],
+                    cwd=self.top,
+                    env=env,
+                    input=stdin,
+                    capture_output=True,
+                    timeout=GIT_SECONDS,
+                    pass_fds=held,  # git outlives a run that is killed alone
+                )
+            is_over = done.returncode >= 0
+            return done
+        finally:
+            if mark and not is_over:
+                self.sweep()
+            elif mark:
+                with contextlib.suppress(OSError):
+                    mark.unlink()
 
 
 class _TemporaryIndex:

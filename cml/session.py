@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -61,9 +60,6 @@ class Session(NamedTuple):
             configure=self.grant.configure,
             own_cache=self.own_cache,
         )
-        # What was imported stays, so it is looked through for garbage no more.
-        gc.freeze()
-        gc.enable()
         self.grant.until_exit.callback(pipeline.close)
         return pipeline
 
@@ -164,8 +160,9 @@ def _forge(context: Context, settings: Settings, *, token: str | None, is_job_to
 
 
 def _temporary_place() -> Path:
-    """The machine's place for temporary files: tempfile's answer, mostly without its price."""
-    place = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - what is made there has a name that nobody knows
+    """The machine's place for temporary files, as tempfile takes it, which would try it by writing a file."""
+    named = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    place = Path(next(filter(None, named), "/tmp"))  # noqa: S108 - what is made there has a name that nobody knows
     if place.is_absolute() and place.is_dir() and os.access(place, os.W_OK | os.X_OK):
         return place
     import tempfile

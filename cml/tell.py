@@ -98,7 +98,7 @@ def warn(here: Session, published: Published) -> None:
 def hand_on(here: Session, outputs: Outputs, *, markdown: str | None = None) -> None:
     """Hands the outputs on; `markdown` is the report of a run whose work was not done here."""
     with contextlib.suppress(OSError, BadInput):
-        files.check_folder(here.repository.tracks)
+        files.check_folder(is_tracked=FOLDER.exists() and here.repository.tracks(files.FOLDER))
         here.repository.exclude(f"{files.FOLDER}/")
         if outputs.skipped or markdown is not None:
             files.clear(FOLDER)  # a report of an earlier run in this workspace is not this one's

@@ -242,6 +242,8 @@ class GitLab:
         """Returns an address for each image of the report. A name is a hash of what is in it, so that an image which
         the note shows already is not sent again.
         """
+        import hashlib
+
         files = [image.file for plot in report.plots or () for image in plot.images if (folder / image.file).exists()]
         if not files:
             return {}
@@ -255,8 +257,6 @@ class GitLab:
         images = {}
         for file in files:
             content = (folder / file).read_bytes()
-            import hashlib
-
             name = f"{hashlib.sha256(content).hexdigest()[:16]}.png"
             if name not in addresses:
                 upload = partial(self._api.project.upload, name, filedata=content, **AT_ONCE)

@@ -118,7 +118,8 @@ def _push(repo: Repo, remotes: list[str], *, targets: list[str] | None = None, i
         except Exception as error:  # each storage's library raises its own
             errors = heard.errors or [error]
     if any(isinstance(error, ObjectFormatError) for error in errors) and not is_swept:
-        _drop_broken(repo)
+        with contextlib.suppress(Exception):  # what is wrong, the second try says as well
+            _drop_broken(repo)
         return _push(repo, remotes, targets=targets, is_swept=True)
     raise blame(repo, remotes, errors, is_sure=len(remotes) == 1) from errors[0]
 

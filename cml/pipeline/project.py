@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import time
@@ -77,6 +78,9 @@ class Pipeline:
         from dvc.config import Config
         from dvc.repo import Repo
 
+        if not gc.isenabled():  # what was imported stays: it is looked through no more
+            gc.freeze()
+            gc.enable()
         forward_warnings(log)
         keep_parsed()
         try:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +20,9 @@ LARGEST_TEMPLATE = 1 << 20
 NAMES = ("report.md", "report.html", "report.json", "metrics.txt", "cml.env")
 
 
-def check_folder(tracks: Callable[[str], bool]) -> None:
-    """Refuses a `cml-report` that is not ours to write; `tracks` says what git has. Raises BadInput."""
+def check_folder(*, is_tracked: bool) -> None:
+    """Refuses a `cml-report` that is not ours to write. Raises BadInput."""
     place = Path(FOLDER)
-    is_tracked = os.path.lexists(place) and tracks(FOLDER)
     inside = [place / name for name in (*NAMES, "plots")]
     if is_tracked or any(path.is_symlink() for path in (place, *inside)) or (place.exists() and not place.is_dir()):
         raise BadInput(

@@ -127,7 +127,7 @@ def test_a_kill_at_an_instant_that_was_found(made: World, tmp_path: Path, instan
 
 # A git that is killed, and the run with it, while it holds these locks.
 GIT = """#!/bin/sh
-case "$GIT_INDEX_FILE $*" in " {command}"*) for lock in {locks}; do : >"$(git rev-parse --git-path "$lock")"; done; kill -9 0;; esac
+case "$GIT_INDEX_FILE $*" in " {command}"*) for lock in {locks}; do : >"$(git rev-parse --git-path "$lock")"; done; {then};; esac
 PATH=${{PATH#*:}} exec git "$@"
 """
 LOCKS = {
@@ -153,12 +153,9 @@ def test_locks_of_a_git_that_was_killed_stand_in_nobodys_way(
         world.git("worktree", "add", "--quiet", str(workspace), "main")
     theirs = world.project / ".git" / "theirs.lock"
     theirs.touch()
-    folder.mkdir()
-    (folder / "git").write_text(GIT.format(command=command, locks=" ".join(LOCKS[command])))
-    (folder / "git").chmod(0o755)
-    path = f"{folder}:{world.environment()['PATH']}"
+    env = with_git(folder, world, command, then="kill -9 0")
     with trial("kill", f"git {command}, {place}"):
-        assert killed(world, *PUSH, cwd=workspace, env={"PATH": path}).code == -signal.SIGKILL
+        assert killed(world, *PUSH, cwd=workspace, env=env).code == -signal.SIGKILL
         left = [Path(workspace, world.git("rev-parse", "--git-path", lock, cwd=workspace)) for lock in LOCKS[command]]
         assert all(lock.exists() for lock in left)
         done = world.cml(*PUSH, cwd=workspace, env={"TMPDIR": str(temporary(world))})
@@ -167,6 +164,43 @@ def test_locks_of_a_git_that_was_killed_stand_in_nobodys_way(
         theirs.unlink()
         assert leftovers(world, workspace) == leftovers(world, world.project) == []
         assert not any(lock.exists() for lock in left)
+
+
+def with_git(folder: Path, world: World, command: str, *, then: str) -> dict[str, str]:
+    """An environment with a git that takes the command's locks and then does what the shell is told."""
+    folder.mkdir()
+    (folder / "git").write_text(GIT.format(command=command, locks=" ".join(LOCKS[command]), then=then))
+    (folder / "git").chmod(0o755)
+    return {"PATH": f"{folder}:{world.environment()['PATH']}"}
+
+
+def test_a_git_that_is_killed_alone_leaves_no_lock(made: World, tmp_path: Path) -> None:
+    world = copied(made, tmp_path)
+    with trial("kill", "git alone"):
+        done = world.cml(*PUSH, env=with_git(tmp_path / "bin", world, "update-index", then="kill -9 $$"))
+        assert done.code == 0, done.err
+        assert "your work tree stays behind it" in done.err
+        assert not list((world.project / ".git").glob("*.lock"))
+        again(world, "same workspace")
+
+
+def test_a_git_that_outlives_its_run_keeps_its_locks(made: World, tmp_path: Path) -> None:
+    world, go = copied(made, tmp_path), tmp_path / "go"
+    waits = f"kill -9 $PPID; until [ -e {go} ]; do sleep 0.1; done; rm .git/index.lock && : >{go}.kept"
+    env = with_git(tmp_path / "bin", world, "update-index", then=waits)
+    with trial("kill", "a run without its git"):
+        run = subprocess.Popen(["cml", *PUSH], cwd=world.project, env=world.environment(env), stderr=subprocess.DEVNULL)
+        assert run.wait(timeout=60) == -signal.SIGKILL
+        done = world.cml(*PUSH)
+        assert done.code == 0, done.err
+        go.touch()
+        for _ in range(100):
+            if Path(f"{go}.kept").exists():
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("the lock of a living git was taken away")
+        again(world, "same workspace")
 
 
 READ = stages(train={"cmd": "cat data/* | wc -c > out.txt", "deps": ["data"], "outs": ["out.txt"]})
