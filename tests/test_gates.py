@@ -298,7 +298,7 @@ UP_NAMES = """accuracy acc val_acc valAcc top5_acc acc_norm accuracy.mean accura
     rouge1 rougeL rougeLsum ndcg@10 mcc cohen_kappa score test.score true_positive_rate tpr@fpr=0.01 log_likelihood
     loss_recall ms_ssim explained_variance per_class.accuracy metrics.per_class_accuracy psnr throughput
     squad_exact_match"""
-DOWN_NAMES = """loss val_loss valLoss loss.val train/loss loss[0] loss_total recall_loss accuracy_loss error err errors
+DOWN_NAMES = """mistakes by_class.mistakes loss val_loss valLoss loss.val train/loss loss[0] loss_total recall_loss accuracy_loss error err errors
     n_errors error_rate errorRate word_error_rate Mean-Squared-Error rmse RMSE mse mae mape logloss logLoss log_loss
     perplexity latency latency_ms latency.p99 latency_p99_ms p99LatencyMs wer cer wer_score brier_score duration time
     train_time seconds ms time_per_step time_to_accuracy fpr fnr false_positive_rate false_negatives nll

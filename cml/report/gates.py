@@ -33,9 +33,9 @@ UP = """
 DOWN = """
     aic bic brier cer cost cross+entropy crossentropy davies+bouldin deviance duration ece eer elapsed err error errors
     failure failures false+alarm false+alarms false+discovery false+negative false+negatives false+positive
-    false+positives fdr fid fnr fpr latency logloss loss losses lpips mae mape mase milliseconds misclassification miss
-    mse ms msle negative+log+likelihood nll perplexity ppl regret rmse rmsle runtime sec seconds secs smape ter time
-    wape wer
+    false+positives fdr fid fnr fpr latency logloss loss losses lpips mae mape mase milliseconds misclassification
+    misclassifications miss mistake mistakes ms mse msle negative+log+likelihood nll perplexity ppl regret rmse rmsle
+    runtime sec seconds secs smape ter time wape wer
 """
 USUAL: dict[str, Direction | None] = {
     **{name.replace("+", " "): "up" for name in UP.split()},
