@@ -46,6 +46,8 @@ def test_every_vector_is_written_as_numeral_writes_it() -> None:
         (DEFAULT, 1e25, "1e+25"),
         (DEFAULT, -1.23456789e25, "-1.2345679e+25"),
         (DEFAULT, 5e-324, "5e-324"),
+        ("0." + "0" * 25, 1e-6, "0.0000009999999999999999547"),
+        ("0." + "0" * 25, 1.5e-7, "0.0000001500000000000000000"),
         (DEFAULT, -0.0, "0"),
         ("0.00", 1e-9, "0.00"),
         ("0[.]00", -1e-9, "0"),
@@ -71,6 +73,8 @@ def test_where_numeral_writes_nan_the_number_is_readable(text: str, x: float, ex
         ("0,0", -(10**4000), "-1e+4000"),
         ("0.00", Decimal("0.125"), "0.13"),
         ("0.00", Decimal("-0.125"), "-0.12"),
+        ("0." + "0" * 24, Decimal("0.1234567890123456789012345"), "0.123456789012345678901235"),
+        ("0." + "0" * 24, Decimal("-0.1234567890123456789012345"), "-0.123456789012345678901234"),
         (DEFAULT, Decimal("12345678901234567890.123456789"), "12345678901234567890.1234568"),
         ("0.0", Decimal("-1E-999999999"), "0.0"),
         (DEFAULT, Decimal("1E+999999999"), "1e+999999999"),
@@ -123,6 +127,9 @@ def test_what_is_no_number_is_never_formatted_as_one(x: object, expected: str) -
         ("0 b", 1500, 0, "-2 KB"),
         ("0:00", 100, 0, "-0:01:40"),
         ("0:00", 0.1, 0, "-1e-1"),
+        ("0:00", 1, 1.5, "+0:00:01"),
+        ("0:00", 0, 90, "+0:01:30"),
+        ("0.0", 0.25, 0, "-0.2"),
         ("0o", 3, 5, "+2"),
         ("0am", 1500, 0, "-1.5e+3"),
         ("0.0e+0", 1, 1.0005, "+5.0e-4"),
@@ -167,6 +174,16 @@ def test_a_change_needs_two_numbers(other: object) -> None:
 def test_a_bad_format_is_refused_with_the_reason_and_two_good_ones(text: str, fault: str) -> None:
     with pytest.raises(ValueError, match=f"{fault}.*'0,0.000' and '0.0%'"):
         NumberFormat.parse(text)
+
+
+def test_a_hundred_decimals_are_written() -> None:
+    assert write("0." + "0" * 100, 1.5) == "1.5" + "0" * 99
+
+
+def test_a_second_sign_holds_the_place_of_the_currency() -> None:
+    """As in numeral, which takes one away."""
+    assert (write("--$0", 5), write("0$--", 5)) == ("5$", "$5")
+    assert (write("--$ 0", 5), write("0 $--", 5)) == ("5$ ", " $5")
 
 
 def test_white_space_around_a_format_is_no_part_of_it() -> None:
