@@ -334,6 +334,23 @@ def test_trouble_of_the_api_doubles_nothing_and_loses_nothing(hub: Hub, route: s
     assert hub.check(hub.world.tip("try")).conclusion == "success"
 
 
+def test_an_answer_that_is_none_is_not_taken_for_one(hub: Hub) -> None:
+    """PyGithub reads a redirect of an update as its success."""
+    hub.branch("try", 0.1)
+    pull = hub.forge.open_pull("try")
+    assert hub.job(hub.forge.event("pull_request", pull=pull.number)).code == 0
+    (before,) = hub.forge.comments(pull.number)
+    text = before.body
+    hub.world.git("switch", "--quiet", "try")
+    hub.world.git("pull", "--quiet", "--ff-only", "origin", "try")
+    hub.world.commit("More", {"params.yaml": "train:\n  rate: 0.3\n"})
+    hub.forge.fail("PATCH /repos/*/issues/comments/*", times=1, how="redirect-elsewhere")
+    done = hub.job(hub.forge.event("pull_request", pull=pull.number))
+    assert done.code == 0, done.err
+    (after,) = hub.forge.comments(pull.number)
+    assert after.body != text, done.err
+
+
 def test_a_broken_event_file_is_bad_input(hub: Hub) -> None:
     hub.branch("try", 0.1)
     env = hub.forge.event("push", ref="try")

@@ -23,6 +23,7 @@ from cml.forges.patience import BEFORE_WORK_SECONDS, REQUEST_SECONDS, TRANSIENT,
 
 if TYPE_CHECKING:
     from github.CheckRun import CheckRun
+    from github.CommitStatus import CommitStatus
     from github.IssueComment import IssueComment
     from github.Repository import Repository as Api
 
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 SUMMARY_LIMIT = 1_000_000  # bytes of a job summary are 1 MiB
 CLOSING_SECONDS = 3.0
 TWIN_IS_DEAD_AFTER_SECONDS = 6 * 3600
+ANOTHER_ANSWER = "the answer is not what was asked for"
 EMBEDDED = "<!-- cml-outputs: "
-Made = TypeVar("Made", "CheckRun", "IssueComment")
+Made = TypeVar("Made", "CheckRun", "CommitStatus", "IssueComment")
 
 
 class Job(NamedTuple):
@@ -107,7 +109,7 @@ class GitHub:
         first = self._patience.ask("check run", lambda: self._first_of_race(head))
         if first:
             check, self._check = self._check, None
-            self._patience.ask("check run", lambda: check.edit(status="completed", conclusion="skipped"))
+            self._patience.ask("check run", lambda: _end_check(check, conclusion="skipped"))
         return first
 
     def _begin_on(self, head: str) -> tuple[Twin | None, list[CheckRun]]:
@@ -140,7 +142,7 @@ class GitHub:
 
     def _end(self, checks: list[CheckRun]) -> None:
         def end(check: CheckRun) -> None:
-            check.edit(status="completed", conclusion="cancelled")
+            _end_check(check, conclusion="cancelled")
 
         for check in checks:
             self._patience.ask("check run", partial(end, check), at_most=BEFORE_WORK_SECONDS)
@@ -271,13 +273,13 @@ class GitHub:
         return url
 
     def _complete(self, check: CheckRun, conclusion: str, shown: dict[str, str]) -> None:
-        check.edit(status="completed", conclusion=conclusion, output=shown)
+        _end_check(check, conclusion=conclusion, output=shown)
         self._check = None
 
     def _complete_on(self, sha: str, conclusion: str, shown: dict[str, str]) -> CheckRun | None:
         for check in self._checks(sha):
             if check.external_id == self._external_id:
-                check.edit(status="completed", conclusion=conclusion, output=shown)
+                _end_check(check, conclusion=conclusion, output=shown)
                 return check
         return self._create_check(sha, status="completed", conclusion=conclusion, output=shown)
 
@@ -310,9 +312,10 @@ class GitHub:
 
     def _set_statuses(self, shas: list[str], state: str, description: str) -> None:
         for sha in shas:
-            self._api.get_commit(sha).create_status(
+            made = self._api.get_commit(sha).create_status(
                 state=state, target_url=self.context.run_url or "", description=description[:140], context=self._name
             )
+            _whole(made)
             self._pending = None if sha == self._pending else self._pending
 
     def _publish_comment(self, text: str, sha: str) -> str | None:
@@ -347,7 +350,10 @@ class GitHub:
             if comment.body.startswith(marker) and self._is_ours(comment):
                 shas = (sha, self.context.head)
                 if comment.body != body and self._api.get_pull(number).head.sha in shas:
+                    before = comment.body
                     comment.edit(body)
+                    if comment.body == before:
+                        raise ValueError(ANOTHER_ANSWER)
                 return comment
         return _whole(issue.create_comment(body))
 
@@ -411,8 +417,15 @@ def _command(text: str) -> None:
 def _whole(thing: Made) -> Made:
     """Returns what the API made. Raises ValueError where its answer was something else, a proxy's page perhaps."""
     if "id" not in thing.raw_data:
-        raise ValueError("the answer is not what was asked for")
+        raise ValueError(ANOTHER_ANSWER)
     return thing
+
+
+def _end_check(check: CheckRun, **fields: Any) -> None:
+    """Ends a check run. PyGithub takes a proxy's page and a redirect for an answer as well. Raises ValueError."""
+    check.edit(status="completed", **fields)
+    if check.status != "completed":
+        raise ValueError(ANOTHER_ANSWER)
 
 
 def _mark(known: dict[str, Any]) -> str:

@@ -73,6 +73,13 @@ CASES = [
 ]
 
 
+# Answers that PyGithub takes for good ones; tried always.
+FOUND = [
+    ("github", "PATCH /repos/ada/digits/check-runs/*", "html", 2),
+    ("github", "PATCH /repos/ada/digits/check-runs/*", "redirect", None),
+]
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make(tmp_path_factory.mktemp("api"))
@@ -118,7 +125,9 @@ def test_the_endpoints_are_all_of_them(made: World, tmp_path: Path, name: str) -
         assert not {one for one in asked if not any(same(route, *one) for route in ROUTES[name])}
 
 
-@pytest.mark.parametrize(("name", "route", "how", "times"), some(CASES, 24, name="api"))
+@pytest.mark.parametrize(
+    ("name", "route", "how", "times"), [*FOUND, *some([case for case in CASES if case not in FOUND], 24, name="api")]
+)
 def test_trouble_doubles_nothing_and_loses_nothing(
     made: World, tmp_path: Path, name: str, route: str, how: str, times: int | None
 ) -> None:
