@@ -15,6 +15,18 @@ IGNORED = "/config.local\n/tmp\n/cache\n"
 REMOTE = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = {}\n"
 PUSH = ("run", "--push", "true")
 COPY = {"cmd": "cat in.txt > out.txt", "deps": ["in.txt"], "outs": ["out.txt"]}
+# What GitLab's runner says of a job, as far as a skipped run reads it; nobody answers at the address.
+GITLAB_JOB = {
+    "GITLAB_CI": "true",
+    "CI_API_V4_URL": "http://127.0.0.1:9/api/v4",
+    "CI_JOB_TOKEN": "a-job-token",
+    "CI_PROJECT_ID": "7",
+    "CI_PROJECT_PATH": "ada/digits",
+    "CI_PROJECT_URL": "http://127.0.0.1:9/ada/digits",
+    "CI_PIPELINE_SOURCE": "push",
+    "CI_COMMIT_BRANCH": "main",
+    "CI_DEFAULT_BRANCH": "main",
+}
 
 
 def plain_world(

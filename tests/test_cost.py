@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import World
 from places import FORGES, branch, close_place, open_place
-from plain import kept_in_git, plain_world, stages
+from plain import GITLAB_JOB, kept_in_git, plain_world, stages
 
 OF_GIT = re.compile(r"/(info/refs|git-(upload|receive)-pack)\b")
 RUN = ("run", "--push", "true", "--tag-prefix", "dvc_", "--baseline", "origin/main")
@@ -101,20 +101,6 @@ def test_nothing_is_imported_that_a_run_without_plots_or_a_forge_does_not_use(ex
     assert not modules & {"dvc.cli", "dvc.repo.experiments.queue.base", "dvc.render.match"}
 
 
-# What GitLab's runner says of a job, as far as a skipped run reads it; nobody answers at the address.
-JOB = {
-    "GITLAB_CI": "true",
-    "CI_API_V4_URL": "http://127.0.0.1:9/api/v4",
-    "CI_JOB_TOKEN": "a-job-token",
-    "CI_PROJECT_ID": "7",
-    "CI_PROJECT_PATH": "ada/digits",
-    "CI_PROJECT_URL": "http://127.0.0.1:9/ada/digits",
-    "CI_PIPELINE_SOURCE": "push",
-    "CI_COMMIT_BRANCH": "main",
-    "CI_DEFAULT_BRANCH": "main",
-}
-
-
 def test_a_skipped_run_imports_little_and_starts_git_twice(experienced: World) -> None:
     """Once for its configuration, once for the commit."""
     experienced.git("commit", "--quiet", "--allow-empty", "--message", "Words [skip ci]")
@@ -122,7 +108,7 @@ def test_a_skipped_run_imports_little_and_starts_git_twice(experienced: World) -
     script = COUNTING.partition("from dvc.repo.index")[0] + "from cml.cli import main\nmain()\n"
     file = experienced.place / "counts.json"
     done = experienced.attempt(
-        sys.executable, "-c", script, "run", env={"COUNTS": str(file), **JOB, "CI_COMMIT_SHA": head}
+        sys.executable, "-c", script, "run", env={"COUNTS": str(file), **GITLAB_JOB, "CI_COMMIT_SHA": head}
     )
     assert done.code == 0
     assert "skip " in done.err

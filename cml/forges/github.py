@@ -352,7 +352,7 @@ class GitHub:
                 if comment.body != body and self._api.get_pull(number).head.sha in shas:
                     before = comment.body
                     comment.edit(body)
-                    if comment.body == before:
+                    if comment.body == before and before.split() != body.split():  # GitHub may tidy white space
                         raise ValueError(ANOTHER_ANSWER)
                 return comment
         return _whole(issue.create_comment(body))

@@ -17,6 +17,7 @@ TOP = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent)]
 
 from conftest import World  # noqa: E402 - found by the path above
+from plain import GITLAB_JOB  # noqa: E402 - found by the path above
 
 from bench.measure import Command, Cost, alternated, median, ratios  # noqa: E402 - found by the path above
 from bench.worlds import WORLDS, build  # noqa: E402 - found by the path above
@@ -100,18 +101,7 @@ def short(rounds: int) -> list[Row]:
     event = skipped / ".git" / "event.json"
     event.write_text(json.dumps({"ref": "refs/heads/main", "repository": {"default_branch": "main"}}))
     head = world.git("rev-parse", "HEAD", cwd=skipped)
-    gitlab = {
-        "GITLAB_CI": "true",
-        "CI_API_V4_URL": "http://127.0.0.1:9/api/v4",
-        "CI_JOB_TOKEN": "a-job-token",
-        "CI_PROJECT_ID": "7",
-        "CI_PROJECT_PATH": "ada/digits",
-        "CI_PROJECT_URL": "http://127.0.0.1:9/ada/digits",
-        "CI_PIPELINE_SOURCE": "push",
-        "CI_COMMIT_BRANCH": "main",
-        "CI_DEFAULT_BRANCH": "main",
-        "CI_COMMIT_SHA": head,
-    }
+    gitlab = {**GITLAB_JOB, "CI_COMMIT_SHA": head}
     github = {
         "GITHUB_ACTIONS": "true",
         "GITHUB_TOKEN": "a-job-token",
