@@ -372,3 +372,22 @@ def test_a_schema_error_carries_the_path_of_its_flaw(world: World, repo: Any) ->
     error: Any = caught.value
     assert str(error) == "'./x.dvc' validation failed"
     assert (error.path, error.exc.errors[0].path) == ("./x.dvc", ["cmd"])
+
+
+def test_every_file_of_yaml_is_written_by_one_function(
+    world: World, repo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dvc.utils.serialize import _common, _yaml
+
+    written = []
+
+    def dump(path: Any, data: Any, **options: Any) -> None:
+        written.append((Path(path).name, sorted(options)))
+
+    monkeypatch.setattr(_common, "_dump_data", dump)
+    monkeypatch.setattr(_yaml, "_dump_data", dump)
+    repo.reproduce(["last"], force=True, single_item=True)
+    world.write({"raw/raw.csv": "3,4\n"})
+    repo.commit("raw/raw.csv.dvc", force=True)
+    assert ("dvc.lock", ["dumper", "fs"]) in written
+    assert ("raw.csv.dvc", ["dumper", "fs"]) in written

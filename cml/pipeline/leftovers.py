@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cml.errors import BadInput
+from cml.pipeline.dump import half_written
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -83,7 +84,7 @@ def sweep(repo: Repo) -> None:
     from dvc.lock import LockError
 
     with contextlib.suppress(LockError, OSError), repo.lock:
-        for path in _half_made(repo):
+        for path in (*_half_made(repo), *half_written(Path(repo.tmp_dir))):
             with contextlib.suppress(OSError):
                 path.unlink()
         places = _half_placed(repo)

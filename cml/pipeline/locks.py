@@ -35,7 +35,7 @@ def unite(base: bytes, ours: bytes, theirs: bytes, *, path: str) -> bytes:
 
 def put_entries(path: str, entries: Mapping[str, Any]) -> None:
     """Writes entries of stages, by their names, into a dvc.lock, or into a new one."""
-    from dvc.utils.serialize import dumps_yaml
+    from dvc.utils.serialize import dump_yaml
 
     file = Path(path)
     text = file.read_bytes() if file.exists() else b""
@@ -44,7 +44,7 @@ def put_entries(path: str, entries: Mapping[str, Any]) -> None:
         **(_document(text) if b"schema" in text else {}),
         "stages": {**_stages(text), **entries},
     }
-    file.write_text(dumps_yaml(document), encoding="utf-8")
+    dump_yaml(path, document)
 
 
 def changed_stages(base: bytes, ours: bytes) -> set[str]:

@@ -15,6 +15,7 @@ from cml.errors import BadInput
 from cml.gpu import Watch
 from cml.log import Log
 from cml.pipeline import leftovers
+from cml.pipeline.dump import dump_at_once
 from cml.pipeline.inputs import Outputs, is_stale, was_never_made
 from cml.pipeline.messages import forward_warnings, one_line, started_commands
 from cml.pipeline.pull import fetched_by_stage
@@ -93,6 +94,7 @@ class Pipeline:
             repo.scm_context.quiet = True
             repo.scm_context.autostage = False
             keep_remotes(repo)
+            dump_at_once(repo)
             if own_cache is not None:
                 use_hashes(repo, own_cache)
             leftovers.begin(repo)
@@ -414,4 +416,6 @@ def _unreadable(error: Exception) -> str:
         text += f": {flaw.error_message} ({'.'.join(map(str, flaw.path))})"
     if mark := getattr(error.__cause__, "problem_mark", None):
         text += f", line {mark.line + 1}"
+    if "dvc.lock" in text:
+        text += "; a DVC that was killed may have left it half written: git checkout dvc.lock has the committed one"
     return f"DVC cannot read the project: {text}"

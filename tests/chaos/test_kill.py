@@ -104,8 +104,9 @@ FIXED = {
     "a tree is built in an index of its own": ("write-tree", 1),
     "the push is over, the work tree knows nothing of it": ("--atomic", 2),
     "the index is new, HEAD is not": ("'update-ref', '-m'", 1),
-    "dvc.lock is open and empty": (r"dvc\.lock', 'w", 2),
-    "rwlock is open and empty": (r"rwlock', 'w", 2),
+    "dvc.lock is new and empty, and not yet in its place": ("cml-new-", 1),
+    "dvc.lock is new and whole, and not yet in its place": ("rename.*cml-new-", 1),
+    "rwlock is open and empty": (r"rwlock', 'w", 1),
     "an entry of the run cache has nothing in it": (r"cache/runs/\w\w'", 4),
     "a listing is empty on the remote": (r"storage/files/md5/../\w+\.dir", 2),
     "an object is empty on the remote": (r"storage/files/md5/../\w+'", 2),
@@ -123,6 +124,16 @@ def test_a_kill_at_an_instant_that_was_found(made: World, tmp_path: Path, instan
         if found := results(world):
             witness(world, *found)
         again(world, how)
+
+
+def test_dvc_lock_is_never_open_to_be_written(made: World, tmp_path: Path) -> None:
+    """Else a kill could leave it empty, or half of it: where the one is not met by chance, neither is the other."""
+    world, trace = copied(made, tmp_path), tmp_path / "trace"
+    done = world.cml(*PUSH, env={"PYTHONPATH": INSIDE, "CML_CHAOS_TRACE": str(trace)})
+    assert done.code == 0, done.err
+    effects = [line.split(" ", 2)[1:] for line in trace.read_text().splitlines() if "dvc.lock'" in line]
+    assert {event for event, _ in effects} >= {"os.rename"}
+    assert "open" not in {event for event, _ in effects}
 
 
 # A git that is killed, and the run with it, while it holds these locks.

@@ -1,8 +1,8 @@
 """Python starts this in a `cml` process under test: a signal at its n-th effect, and time that runs faster.
 
 An effect is what another program can see: a process started, a file opened for writing, renamed or removed, a
-connection made. CML_CHAOS_AT=n and CML_CHAOS_SIGNAL=s send the signal just before the n-th one, KILL to all of the
-run's processes, as a container that is killed. With CML_CHAOS_ON=expression they are counted from the first effect that
+connection made. CML_CHAOS_AT=n and CML_CHAOS_SIGNAL=s send the signal just before the n-th one, where a file is opened to
+be written anew when it is empty; KILL goes to all of the run's processes, as a container that is killed. With CML_CHAOS_ON=expression they are counted from the first effect that
 matches, itself the first. CML_CHAOS_TRACE names a file that gets a line for each effect.
 CML_CHAOS_SPEED=n makes n seconds of one: of time.sleep, time.monotonic and the time-outs of connections;
 CML_CHAOS_SLEPT names a file that gets the seconds that were slept. The product knows nothing of it.
@@ -48,6 +48,9 @@ class Watch:
                 os.write(self.trace, f"{self.count} {event} {str(arguments[:2])[:300]}\n".encode())
             self.is_busy = False
         if self.count == self.at:
+            if event == "open":
+                self.is_busy = True
+                empty(arguments)
             if self.number == signal.SIGKILL:
                 os.killpg(0, signal.SIGKILL)
             os.kill(os.getpid(), self.number)
@@ -59,6 +62,14 @@ def is_effect(event: str, arguments: tuple[Any, ...]) -> bool:
     path, _, flags = arguments
     is_written = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
     return bool(is_written) and isinstance(path, (str, bytes)) and not os.fsdecode(path).startswith(NOT_OURS)
+
+
+def empty(arguments: tuple[Any, ...]) -> None:
+    """The instant after a file was opened and before anything is in it: an older one's text is gone."""
+    path, _, flags = arguments
+    if flags & os.O_TRUNC:
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, flags))
 
 
 def hurry(times: float) -> None:
