@@ -12,14 +12,18 @@ from typing import Any
 
 import pytest
 from conftest import World
+from hypothesis import given
+from hypothesis import strategies as st
 from plain import kept_in_git, plain_world, stages
 
 from cml.log import Log
 from cml.masks import Masks
 from cml.pipeline import revisions
 from cml.pipeline.project import Pipeline
-from cml.pipeline.revisions import data_changes, snapshot
+from cml.pipeline.revisions import Values, data_changes, snapshot
+from cml.report import collect
 from cml.report.collect import _from_git
+from cml.report.packed import Packed, Places
 from cml.repository import Repository
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
@@ -65,10 +69,14 @@ def test_metrics_straight_from_git_are_those_that_dvc_reads(
     with opened(world, monkeypatch, folder) as pipeline_:
         listing = snapshot(pipeline_, first, metrics=()).listing
         assert listing is not None
-        found = dict(_from_git(repository, listing, [second, third]))
-        assert found == {sha: snapshot(pipeline_, sha, metrics=()).metrics for sha in (second, third)}
-        assert found[second]["zero.json"] == {"zero.json": 7}
-        assert "b.yaml" not in found[third]
+        found = _from_git(repository, listing, [second, third], places={})
+        for sha, values in found.items():
+            read = snapshot(pipeline_, sha, metrics=()).metrics
+            as_dvc_reads = {(path, name): value for path in read for name, value in read[path].items()}
+            assert repr(dict(values)) == repr(as_dvc_reads)  # as text: a NaN is not itself
+        assert found[second]["zero.json", "zero.json"] == 7
+        assert not any(path == "b.yaml" for path, _ in found[third])
+        assert found.keys() == {second, third}
 
 
 def test_what_git_does_not_tell_alone_is_left_to_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +106,7 @@ def test_what_git_does_not_tell_alone_is_left_to_dvc(tmp_path: Path, monkeypatch
     with opened(world, monkeypatch) as pipeline:
         listing = snapshot(pipeline, first, metrics=()).listing
         assert listing is not None
-        assert [*_from_git(repository, listing, [broken, pointer, link, other])] == []
+        assert _from_git(repository, listing, [broken, pointer, link, other], places={}) == {}
         for name, sha in shas.items():
             assert snapshot(pipeline, sha, metrics=()).listing is None, name
 
@@ -189,3 +197,40 @@ def test_what_was_read_of_the_work_tree_is_back_after_a_look_at_a_commit(
         assert snapshot(pipeline, sha, metrics=()).metrics == {"m.json": {"n": 1}}
         assert pipeline.repo.index is index
         assert snapshot(pipeline, None, metrics=()).metrics == {"m.json": {"n": 2}}
+
+
+@pytest.mark.parametrize("files_at_once", [1, 3, 250])
+def test_commits_come_together_as_far_as_their_files_are_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files_at_once: int
+) -> None:
+    monkeypatch.setattr(collect, "FILES_AT_ONCE", files_at_once)
+    world = plain_world(tmp_path, {})
+    make = {"cmd": "true", "metrics": kept_in_git("a.json", "b.json")}
+    first = committed(world, "First", {"dvc.yaml": stages(make=make), "a.json": '{"n": 0}', "b.json": '{"n": 0.5}'})
+    shas = [committed(world, f"{number}", {"a.json": f'{{"n": {number}}}'}) for number in range(1, 6)]
+    repository = Repository(world.project)
+    with opened(world, monkeypatch) as pipeline:
+        listing = snapshot(pipeline, first, metrics=()).listing
+    assert listing is not None
+    found = _from_git(repository, listing, shas, places={})
+    assert [found[sha]["a.json", "n"] for sha in shas] == [1, 2, 3, 4, 5]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["a.json", "b.json"]),
+        st.dictionaries(
+            st.text(max_size=3), st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+        ),
+    )
+)
+def test_packed_metrics_are_those_that_were_packed(metrics: Values) -> None:
+    plain = {(path, name): value for path, file in metrics.items() for name, value in file.items()}
+    places: Places = {}
+    for packed in (Packed(metrics, places=places), Packed(metrics, places=places)):
+        assert len(packed) == len(plain)
+        # As text, since NaN is not itself, and 1, 1.0 and true are equal.
+        assert [f"{name} {value!r}" for name, value in packed.items()] == [f"{n} {v!r}" for n, v in plain.items()]
+        assert all(name in packed for name in plain)
+        assert ("a.json", "no such name") not in packed
+        assert ("c.json", "n") not in packed

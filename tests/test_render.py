@@ -86,7 +86,7 @@ def markdown(
 
 
 def html(report: Report, images: dict[str, bytes] | None = None, *, locale: str = "en") -> str:
-    return render_html(report, number_format=FORMAT, locale=locale, images=images or {})
+    return "".join(render_html(report, number_format=FORMAT, locale=locale, images=images or {}))
 
 
 def terminal(report: Report, *, locale: str = "en") -> str:

@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -67,7 +67,7 @@ def shape(hint: Any) -> Any:
         if "enum" in some:
             return {"enum": [*some["enum"], None]}
         return {**some, "type": [some["type"], "null"]} if "type" in some else {"anyOf": [some, {"type": "null"}]}
-    if origin is dict:
+    if origin is Mapping:
         return {"type": "array", "items": {"$ref": "#/$defs/ExperimentMetric"}}
     if origin is tuple and inner[1:] == (Ellipsis,):
         return {"type": "array", "items": shape(inner[0])}
@@ -122,7 +122,7 @@ def of_type(hint: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(inner)
     if origin in (Union, types.UnionType):
         return st.one_of(*map(of_type, inner))
-    if origin is dict:
+    if origin is Mapping:
         return st.dictionaries(st.tuples(TEXTS, TEXTS), VALUES, max_size=3)
     if origin is tuple:
         if inner[1:] == (Ellipsis,):

@@ -26,15 +26,15 @@ from cml.report.model import (
     Value,
     status_of,
 )
+from cml.report.packed import Packed, Places
 from cml.report.subject import Subject
 from cml.repository import Repository
 from cml.settings import Settings
 from cml.skip import own_head
 
+FILES_AT_ONCE = 250  # of metrics, from git: each process takes time, each file memory
 NO_TAGS = noop("set tag_prefix (for example dvc_) to tag results and list the latest experiments here")
 T = TypeVar("T")
-Name = tuple[str, str]
-Named = dict[Name, Value]
 AnyRow = TypeVar("AnyRow", MetricRow, ParamRow)
 
 
@@ -200,8 +200,8 @@ def _experiments(
     if not settings.experiments or not settings.tag_prefix:
         return ()
     tagged = repository.tagged_commits(subject.sha, settings.tag_prefix, settings.experiments)
-    names: dict[Name, Name] = {}
-    current = _named(new.metrics, names)
+    places: Places = {}
+    current = Packed(new.metrics, places=places)
     experiments = []
     if subject.has_workspace_changes:
         experiments.append(_experiment(repository, "workspace", subject.sha, current, is_current=True))
@@ -211,7 +211,7 @@ def _experiments(
     tagged = tagged[: settings.experiments - len(experiments)]
     earlier = [sha for _, sha in tagged if experiments or sha != subject.sha]
     targets = settings.metrics_diff_targets
-    measured = _earlier_metrics(pipeline, repository, targets, earlier, listing=listing, names=names)
+    measured = _earlier_metrics(pipeline, repository, targets, earlier, listing=listing, places=places)
     for tag, sha in tagged:
         is_current = sha not in measured
         values = current if is_current else measured[sha]
@@ -226,48 +226,48 @@ def _earlier_metrics(
     shas: Sequence[str],
     *,
     listing: Listing | None,
-    names: dict[Name, Name],
-) -> dict[str, Named]:
+    places: Places,
+) -> dict[str, Packed]:
     """Returns the metrics of commits by sha: from git's objects alone where a commit with the same metrics files is
     known, else as DVC reads the commit, which then is such a one.
     """
     if targets is None:
-        return {sha: {} for sha in shas}
-    found: dict[str, Named] = {}
+        return dict.fromkeys(shas, Packed({}, places=places))
+    found: dict[str, Packed] = {}
     rest = list(shas)
     repository.commits(rest)  # all at once, before each is asked for
     repository.commits([head for commit in repository.commits(rest) if (head := own_head(commit.message))])
     while rest:
         if listing:
-            found |= {sha: _named(values, names) for sha, values in _from_git(repository, listing, rest)}
+            found |= _from_git(repository, listing, rest, places=places)
             rest = [sha for sha in rest if sha not in found]
         if rest:
             read = snapshot(pipeline, rest[0], metrics=targets)
-            found[rest.pop(0)], listing = _named(read.metrics, names), read.listing
+            found[rest.pop(0)], listing = Packed(read.metrics, places=places), read.listing
     return found
 
 
-def _named(metrics: Values, names: dict[Name, Name]) -> Named:
-    """Returns metrics by (path, name), which `names` keeps: thousands have the same in every experiment."""
-    found = {}
-    for path, file in metrics.items():
-        for key, value in file.items():
-            name = (path, key)
-            found[names.setdefault(name, name)] = value
-    return found
-
-
-def _from_git(repository: Repository, listing: Listing, shas: Sequence[str]) -> Iterator[tuple[str, Values]]:
+def _from_git(repository: Repository, listing: Listing, shas: Sequence[str], *, places: Places) -> dict[str, Packed]:
     changed = repository.changed_from(listing.sha, shas)
     alike = [sha for sha in shas if listing.holds_after(changed[sha])]
-    blobs = repository.blobs((sha, path) for sha in alike for path in listing.paths)
-    for sha in alike:
-        values = read_metrics({name: blobs[sha, path] for path, name in listing.paths.items() if (sha, path) in blobs})
-        if values is not None:
-            yield sha, values
+    together = max(1, FILES_AT_ONCE // max(1, len(listing.paths)))
+    found: dict[str, Packed] = {}
+    for start in range(0, len(alike), together):
+        found |= _from_blobs(repository, listing, alike[start : start + together], places=places)
+    return found
 
 
-def _experiment(repository: Repository, name: str, sha: str, metrics: Named, *, is_current: bool) -> Experiment:
+def _from_blobs(repository: Repository, listing: Listing, shas: Sequence[str], *, places: Places) -> dict[str, Packed]:
+    blobs = repository.blobs((sha, path) for sha in shas for path in listing.paths)
+    found: dict[str, Packed] = {}
+    for sha in shas:
+        files = {name: blobs.pop((sha, path)) for path, name in listing.paths.items() if (sha, path) in blobs}
+        if (values := read_metrics(files)) is not None:
+            found[sha] = Packed(values, places=places)
+    return found
+
+
+def _experiment(repository: Repository, name: str, sha: str, metrics: Packed, *, is_current: bool) -> Experiment:
     commit = repository.commit(sha)
     # A results commit says nothing of its own: what was tried is the commit it holds the results of.
     tried = repository.resolve(head) if (head := own_head(commit.message)) else None

@@ -16,7 +16,7 @@ from cml.report import markup, templates_folder
 from cml.report.language import words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jinja2 import BytecodeCache, Environment
     from markupsafe import Markup
@@ -39,6 +39,11 @@ class TemplateProblem(ValueError):
 def render(name: str, context: dict[str, Any], *, kind: Kind, short: int = SHORT) -> str:
     """Renders one of our own templates in the context's `language`; names are cut to `short` characters."""
     return _environment(kind, short, context["language"], is_ours=True).get_template(name).render(context)
+
+
+def render_pieces(name: str, context: dict[str, Any], *, kind: Kind, short: int = SHORT) -> Iterator[str]:
+    """The same, in pieces: a page of thousands of rows is large."""
+    return _environment(kind, short, context["language"], is_ours=True).get_template(name).generate(context)
 
 
 def render_user_template(text: str, context: dict[str, Any]) -> str:

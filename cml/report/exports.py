@@ -6,7 +6,7 @@ Both hold values as they are, not as `metrics_format` would write them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from itertools import groupby
@@ -67,7 +67,7 @@ def _pieces(value: object) -> Iterator[str]:
     for name in _names(Experiment):
         inner = getattr(value, name)
         yield f'{before}"{name}": '
-        if isinstance(inner, dict):
+        if isinstance(inner, Mapping):
             yield from (f"{', ' if at else '['}{_metric(*each)}" for at, each in enumerate(inner.items()))
             yield "]" if inner else "[]"
         else:

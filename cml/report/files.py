@@ -111,7 +111,8 @@ def write_report(report: Report, folder: Path, *, settings: Settings, template: 
     _remove_drawings(folder, but=images)
     (folder / "report.md").write_text(text, encoding="utf-8")
     page = render.render_html(report, number_format=settings.number_format, locale=settings.locale, images=images)
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    with (folder / "report.html").open("w", encoding="utf-8") as file:
+        file.writelines(page)
     for name, lines in {"report.json": render.render_json, "metrics.txt": render.render_openmetrics}.items():
         with (folder / name).open("w", encoding="utf-8") as file:
             file.writelines(lines(report))

@@ -6,10 +6,12 @@ A section that is None was left out on purpose; an empty one had nothing to show
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Value = bool | int | float | str | None
+Name = tuple[str, str]  # of a metric: its file, and what it is called there
 Status = Literal["added", "removed", "changed", "unchanged"]
 Direction = Literal["up", "down"]
 Verdict = Literal["passed", "failed", "none"]
@@ -162,7 +164,7 @@ class Experiment:
     date: str
     url: str | None
     is_current: bool
-    metrics: dict[tuple[str, str], Value]
+    metrics: Mapping[Name, Value]
 
 
 @dataclass(frozen=True, kw_only=True)

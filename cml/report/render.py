@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from cml.report import markup
 from cml.report.contained import render_contained
-from cml.report.environment import TemplateProblem, render
+from cml.report.environment import TemplateProblem, render_pieces
 from cml.report.exports import render_json, render_openmetrics
 from cml.report.fit import fitted, own
 from cml.report.model import Report
@@ -51,9 +51,11 @@ def check_template(text: str) -> None:
     render_markdown(empty, number_format=NumberFormat.parse(DEFAULT), locale="en", user_template=text)
 
 
-def render_html(report: Report, *, number_format: NumberFormat, locale: str, images: Mapping[str, bytes]) -> str:
-    """Returns the report as one page that asks nothing of the network; `images` are PNG files by `PlotImage.file`."""
+def render_html(
+    report: Report, *, number_format: NumberFormat, locale: str, images: Mapping[str, bytes]
+) -> Iterator[str]:
+    """Yields the report as one page that asks nothing of the network; `images` are PNG files by `PlotImage.file`."""
     from cml.report.page import image_sources, page_context
 
     view = view_of(report, number_format=number_format, locale=locale, sources=image_sources(images))
-    return render("report.html.j2", view.context() | page_context(view), kind="html")
+    return render_pieces("report.html.j2", view.context() | page_context(view), kind="html")
