@@ -55,11 +55,13 @@ def held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def beside(work: Callable[[], T]) -> T:
-    """Returns what `work` returns or raises what it raises, run in a thread of its own while this one hears signals.
+@contextlib.contextmanager
+def begun(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Begins work in a thread of its own. What is yielded waits for it, while this thread hears signals, and returns
+    what it returned or raises what it raised.
 
-    On Cancelled every child is ended first, and the thread given a moment to unwind; one that is at work of its own is
-    cancelled as well, or it would go on to write what has been cleaned up.
+    Work that is not over at the end, on Cancelled among others, is ended: first every child, then, after a moment to
+    unwind, the thread is cancelled as well, or it would go on to write what has been cleaned up.
     """
     outcome: list[T] = []
     problem: list[BaseException] = []
@@ -73,21 +75,30 @@ def beside(work: Callable[[], T]) -> T:
         finally:
             over.set()
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
+    def finish() -> T:
         # The kernel may hand the signal to the other thread, which does not wake this one: so it looks up now and then.
         while not over.wait(timeout=0.2):
             pass
-    except Cancelled:
-        end_children()
-        if not over.wait(timeout=MOMENT_SECONDS) and thread.ident:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Ended))
-            over.wait(timeout=GRACE_SECONDS)
-        raise
-    if problem:
-        raise problem[0]
-    return outcome[0]
+        if problem:
+            raise problem[0]
+        return outcome[0]
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield finish
+    finally:
+        if not over.is_set():
+            end_children()
+            if not over.wait(timeout=MOMENT_SECONDS) and thread.ident:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Ended))
+                over.wait(timeout=GRACE_SECONDS)
+
+
+def beside(work: Callable[[], T]) -> T:
+    """Returns what `work` returns or raises what it raises, run in a thread beside this one: see `begun`."""
+    with begun(work) as finish:
+        return finish()
 
 
 @contextlib.contextmanager

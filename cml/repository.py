@@ -545,7 +545,9 @@ class Repository:
 
     def _call(self, *arguments: str, env: Mapping[str, str], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Runs git; while it may take locks, under a mark that stays for `sweep` where it is killed."""
-        takes_locks = not WRITING.isdisjoint(arguments[:3]) and "GIT_INDEX_FILE" not in env
+        takes_locks = (
+            not WRITING.isdisjoint(arguments[:3]) and "--dry-run" not in arguments and "GIT_INDEX_FILE" not in env
+        )
         mark, held = self._git_place(f"{MARK}{os.getpid()}") if takes_locks else None, []
         is_over = False
         try:

@@ -37,12 +37,15 @@ def run(here: Session, steps: Sequence[Step] | None = None) -> int:
     with standing_on(here, head):
         pipeline = here.open_pipeline()
         work = prepare(here, pipeline, head)
-    twin = here.forge.begin(work.key)
-    if context.is_ci and (before := trained_before(here, head)):
-        here.forge.end_abandoned(before)
-    if twin and stands(here, work, twin):
-        return follow(here, twin, head)
-    do(here, pipeline, work, steps)
+    from cml.steps import asking_origin  # not before: a skipped run needs none of it
+
+    with asking_origin(here, work):
+        twin = here.forge.begin(work.key)
+        if context.is_ci and (before := trained_before(here, head)):
+            here.forge.end_abandoned(before)
+        if twin and stands(here, work, twin):
+            return follow(here, twin, head)
+        do(here, pipeline, work, steps)
     return tell(here, pipeline, work)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cml.errors import WorkFailed
-from cml.interrupt import beside
+from cml.interrupt import begun, beside
 from cml.pipeline.messages import one_line
 from cml.pipeline.project import Pipeline, StageFailed
 from cml.pipeline.pull import pull as fetch_data
@@ -36,15 +36,27 @@ class ForeignStorage(Exception):
     """On a fork's pull request the storage cannot be read."""
 
 
+@contextlib.contextmanager
+def asking_origin(here: Session, work: Work) -> Iterator[None]:
+    """Inside, origin is being asked whether the push will be allowed, beside the forge's API; `ask_push` takes the
+    answer.
+    """
+    if not (branch := work.branch):
+        yield
+        return
+    with begun(lambda: may_push(here.repository, head=work.head, branch=branch)) as work.push_answer:
+        yield
+
+
 def ask_push(here: Session, _: Pipeline, work: Work) -> None:
-    """Asks whether the push will be allowed, before anything costs time. Raises AlreadySaved where a twin has pushed
+    """Refuses a push that will not be allowed, before anything costs time. Raises AlreadySaved where a twin has pushed
     the results.
     """
-    if work.branch:
+    if work.branch and work.push_answer:
         context = here.forge.context
         if reason := here.forge.refusal(work.branch):
             raise refused(reason, work.branch, context.push_advice)
-        outcome = may_push(here.repository, head=work.head, branch=work.branch)
+        outcome = work.push_answer()
         if outcome.is_stale:
             tip = check_history(here.repository, branch=work.branch, head=work.head)
             if not context.is_asked_for:

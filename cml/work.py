@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cml.report.model import Baseline, Failure
+    from cml.repository import PushOutcome
     from cml.save import Saved
 
 
@@ -15,7 +18,7 @@ class Work:
     """What a run has come to. `branch` is where results go, None when nothing is to be pushed, and `no_push` why not;
     targets that are None were switched off. `key` is what the work is known by. `is_looking_on` means that nothing was
     run: the report shows what git holds of `head`. `is_up_to_date` means that there was nothing to run, `is_gathered`
-    that other jobs have done it, and have sent the data.
+    that other jobs have done it, and have sent the data. `push_answer` waits for what origin says to a push.
     """
 
     head: str
@@ -33,3 +36,4 @@ class Work:
     is_up_to_date: bool = False
     is_gathered: bool = False
     is_new_branch: bool = False
+    push_answer: Callable[[], PushOutcome] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +40,8 @@ class Hub:
     def again(
         self, env: Mapping[str, str], *arguments: str, token: str | None = None, workspace: Path, **variables: str
     ) -> Result:
-        extra = {**env, "INPUT_REPO_TOKEN": token or self.token, **variables}
-        extra.pop("HOME", None)
-        extra.pop("PATH", None)
+        runners = {name: value for name, value in env.items() if name not in ("HOME", "PATH")}
+        extra = {**runners, "INPUT_REPO_TOKEN": token or self.token, **variables}
         done = self.world.attempt("cml", *(arguments or ("run",)), cwd=workspace, env=extra)
         assert "Traceback" not in done.err
         assert (token or self.token) not in done.err + done.out
@@ -531,3 +531,58 @@ def test_a_git_server_that_is_away_for_a_moment_costs_no_training(hub: Hub, rout
     done = hub.again(env, workspace=workspace)
     assert done.code == 0, done.err
     assert hub.world.git("rev-parse", "try~1", cwd=hub.world.origin) == head
+
+
+# A git that says whether a push is allowed when it may, and a file that says when it was asked.
+DRY = """#!/bin/sh
+case " $* " in *" --dry-run "*)
+    echo $$ >{place}/git
+    for _ in $(seq 600); do [ -e {place}/api ] && break; sleep 0.1; done
+    [ -e {place}/api ] || exit 9;;
+esac
+PATH=${{PATH#*:}} exec git "$@"
+"""
+
+
+def with_slow_git(hub: Hub, place: Path) -> str:
+    """A PATH with a git that waits for the API, whose check runs wait for that git to begin."""
+    (place / "bin").mkdir(parents=True)
+    git = place / "bin" / "git"
+    git.write_text(DRY.format(place=place))
+    git.chmod(0o755)
+    answer = hub.forge._site.answer
+
+    def wait_for_git(request: Any, exchange: Any) -> Any:
+        until = time.monotonic() + 20
+        while "check-runs" in exchange.path and not (place / "git").exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        if (place / "git").exists() and not (place / "stays").exists():
+            (place / "api").touch()
+        return answer(request, exchange)
+
+    hub.forge._site.answer = wait_for_git
+    return f"{git.parent}:{hub.world.environment()['PATH']}"
+
+
+def test_origin_is_asked_beside_the_api(hub: Hub, tmp_path: Path) -> None:
+    """One after the other, each would wait until its time is up."""
+    hub.branch("try", 0.1)
+    env = hub.forge.event("push", ref="try")
+    done = hub.job(env, PATH=with_slow_git(hub, tmp_path / "slow"))
+    assert done.code == 0, done.err
+    assert (tmp_path / "slow" / "api").exists()
+    assert hub.outputs(env)["changed"] == "true"
+
+
+def test_a_twins_results_do_not_wait_for_origin(hub: Hub, tmp_path: Path) -> None:
+    hub.branch("try", 0.1)
+    first, second = (hub.forge.event("push", ref="try") for _ in range(2))
+    assert hub.job(first).code == 0
+    place, path = tmp_path / "slow", with_slow_git(hub, tmp_path / "slow")
+    (place / "stays").touch()
+    since = time.monotonic()
+    done = hub.job(second, PATH=path)
+    assert done.code == 0, done.err
+    assert "another run has done the same work" in done.out + done.err
+    assert time.monotonic() - since < 40
+    assert not Path("/proc", (place / "git").read_text().strip()).exists(), "git goes on after its run"
