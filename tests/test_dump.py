@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
+import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 from conftest import World
 from plain import COPY, PUSH, errors, plain_world, stages
+
+from cml.pipeline.dump import _replace
 
 FILES = {"in.txt": "1\n", "dvc.yaml": stages(copy=COPY)}
 
@@ -50,6 +54,54 @@ def test_a_link_stays_one_also_into_another_file_system(world: World) -> None:
         assert is_new(world)
 
 
+def test_the_new_file_is_whose_the_old_one_was(world: World) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("files change hands by root alone")
+    lock = world.project / "dvc.lock"
+    os.chown(lock, 1234, 4321)
+    lock.chmod(0o664)
+    inode = lock.stat().st_ino
+    assert world.cml("run").code == 0
+    seen = lock.stat()
+    assert (seen.st_uid, seen.st_gid, stat.S_IMODE(seen.st_mode)) == (1234, 4321, 0o664)
+    assert seen.st_ino != inode
+    assert is_new(world)
+
+
+@pytest.mark.parametrize("place", ["same", "other"])
+def test_a_full_disk_keeps_the_old_one(tmp_path: Path, place: str) -> None:
+    """Also where the new one cannot take its place at once, on another file system."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here, so no disk is full")
+    try:
+        lock, new = folder / "dvc.lock", (folder if place == "same" else tmp_path) / "new"
+        lock.write_text("old\n" * 2_000)
+        (folder / "rest").write_bytes(b"x" * 40_960)
+        with pytest.raises(OSError, match="No space left"):
+            _replace(lock, "new\n" * 20_000, new)
+        assert lock.read_text() == "old\n" * 2_000
+        assert not new.exists()
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_where_no_mode_can_be_changed_it_is_written_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    lock = tmp_path / "dvc.lock"
+    lock.write_text("old")
+    lock.chmod(0o664)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    _replace(lock, "new", tmp_path / "new")
+    assert lock.read_text() == "new"
+    assert [file.name for file in tmp_path.iterdir()] == ["dvc.lock"]
+
+
 def test_what_a_kill_left_half_written_is_swept(world: World) -> None:
     temporary = world.project / ".dvc" / "tmp"
     (temporary / "cml-run").touch()
@@ -58,14 +110,24 @@ def test_what_a_kill_left_half_written_is_swept(world: World) -> None:
     assert is_new(world)
 
 
-@pytest.mark.parametrize("text", ["", "schema: '2.0'\nst", "schema: '2.0"])
-def test_one_that_a_killed_dvc_left_half_written_says_so(world: World, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("", "half written: git checkout dvc.lock has the committed one"),
+        ("schema: '2.0'\nst", "half written: git checkout dvc.lock has the committed one"),
+        ("schema: '2.0", "half written: git checkout dvc.lock has the committed one"),
+        (
+            "<<<<<<< HEAD\nschema: '2.0'\n=======\n>>>>>>> try\n",
+            "take one (git checkout --ours or --theirs), and run again",
+        ),
+        ("schema: '9.0'\nstages: {}\n", "(schema)"),
+    ],
+)
+def test_one_that_cannot_be_read_says_what_may_help(world: World, text: str, advice: str) -> None:
     (world.project / "dvc.lock").write_text(text)
     done = world.cml("run")
     assert done.code == 2
     [line] = errors(done)
-    assert line.endswith(
-        "a DVC that was killed may have left it half written: git checkout dvc.lock has the committed one"
-    )
+    assert line.endswith(advice)
     world.git("checkout", "dvc.lock")
     assert world.cml("run").code == 0

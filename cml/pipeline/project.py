@@ -416,6 +416,15 @@ def _unreadable(error: Exception) -> str:
         text += f": {flaw.error_message} ({'.'.join(map(str, flaw.path))})"
     if mark := getattr(error.__cause__, "problem_mark", None):
         text += f", line {mark.line + 1}"
-    if "dvc.lock" in text:
-        text += "; a DVC that was killed may have left it half written: git checkout dvc.lock has the committed one"
-    return f"DVC cannot read the project: {text}"
+    return f"DVC cannot read the project: {text}{_advice(error)}"
+
+
+def _advice(error: Exception) -> str:
+    """Returns what helps where a dvc.lock ends too early, or both sides of a merge are in it."""
+    path = str(getattr(error, "relpath", "") or getattr(error, "path", "")).removeprefix("./")
+    flaws = getattr(getattr(error, "exc", None), "errors", ())
+    if os.path.basename(path) != "dvc.lock" or any("required key" not in flaw.error_message for flaw in flaws):
+        return ""
+    if getattr(error, "hint", ""):  # DVC has seen the markers
+        return "; a merge left both sides in it: take one (git checkout --ours or --theirs), and run again"
+    return f"; a DVC that was killed may have left it half written: git checkout {path} has the committed one"
