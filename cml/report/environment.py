@@ -41,9 +41,9 @@ def render(name: str, context: dict[str, Any], *, kind: Kind, short: int = SHORT
     return _environment(kind, short, context["language"], is_ours=True).get_template(name).render(context)
 
 
-def render_pieces(name: str, context: dict[str, Any], *, kind: Kind, short: int = SHORT) -> Iterator[str]:
-    """The same, in pieces: a page of thousands of rows is large."""
-    return _environment(kind, short, context["language"], is_ours=True).get_template(name).generate(context)
+def render_pieces(name: str, context: dict[str, Any], *, kind: Kind) -> Iterator[str]:
+    """Renders one of our own templates in pieces: a page of thousands of rows is large."""
+    return _environment(kind, SHORT, context["language"], is_ours=True).get_template(name).generate(context)
 
 
 def render_user_template(text: str, context: dict[str, Any]) -> str:
