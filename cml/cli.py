@@ -38,10 +38,10 @@ def _exit(arguments: Sequence[str]) -> NoReturn:
     code = 1
     try:
         if is_at_work:
-            from cml import interrupt
+            from cml.process import signals
 
-            interrupt.listen()
-        from cml.commands import dispatch
+            signals.listen()
+        from cml.commands.parser import dispatch
 
         code = dispatch(arguments)
     except CmlError as error:
@@ -70,7 +70,7 @@ def _show(error: Exception) -> None:
 def _say(text: str) -> None:
     import contextlib
 
-    from cml.masks import Masks
+    from cml.process.masking import Masks
 
     text = Masks.from_environment(os.environ).mask(text)
     if os.environ.get("GITHUB_ACTIONS") == "true":

@@ -64,14 +64,14 @@ cml() {
   compile "$lib/site-packages/cml"
   # The report's templates, compiled beside the modules, where a run finds them.
   /opt/cml/bin/python -I - <<'END'
-from cml.report import render
-from cml.report.model import Report
-from cml.settings import read_settings
+from cml.report import markdown
+from cml.model.report import Report
+from cml.config.settings import read_settings
 
 report = Report(name="", verdict="none", sha="0" * 40, baseline=None)
 form = {"number_format": read_settings({}, {}, is_ci=False).metrics_format, "locale": "en"}
-render.render_markdown(report, **form)
-render.render_html(report, **form, images={})
+markdown.render_markdown(report, **form)
+markdown.render_html(report, **form, images={})
 END
   # -I: whatever PYTHONPATH a job sets is for its own Python.
   sed -i '1s/$/ -I/' /opt/cml/bin/cml /opt/cml/bin/dvc /opt/cml/bin/dvc_cml_run
@@ -99,7 +99,7 @@ END
 finish() {
   ln -s /opt/cml/bin/cml /opt/cml/bin/dvc /opt/cml/bin/dvc_cml_run /usr/local/bin/
   # Imports what runs import: it also leaves the bytecode of the base's standard library behind, which slim bases lack.
-  for name in cml.run cml.session dvc.repo dvc_azure dvc_gdrive dvc_gs dvc_hdfs dvc_http dvc_oss dvc_s3 dvc_ssh \
+  for name in cml.run.workflow cml.run.context dvc.repo dvc_azure dvc_gdrive dvc_gs dvc_hdfs dvc_http dvc_oss dvc_s3 dvc_ssh \
     dvc_webdav dvc_webhdfs github gitlab pyarrow.fs vl_convert; do printf 'import %s\n' "$name"; done |
     /opt/cml/bin/python -I -
   rm -rf /root/.cache /root/.config /tmp/* /var/tmp/*

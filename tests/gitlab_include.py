@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from tables import PIPELINE, TEMPLATE
 
+from cml.model.plan import DueStage, Plan, Runner
 from cml.plan.formats import GitLabDefaults, as_gitlab
 from cml.plan.grouping import jobs_of
-from cml.plan.model import DueStage, Plan, Runner
 
 BLOCK = re.compile(r"\$\[\[ inputs\.(\w+) \]\]")
 TYPES = {"string": str, "array": list}

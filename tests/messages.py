@@ -14,7 +14,7 @@ from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from cml.report.language import LANGUAGES
+from cml.report.i18n import LANGUAGES
 
 TOP = Path(__file__).resolve().parent.parent
 LOCALES = TOP / "templates" / "report" / "locales"

@@ -6,8 +6,9 @@ import json
 import textwrap
 from pathlib import Path
 
-from cml import __version__, storage
-from cml.variables import VARIABLES, Variable
+from cml import __version__
+from cml.config.variables import VARIABLES, Variable
+from cml.remotes import kinds
 
 TOP = Path(__file__).resolve().parent.parent
 TEMPLATE, COMPONENT = TOP / "gitlab" / "cml.yml", TOP / "templates" / "cml.yml"
@@ -20,7 +21,7 @@ MACHINES = {
     *("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "SSH_AUTH_SOCK"),
     *("HADOOP_HOME", "KRB5CCNAME", "JAVA_HOME", "ARROW_LIBHDFS_DIR"),
 }
-SECRETS = [name for name in storage.VARIABLES if name not in MACHINES]
+SECRETS = [name for name in kinds.VARIABLES if name not in MACHINES]
 
 # What GitLab adds to a variable's help. Its inputs have types, and YAML reads a bare `off` or 5 as no text.
 NOTES = {
@@ -51,7 +52,9 @@ def _choices(variable: Variable) -> str:
 
 def with_table(text: str) -> str:
     """README with the table between its marks."""
-    return _between(text, "<!-- variables: written from cml/variables.py -->", "<!-- /variables -->", readme_table())
+    return _between(
+        text, "<!-- variables: written from cml/config/variables.py -->", "<!-- /variables -->", readme_table()
+    )
 
 
 def action_inputs() -> str:
@@ -78,7 +81,7 @@ def _described(variable: Variable, text: str, *, indent: int) -> list[str]:
 
 def with_inputs(text: str) -> str:
     """action.yml with the inputs between their marks."""
-    return _between(text, "# variables: written from cml/variables.py", "  # /variables", action_inputs())
+    return _between(text, "# variables: written from cml/config/variables.py", "  # /variables", action_inputs())
 
 
 def template_inputs() -> str:
@@ -111,8 +114,8 @@ def _template_variable(variable: Variable) -> str:
 
 def with_template(text: str) -> str:
     """A template of gitlab/ with inputs and job variables between their marks."""
-    text = _between(text, "# inputs: written from cml/variables.py", "    # /inputs", template_inputs())
-    return _between(text, "# variables: written from cml/variables.py", "    # /variables", template_variables())
+    text = _between(text, "# inputs: written from cml/config/variables.py", "    # /inputs", template_inputs())
+    return _between(text, "# variables: written from cml/config/variables.py", "    # /variables", template_variables())
 
 
 def workflow_inputs() -> str:
@@ -197,13 +200,13 @@ def _wave(number: int) -> str:
 def with_workflow(text: str) -> str:
     """pipeline.yml with all that follows from the tables between its marks."""
     for mark, indent, middle in (
-        ("inputs: written from cml/variables.py", 6, workflow_inputs()),
+        ("inputs: written from cml/config/variables.py", 6, workflow_inputs()),
         ("images: written from cml/__init__.py", 6, workflow_images()),
-        ("secrets: written from cml/storage.py", 6, workflow_secrets()),
-        ("env: written from cml/variables.py", 2, workflow_env()),
+        ("secrets: written from cml/remotes/kinds.py", 6, workflow_secrets()),
+        ("env: written from cml/config/variables.py", 2, workflow_env()),
         ("outputs: written from tests/tables.py", 6, _outputs()),
         ("waves: written from tests/tables.py", 2, workflow_waves()),
-        ("credentials: written from cml/storage.py", 10, workflow_credentials()),
+        ("credentials: written from cml/remotes/kinds.py", 10, workflow_credentials()),
     ):
         text = _between(text, f"# {mark}", f"{' ' * indent}# /{mark.partition(':')[0]}", middle)
     return text

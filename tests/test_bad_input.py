@@ -14,9 +14,9 @@ from hypothesis import settings as tried
 from hypothesis import strategies as st
 from plain import COPY, PUSH, errors, kept_in_git, plain_world, stages, track
 
+from cml.config.settings import Settings, read_settings
+from cml.config.variables import VARIABLES
 from cml.errors import BadInput
-from cml.settings import Settings, read_settings
-from cml.variables import VARIABLES
 
 FILES = {
     "in.txt": "1",

@@ -10,12 +10,12 @@ import pytest
 from conftest import World
 from plain import plain_world
 
-from cml.baseline import find_baseline
+from cml.config.settings import read_settings
 from cml.errors import BadInput
 from cml.forges.base import Context
-from cml.report.model import Baseline
-from cml.repository import Repository
-from cml.settings import read_settings
+from cml.git.repository import Repository
+from cml.model.report import Baseline
+from cml.run.baseline import find_baseline
 
 
 @pytest.fixture(scope="module")

@@ -115,10 +115,10 @@ def test_a_skipped_run_imports_little_and_starts_git_twice(experienced: World) -
     counts = json.loads(file.read_text())
     assert len(counts["started"]) == 2
     assert not set(counts["modules"]) & {
-        "cml.report.model",
-        "cml.report.gates",
-        "cml.report.numbers",
-        "cml.baseline",
+        "cml.model.report",
+        "cml.config.gates",
+        "cml.config.number_format",
+        "cml.run.baseline",
         "dataclasses",  # what a skipped run reads are NamedTuples: dataclasses cost as much as two bare Pythons
         "dvc",
         "hashlib",

@@ -13,7 +13,7 @@ import pytest
 from conftest import World
 from plain import COPY, PUSH, errors, plain_world, stages
 
-from cml.pipeline.dump import _replace
+from cml.dvc.patches.atomic_write import _replace
 
 FILES = {"in.txt": "1\n", "dvc.yaml": stages(copy=COPY)}
 

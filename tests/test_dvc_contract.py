@@ -1,4 +1,4 @@
-"""What `cml.pipeline` takes from below DVC's public API, one shape a test: after an upgrade of DVC, the first that
+"""What `cml.dvc` takes from below DVC's public API, one shape a test: after an upgrade of DVC, the first that
 fails says what has changed. None of our own code runs here.
 """
 
@@ -166,7 +166,7 @@ def test_metrics_and_params_come_as_data_or_error_by_path_from_the_root(world: W
     assert str(found["bad.json"]["error"]).startswith("unable to read: '")
     assert isinstance(found["bad.json"]["error"].__cause__, ValueError)
     assert isinstance(found["nothing.json"]["error"], FileNotFoundError)
-    assert found["zero.json"] == {"data": {}}, "0 is lost, so cml.pipeline reads it itself"
+    assert found["zero.json"] == {"data": {}}, "0 is lost, so cml.dvc reads it itself"
     assert _gather_params(repo, targets=None) == {"params.yaml": {"data": {"rate": 2}}}
 
 

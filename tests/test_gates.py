@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cml.report.gates import Rule, gates_failed, judge, parse_rules, with_directions
-from cml.report.model import GateResult, MetricRow, Report, Status, Value, status_of
+from cml.config.gates import Rule, gates_failed, judge, parse_rules, with_directions
+from cml.model.report import GateResult, MetricRow, Report, Status, Value, status_of
 
 NEVER: Value = "(this side does not exist)"
 

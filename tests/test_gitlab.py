@@ -10,7 +10,7 @@ from conftest import World
 from places import Lab, branch, close_place
 from standins.gitlab_checkout import Credentials
 
-from cml.forges.gitlab_pipeline import read_context
+from cml.forges.gitlab.context import read_context
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import yaml
 from gitlab_include import child_pipeline, documents, include, jobs
 from tables import PIPELINE, TEMPLATE, TOP
 
+from cml.config.settings import read_settings
+from cml.config.variables import BY_NAME
 from cml.forges.base import Outputs
-from cml.settings import read_settings
-from cml.tokens import NAMES
-from cml.variables import BY_NAME
+from cml.process.tokens import NAMES
 
 MNIST = [TOP / "examples" / "mnist" / name for name in (".gitlab-ci.yml", "gpu/gitlab.yml")]
 EXAMPLES = [*sorted((TOP / "examples" / "gitlab").glob("*.yml")), *MNIST]

@@ -100,7 +100,7 @@ def test_without_a_gpu_there_is_no_word_of_it_and_the_binding_is_not_even_import
     page = (world.project / "cml-report" / "report.html").read_text()
     assert "GPU" not in world.markdown() + done.out + page
     imported = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
-    assert "cml.gpu" in imported
+    assert "cml.process.gpu" in imported
     assert "pynvml" not in imported
 
 
@@ -125,7 +125,7 @@ def test_a_run_that_is_cancelled_ends_with_its_watch(tmp_path: Path) -> None:
 WATCH = (
     TAKE
     + """\
-from cml import gpu
+from cml.process import gpu
 from dataclasses import asdict
 watch = gpu.Watch()
 """

@@ -29,17 +29,26 @@ HEAVY = (
 )
 # Modules that decide: no I/O, and no DVC, git or forge.
 PURE = (
-    "cml.variables",
-    "cml.settings",
-    "cml.skip",
+    "cml.config.variables",
+    "cml.config.settings",
+    "cml.git.trailers",
     "cml.errors",
-    "cml.masks",
-    "cml.report.model",
-    "cml.report.gates",
-    "cml.report.numbers",
-    "cml.report.render",
+    "cml.process.masking",
+    "cml.model.report",
+    "cml.config.gates",
+    "cml.config.number_format",
+    "cml.report.markdown",
 )
-IO = ("subprocess", "socket", "shutil", "requests", "urllib.request", "cml.repository", "cml.pipeline", "cml.forges")
+IO = (
+    "subprocess",
+    "socket",
+    "shutil",
+    "requests",
+    "urllib.request",
+    "cml.git.repository",
+    "cml.dvc",
+    "cml.forges",
+)
 
 
 def imports(path: Path, *, top_level_only: bool) -> set[str]:
@@ -81,7 +90,7 @@ def test_modules_that_decide_do_no_io(module: str) -> None:
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("cml.forges.")])
 def test_forges_never_import_each_other(module: str) -> None:
     forge = module.split("_", maxsplit=1)[0]
-    shared = ("cml.forges.base", "cml.forges.patience")
+    shared = ("cml.forges.base", "cml.forges.retry")
     forges = tuple(
         name
         for name in MODULES
@@ -90,20 +99,20 @@ def test_forges_never_import_each_other(module: str) -> None:
     assert not {name for name in imports(MODULES[module], top_level_only=False) if below(name, forges)}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("cml.pipeline")])
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith(("cml.dvc", "cml.remotes"))])
 def test_only_the_pipeline_touches_dvc(module: str) -> None:
     names = imports(MODULES[module], top_level_only=False)
     assert not {name for name in names if name.split(".")[0].startswith("dvc")}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "cml.gpu"])
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "cml.process.gpu"])
 def test_only_one_module_speaks_nvml(module: str) -> None:
     assert not {name for name in imports(MODULES[module], top_level_only=False) if below(name, ("pynvml",))}
 
 
 def test_data_is_frozen_and_keyword_only() -> None:
     """All but what a run fills as it goes."""
-    loose = {"cml.pipeline.messages", "cml.work"}
+    loose = {"cml.dvc.logging", "cml.run.state"}
     found = {
         (module, ast.unparse(decorator))
         for module, file in MODULES.items()
@@ -120,7 +129,7 @@ def test_data_is_frozen_and_keyword_only() -> None:
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\n"
-        "from cml.commands import dispatch\n"
+        "from cml.commands.parser import dispatch\n"
         "import os\n"
         "try:\n"
         "    dispatch(sys.argv[1:])\n"
@@ -147,6 +156,6 @@ def test_a_skipped_run_never_imports_dvc(tmp_path: Path) -> None:
         check=True,
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-    assert "cml.session" in imported
+    assert "cml.run.context" in imported
     assert not {name for name in imported if below(name, HEAVY)}
     assert (tmp_path / "cml-report" / "cml.env").read_text().startswith("CML_SKIPPED=true\n")

@@ -7,7 +7,7 @@ import re
 import pytest
 from tables import TOP
 
-from cml.machine import FIRST_CUDA, OLDEST_DRIVER, OLDEST_GPU
+from cml.commands.doctor_gpu import FIRST_CUDA, OLDEST_DRIVER, OLDEST_GPU
 
 STEPS = ["packages", "cml", "system", "finish"]
 DOCS = (TOP / "docs" / "gpu.md").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 WRITER = """\
 import pathlib, shutil, sys, time
-from cml import interrupt
+from cml.process import signals
 from cml.errors import Cancelled
 
 folder = pathlib.Path(sys.argv[1])
@@ -20,9 +20,9 @@ def write():
     while True:
         (folder / "deep").mkdir(parents=True, exist_ok=True)
 
-interrupt.listen()
+signals.listen()
 try:
-    interrupt.beside(write)
+    signals.beside(write)
 except Cancelled:
     shutil.rmtree(folder, ignore_errors=True)
     time.sleep(0.3)

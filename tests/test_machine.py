@@ -28,7 +28,7 @@ DOCTOR = """\
 import json, sys
 from dataclasses import asdict
 from pathlib import Path
-from cml.machine import machine_checks
+from cml.commands.doctor_gpu import machine_checks
 print(json.dumps([asdict(check) for check in machine_checks(Path(sys.argv[1]), json.loads(sys.argv[2]))]))
 """
 
@@ -181,7 +181,7 @@ def open_folder() -> Iterator[Path]:
 
 
 def test_a_socket_of_docker_s_that_this_user_may_not_write_to(open_folder: Path) -> None:
-    from cml.machine import machine_checks
+    from cml.commands.doctor_gpu import machine_checks
 
     socket = open_folder / "run" / "docker.sock"
     socket.parent.mkdir()

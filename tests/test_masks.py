@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cml.masks import Masks, holds_secret
+from cml.process.masking import Masks, holds_secret
 
 PEM_BODY = [base64.b64encode(bytes(range(i, i + 48))).decode() for i in range(20)]
 PEM = "\n".join(["-----BEGIN PRIVATE KEY-----", *PEM_BODY, "dGhlIGVuZA==", "-----END PRIVATE KEY-----"]) + "\n"

@@ -22,10 +22,10 @@ from test_render import (
     terminal,
 )
 
-from cml.report import units
-from cml.report.language import LANGUAGES, language_of
-from cml.report.model import Baseline
-from cml.report.words import _PLAIN_REASONS, _REASONS
+from cml.model.report import Baseline
+from cml.report import formatting
+from cml.report.i18n import LANGUAGES, language_of
+from cml.report.view_builder import _PLAIN_REASONS, _REASONS
 
 TOP = Path(__file__).resolve().parent.parent
 
@@ -122,8 +122,8 @@ def test_counts_agree_with_their_nouns(locale: str, one: str, two: str) -> None:
     ],
 )
 def test_dates_are_the_locales_in_their_own_zone(locale: str, text: str) -> None:
-    assert units.moment("2024-05-19T12:30:00+02:00", locale=locale) == text
-    assert units.moment("yesterday", locale=locale) == "yesterday"
+    assert formatting.moment("2024-05-19T12:30:00+02:00", locale=locale) == text
+    assert formatting.moment("yesterday", locale=locale) == "yesterday"
 
 
 def test_values_are_the_locales() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cml.report.model import DataEntry, Report, status_of
+from cml.model.report import DataEntry, Report, status_of
 
 
 @pytest.mark.parametrize(

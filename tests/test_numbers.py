@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cml.report.numbers import DEFAULT, MISSING, NumberFormat
+from cml.config.number_format import DEFAULT, MISSING, NumberFormat
 
 VECTORS = [
     vector
     for name in ("numeral_vectors.json", "numeral_random.json")
     for vector in json.loads(Path(__file__).with_name("data").joinpath(name).read_text("utf-8"))["vectors"]
 ]
-CODE = "import sys; from cml.report.numbers import *; NumberFormat.parse(DEFAULT); print('babel' in sys.modules)"
+CODE = "import sys; from cml.config.number_format import *; NumberFormat.parse(DEFAULT); print('babel' in sys.modules)"
 
 
 def write(text: str, x: object, locale: str = "en") -> str:

@@ -15,7 +15,7 @@ import pytest
 from browser import CHROMIUM, OPTIONS, Page, browser
 from test_render import CASES, PNG, empty, everything, html, metric
 
-from cml.report.model import MetricRow, Report
+from cml.model.report import MetricRow, Report
 
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None and os.environ.get("CML_TEST_BROWSER") != "required",

@@ -7,7 +7,7 @@ import time
 import pytest
 import requests
 
-from cml.forges.patience import WAIT_SECONDS, Patience, Trouble, unanswered
+from cml.forges.retry import WAIT_SECONDS, Patience, Trouble, unanswered
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from cml.model.plan import ANY, DueStage, Job, Plan, Runner
 from cml.plan import formats
 from cml.plan.grouping import NoPlan, jobs_of
-from cml.plan.model import ANY, DueStage, Job, Plan, Runner
 
 GPU = Runner(runs_on=("self-hosted", "gpu"), tags=("gpu",), gpu=True)
 

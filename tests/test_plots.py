@@ -20,10 +20,10 @@ import pytest
 import vl_convert
 from dvc_render import VegaRenderer
 
-from cml.report import drawing
-from cml.report.chart import Chart
-from cml.report.model import Plot
-from cml.report.plots import MAX_BYTES, BrokenPlot, DvcPlot, ImagePlot, VegaPlot, begin_drawing, image_size
+from cml.model.report import Plot
+from cml.report.plots import render
+from cml.report.plots.files import MAX_BYTES, BrokenPlot, DvcPlot, ImagePlot, VegaPlot, begin_drawing, image_size
+from cml.report.plots.spec import Chart
 
 SIDES = ("baseline", "current")
 XY = {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}}
@@ -260,7 +260,7 @@ def test_what_cannot_be_drawn_says_so_in_one_line_and_harms_no_other_plot(tmp_pa
 def test_a_plot_that_takes_too_long_is_given_up_and_the_next_one_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drawing, "SECONDS_A_PLOT", 2)
+    monkeypatch.setattr(render, "SECONDS_A_PLOT", 2)
     endless = {"data": {"sequence": {"start": 0, "stop": 10**9}}, "mark": "point", "encoding": XY}
     slow, image = draw([VegaPlot(title="slow", spec=endless), ImagePlot(title="i", sides={"current": SVG})], tmp_path)
     assert slow.problem in ("it takes longer than 2 s to draw", "it is more than vl-convert can draw")
@@ -268,7 +268,7 @@ def test_a_plot_that_takes_too_long_is_given_up_and_the_next_one_drawn(
 
 
 def test_no_time_left_is_a_problem_of_the_plots_that_waited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawing, "SECONDS_IN_ALL", 0)
+    monkeypatch.setattr(render, "SECONDS_IN_ALL", 0)
     (plot,) = draw([VegaPlot(title="late", spec=dvc_spec(rows_of(5)))], tmp_path)
     assert plot.problem == "the plots before it took 0 s to draw"
 

@@ -15,13 +15,13 @@ from conftest import World
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 from plain import kept_in_git, plain_world, stages
 
+from cml.dvc.project import Pipeline
 from cml.errors import WorkFailed
-from cml.log import Log
-from cml.masks import Masks
-from cml.pipeline.project import Pipeline
-from cml.repository import GitFailed, PushOutcome, Repository
-from cml.save import AlreadySaved, Saved, check_history, check_twins, may_push, save_commit, save_data
-from cml.skip import results_message
+from cml.git.repository import GitFailed, PushOutcome, Repository
+from cml.git.trailers import results_message
+from cml.process.log import Log
+from cml.process.masking import Masks
+from cml.run.save import AlreadySaved, Saved, check_history, check_twins, may_push, save_commit, save_data
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of DVC's own
 DATE = "2024-05-06T07:08:09+00:00"
@@ -134,9 +134,9 @@ def save(made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         found.bounds.append((least, most))
         return most
 
-    # Those of cml.save alone: subprocess waits, too.
-    monkeypatch.setattr("cml.save.time", SimpleNamespace(sleep=found.slept.append))
-    monkeypatch.setattr("cml.save.random", SimpleNamespace(uniform=uniform))
+    # Those of cml.run.save alone: subprocess waits, too.
+    monkeypatch.setattr("cml.run.save.time", SimpleNamespace(sleep=found.slept.append))
+    monkeypatch.setattr("cml.run.save.random", SimpleNamespace(uniform=uniform))
     yield found
     pipeline.close()
 

@@ -16,15 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plain import kept_in_git, plain_world, stages
 
-from cml.log import Log
-from cml.masks import Masks
-from cml.pipeline import revisions
-from cml.pipeline.project import Pipeline
-from cml.pipeline.revisions import Values, data_changes, snapshot
-from cml.report import collect
-from cml.report.collect import _from_git
+from cml.dvc import revisions
+from cml.dvc.project import Pipeline
+from cml.dvc.revisions import Values, data_changes, snapshot
+from cml.git.repository import Repository
+from cml.process.log import Log
+from cml.process.masking import Masks
 from cml.report.packed import Packed, Places
-from cml.repository import Repository
+from cml.run import collect
+from cml.run.collect import _from_git
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
 

@@ -23,10 +23,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from cml.report import markup, units
-from cml.report.fit import LEAST_IMPORTANT_FIRST
-from cml.report.language import words_of
-from cml.report.model import (
+from cml.config.number_format import DEFAULT, NumberFormat
+from cml.model.report import (
     Baseline,
     DataChanges,
     DataEntry,
@@ -45,16 +43,18 @@ from cml.report.model import (
     Value,
     status_of,
 )
-from cml.report.numbers import DEFAULT, NumberFormat
-from cml.report.render import (
+from cml.report import escape, formatting
+from cml.report.i18n import words_of
+from cml.report.markdown import (
     render_html,
     render_json,
     render_markdown,
     render_openmetrics,
     render_terminal,
 )
+from cml.report.truncation import LEAST_IMPORTANT_FIRST
 from cml.report.view import View
-from cml.report.words import LISTED, view_of
+from cml.report.view_builder import LISTED, view_of
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMAT = NumberFormat.parse(DEFAULT)
@@ -548,14 +548,14 @@ def test_ten_thousand_hostile_names_stay_in_their_cells() -> None:
     ],
 )
 def test_text_is_escaped_no_more_than_needed(value: str, text: str) -> None:
-    assert markup.text(value) == text
+    assert escape.text(value) == text
 
 
 def test_a_long_name_breaks_behind_a_separator_in_a_table() -> None:
-    assert markup.cell("eval/metrics.json") == "eval/metrics.json"
-    assert markup.cell("eval.by_class.versicolor.precision") == "eval.by_class.<wbr>versicolor.precision"
-    assert markup.cell("x" * 40) == "x" * 40
-    assert markup.breakable("a.b_c <1.5>") == "a.<wbr>b_<wbr>c &lt;1.<wbr>5&gt;"
+    assert escape.cell("eval/metrics.json") == "eval/metrics.json"
+    assert escape.cell("eval.by_class.versicolor.precision") == "eval.by_class.<wbr>versicolor.precision"
+    assert escape.cell("x" * 40) == "x" * 40
+    assert escape.breakable("a.b_c <1.5>") == "a.<wbr>b_<wbr>c &lt;1.<wbr>5&gt;"
 
 
 @pytest.mark.parametrize(
@@ -572,7 +572,7 @@ def test_a_long_name_breaks_behind_a_separator_in_a_table() -> None:
     ],
 )
 def test_only_web_addresses_become_links(url: str | None, kept: str | None) -> None:
-    assert markup.web_address(url) == kept
+    assert escape.web_address(url) == kept
 
 
 # --- limits
@@ -868,7 +868,7 @@ def test_openmetrics_holds_this_runs_numbers() -> None:
     ],
 )  # fmt: skip
 def test_sizes_are_read_at_once(count: int, text: str) -> None:
-    assert units.size(count, locale="en", words=words_of("en")) == text
+    assert formatting.size(count, locale="en", words=words_of("en")) == text
 
 
 @pytest.mark.parametrize("number", [10**400, -(10**400)])
@@ -886,8 +886,8 @@ def test_a_number_of_a_foreign_report_that_no_file_has_is_shown_all_the_same(num
     [(0.0, "0%"), (0.873, "87%"), (1.0, "100%"), (1.01, ""), (-0.1, ""), (math.nan, ""), (math.inf, "")],
 )
 def test_a_share_is_whole_percents(share: float, text: str) -> None:
-    assert units.percent(share, locale="en") == text
-    assert units.percent(0.5, locale="de") == "50\xa0%"
+    assert formatting.percent(share, locale="en") == text
+    assert formatting.percent(0.5, locale="de") == "50\xa0%"
 
 
 @pytest.mark.parametrize(
@@ -898,16 +898,16 @@ def test_a_share_is_whole_percents(share: float, text: str) -> None:
     ],
 )  # fmt: skip
 def test_times_are_read_at_once(seconds: float, text: str) -> None:
-    assert units.duration(seconds, locale="en") == text
+    assert formatting.duration(seconds, locale="en") == text
 
 
 def test_sparklines_show_the_course() -> None:
-    assert units.sparkline((1, 2, 3, math.nan), low=1, high=3) == "▁▅█·"
-    assert units.sparkline((2, 2), low=2, high=2) == "▅▅"
-    assert len(units.sparkline(tuple(range(1000)), low=0, high=999)) == 20
+    assert formatting.sparkline((1, 2, 3, math.nan), low=1, high=3) == "▁▅█·"
+    assert formatting.sparkline((2, 2), low=2, high=2) == "▅▅"
+    assert len(formatting.sparkline(tuple(range(1000)), low=0, high=999)) == 20
 
 
 def test_a_log_reads_as_a_terminal_left_it() -> None:
-    assert markup.log_lines("\x1b[1mbold\x1b[0m\r\n50%\r100%\n\n") == ("bold", "100%")
-    assert markup.log_lines(" \n") == ()
-    assert markup.fence(("a", "````"), "text") == "`````text\na\n````\n`````"
+    assert escape.log_lines("\x1b[1mbold\x1b[0m\r\n50%\r100%\n\n") == ("bold", "100%")
+    assert escape.log_lines(" \n") == ()
+    assert escape.fence(("a", "````"), "text") == "`````text\na\n````\n`````"

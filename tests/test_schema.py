@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_render import CASES, as_json, everything, gpu
 
-from cml.report import model, templates_folder
-from cml.report.exports import VERSION
-from cml.report.model import Experiment, Report
-from cml.report.saved import read_report
+from cml.model import report
+from cml.model.json import VERSION
+from cml.model.json_reader import read_report
+from cml.model.report import Experiment, Report
+from cml.report import templates_folder
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -49,14 +50,14 @@ def problems(data: Any) -> list[str]:
 
 def described() -> list[tuple[Any, type]]:
     """Each object of the schema with the dataclass it describes."""
-    kinds = {name: kind for name, kind in vars(model).items() if isinstance(kind, type) and is_dataclass(kind)}
+    kinds = {name: kind for name, kind in vars(report).items() if isinstance(kind, type) and is_dataclass(kind)}
     return [(SCHEMA, Report), *((SCHEMA["$defs"][name], kind) for name, kind in kinds.items() if kind is not Report)]
 
 
 def shape(hint: Any) -> Any:
     """What a field's type is in JSON Schema."""
     origin, inner = get_origin(hint), get_args(hint)
-    if hint == model.Value:
+    if hint == report.Value:
         return {"$ref": "#/$defs/Value"}
     if hint is float:
         return {"$ref": "#/$defs/Number"}
@@ -91,7 +92,7 @@ def test_the_schema_names_every_field_of_the_model_with_its_type() -> None:
             name: {k: v for k, v in each.items() if k != "description"} for name, each in schema["properties"].items()
         }
         found.pop("version", None)
-        hints = get_type_hints(kind, vars(model))
+        hints = get_type_hints(kind, vars(report))
         assert found == {field.name: shape(hints[field.name]) for field in fields(kind)}, kind
         assert schema["required"] == [*schema["properties"]]
         assert schema["description"]
@@ -129,7 +130,7 @@ def of_type(hint: Any) -> st.SearchStrategy[Any]:
             return st.lists(of_type(inner[0]), max_size=3).map(tuple)
         return st.tuples(*map(of_type, inner))
     if is_dataclass(hint) and isinstance(hint, type):
-        hints = get_type_hints(hint, vars(model))
+        hints = get_type_hints(hint, vars(report))
         return st.builds(hint, **{field.name: of_type(hints[field.name]) for field in fields(hint)})
     return {bool: st.booleans(), int: st.integers(), float: st.floats(), str: TEXTS, type(None): st.none()}[hint]
 

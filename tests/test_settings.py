@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from cml.config.gates import parse_rules
+from cml.config.settings import Settings, read_settings
 from cml.errors import BadInput
-from cml.report.gates import parse_rules
-from cml.settings import Settings, read_settings
 
 DEFAULTS = {
     "baseline": "origin/master",

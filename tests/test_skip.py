@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import World
 
-from cml.skip import own_head, own_key, own_scope, results_message, skip_reason
+from cml.git.trailers import own_head, own_key, own_scope, results_message, skip_reason
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from dvc.config import Config
 
-from cml.credentials import FOLDER, credentials, sweep
 from cml.errors import Cancelled, WorkFailed
-from cml.masks import Masks
-from cml.storage import KINDS, VARIABLES, find, kind_of
+from cml.process.masking import Masks
+from cml.remotes.credentials import FOLDER, credentials, sweep
+from cml.remotes.kinds import KINDS, VARIABLES, find, kind_of
 
 PEM_BODY = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU\nAAAAEbm9uZQAAAAAAAAAB"
 PEM = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{PEM_BODY}\n-----END OPENSSH PRIVATE KEY-----"
@@ -382,7 +382,7 @@ def test_a_value_that_cannot_be_right_is_found_before_a_storage_refuses_it(
 
 def test_leftovers_of_a_killed_run_are_swept_and_those_of_a_living_one_are_not(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib; from cml.credentials import credentials\n"
+        "import sys, pathlib; from cml.remotes.credentials import credentials\n"
         "with credentials({'DVC_SSH_PRIVATE_KEY': sys.argv[2]}, pathlib.Path(sys.argv[1])):\n"
         "    print('ready', flush=True); sys.stdin.read()"
     )

@@ -20,11 +20,12 @@ from tables import (
     with_workflow,
 )
 
-from cml import __version__, storage
-from cml.commands import _parser
+from cml import __version__
+from cml.commands.parser import _parser
+from cml.config.settings import Settings, read_settings
+from cml.config.variables import VARIABLES
 from cml.forges.base import Outputs
-from cml.settings import Settings, read_settings
-from cml.variables import VARIABLES
+from cml.remotes import kinds
 
 
 def test_readme_has_the_table() -> None:
@@ -91,7 +92,7 @@ def test_the_workflow_has_the_inputs_and_the_secrets() -> None:
     assert {call["inputs"][name]["default"] for name in names} == {""}
     assert workflow["env"] == {f"INPUT_{name.upper()}": f"${{{{ inputs.{name} }}}}" for name in names}
     assert list(call["secrets"]) == ["repo_token", *SECRETS]
-    assert set(storage.VARIABLES) - MACHINES == set(SECRETS)
+    assert set(kinds.VARIABLES) - MACHINES == set(SECRETS)
     waves = [f"wave_{number}" for number in range(1, WAVES + 1)]
     assert list(jobs) == ["plan", *waves, "gather"]
     assert jobs["gather"]["needs"] == ["plan", *waves]

@@ -11,13 +11,14 @@ import pytest
 from plain import errors, plain_world
 from test_render import FORMAT, assert_whole, big, empty, everything, markdown, metric, size, typical
 
+from cml.config.settings import read_settings
 from cml.errors import BadInput
-from cml.log import Log
-from cml.masks import Masks
-from cml.report import contained, files
-from cml.report.render import TemplateProblem, check_template
-from cml.report.words import view_of
-from cml.settings import read_settings
+from cml.process.log import Log
+from cml.process.masking import Masks
+from cml.report import sandbox
+from cml.report.markdown import TemplateProblem, check_template
+from cml.report.view_builder import view_of
+from cml.run import report_folder
 
 
 def test_a_template_overrides_a_block_and_keeps_the_rest() -> None:
@@ -126,8 +127,8 @@ def test_a_bomb_ends_in_time_and_says_where(bomb: str, message: str) -> None:
 
 
 def test_what_never_comes_back_to_python_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    stuck = "import sys, signal, cml.report.contained as c; c._stop = print; c.SECONDS = 0.1; c.serve()"
-    monkeypatch.setattr(contained, "START", f"import sys; sys.path[:] = sys.argv[1:]; {stuck}")
+    stuck = "import sys, signal, cml.report.sandbox as c; c._stop = print; c.SECONDS = 0.1; c.serve()"
+    monkeypatch.setattr(sandbox, "START", f"import sys; sys.path[:] = sys.argv[1:]; {stuck}")
     with pytest.raises(TemplateProblem, match=r"^it takes longer than 4 s$"):
         check_template("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}")
 
@@ -143,9 +144,9 @@ def test_a_template_that_passed_its_check_and_fails_later_gives_way_to_ours(tmp_
     text = '{% extends "report.md.j2" %}\n{% block metrics %}{{ metrics[0].name * 10 ** 9 if metrics }}{% endblock %}'
     (tmp_path / "own.md.j2").write_text(text)
     settings = read_settings({"template": str(tmp_path / "own.md.j2")}, {}, is_ci=False)
-    assert files.read_template(settings) == text
+    assert report_folder.read_template(settings) == text
     log = Log(Masks(expression=None))
-    written = files.markdown(typical(), settings=settings, template=text, log=log)
+    written = report_folder.markdown(typical(), settings=settings, template=text, log=log)
     assert written == markdown(typical())
     (warning,) = log.warnings
     assert warning.startswith(
@@ -172,10 +173,10 @@ def test_a_template_sees_no_file_and_no_environment() -> None:
 @pytest.mark.parametrize("path", ["/dev/zero", "."])
 def test_what_is_no_plain_file_is_no_template(path: str) -> None:
     with pytest.raises(BadInput, match=r"template is .* expected a file"):
-        files.read_template(read_settings({"template": path}, {}, is_ci=False))
+        report_folder.read_template(read_settings({"template": path}, {}, is_ci=False))
 
 
 def test_a_template_of_megabytes_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "big.md.j2").write_text("x" * (2 << 20))
     with pytest.raises(BadInput, match="at most"):
-        files.read_template(read_settings({"template": str(tmp_path / "big.md.j2")}, {}, is_ci=False))
+        report_folder.read_template(read_settings({"template": str(tmp_path / "big.md.j2")}, {}, is_ci=False))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from tables import TOP, WORKFLOW
 
-from cml.variables import BY_NAME
+from cml.config.variables import BY_NAME
 
 MNIST = [TOP / "examples" / "mnist" / name for name in (".github/workflows/cml.yml", "gpu/github.yml")]
 EXAMPLES = [*sorted((TOP / "examples" / "github").glob("*.yml")), *MNIST]

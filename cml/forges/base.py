@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from urllib.parse import quote
 
-from cml.repository import Identity
+from cml.git.repository import Identity
 
 if TYPE_CHECKING:
-    from cml.report.model import Report
+    from cml.model.report import Report
 
 Place = Literal["github", "gitlab", "local"]
 ASKED_FOR = ("schedule", "workflow_dispatch", "repository_dispatch", "web", "api", "trigger", "pipeline", "chat")

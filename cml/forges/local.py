@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from cml.forges.base import Context, Outputs, Published, Twin
 
 if TYPE_CHECKING:
-    from cml.report.model import Report
+    from cml.model.report import Report
 
 
 class Local:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cml.plan.model import Job, Plan
+from cml.model.plan import Job, Plan
 
 MOST_NEEDS = 50  # of a GitLab job, unless its administrator says otherwise
 LONGEST_NAME = 255  # characters of a GitLab job's name

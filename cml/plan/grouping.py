@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from cml.plan.model import DueStage, Job, Runner
+from cml.model.plan import DueStage, Job, Runner
 
 LONGEST_TIMEOUT = 43_200  # minutes: 30 days, more than any CI lets a job run
 FOLDS = 12  # ways to fold a plan that are compared, once it has few enough jobs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping
 
-from cml.report.model import Name, Value
+from cml.model.report import Name, Value
 
 Places = dict[tuple[str, ...], dict[str, int]]
 

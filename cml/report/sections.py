@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 
-from cml.report import units
-from cml.report.language import ENGLISH, Words, language_of, noop, npnoop, pnoop, words_of
-from cml.report.markup import Figure, mermaid
-from cml.report.model import DataChanges, DataEntry, Experiment, GpuUsage, PipelineSection, Plot, Report
-from cml.report.units import Pen, is_number, key
+from cml.model.report import DataChanges, DataEntry, Experiment, GpuUsage, PipelineSection, Plot, Report
+from cml.report import formatting
+from cml.report.escape import Figure, mermaid
+from cml.report.formatting import Pen, is_number, key
+from cml.report.i18n import ENGLISH, Words, language_of, noop, npnoop, pnoop, words_of
 from cml.report.view import DASH, DataCount, DataRow, ExperimentRow, Picture, PlotView, Series, Stage
 
 EXPERIMENT_METRICS = 3
@@ -74,7 +74,7 @@ def _plot(plot: Plot, *, pen: Pen, sources: Mapping[str, str]) -> PlotView:
         Series(
             label=side(label, words=pen.words),
             color=pen.words.gettext(color),
-            trend=units.sparkline(points, low=low, high=high),
+            trend=formatting.sparkline(points, low=low, high=high),
             first=pen.metric(points[0]),
             last=pen.metric(points[-1]),
             points=points,
@@ -103,7 +103,7 @@ def _chart(series: Sequence[tuple[float, ...]], *, low: float, high: float) -> t
         return ()
     if not all(math.isfinite(point) for points in series for point in points):
         return ()
-    lines = (", ".join(f"{point:.6g}" for point in units.sample(points, CHART_POINTS)) for points in series)
+    lines = (", ".join(f"{point:.6g}" for point in formatting.sample(points, CHART_POINTS)) for points in series)
     axes = (f"  x-axis 1 --> {length}", f"  y-axis {low:.6g} --> {high:.6g}")
     return (_CHART_COLORS, "xychart-beta", *axes, *(f"  line [{line}]" for line in lines))
 
@@ -257,7 +257,7 @@ def trends(given: Sequence[Experiment], columns: Sequence[Column]) -> tuple[tupl
         values = (key(each.metrics.get(metric)) for each in reversed(_newest_first(given)))
         points = [float(value) for value in values if value and math.isfinite(float(value))]
         if len(points) > 2:
-            found.append((heading, units.sparkline(points, low=min(points), high=max(points))))
+            found.append((heading, formatting.sparkline(points, low=min(points), high=max(points))))
     return tuple(found)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from unicodedata import combining, east_asian_width
 
-from cml.report.language import Words, words_of
-from cml.report.markup import guard_commands, shorten, visible
-from cml.report.model import Report
-from cml.report.numbers import NumberFormat
+from cml.config.number_format import NumberFormat
+from cml.model.report import Report
+from cml.report.escape import guard_commands, shorten, visible
+from cml.report.i18n import Words, words_of
 from cml.report.view import Row, View
-from cml.report.words import view_of
+from cml.report.view_builder import view_of
 
 ROWS = 40
 NAME, VALUE, LINE = 44, 24, 300  # characters of a name, a value, a sentence

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from cml.report.model import Report
+from cml.model.report import Report
 
 DASH = "—"
 Mark = Literal["better", "worse", ""]

@@ -19,17 +19,17 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 with atheris.instrument_imports(include=["cml"]):
+    from cml.config.gates import parse_rules
+    from cml.config.number_format import NumberFormat
+    from cml.config.settings import read_settings
+    from cml.config.variables import VARIABLES
     from cml.errors import BadInput, WorkFailed
-    from cml.forges.github_event import read_context as read_event
-    from cml.forges.gitlab_pipeline import read_context as read_pipeline
-    from cml.masks import Masks
-    from cml.report.gates import parse_rules
-    from cml.report.markup import cell, code, fence, guard_commands, mermaid, text
-    from cml.report.numbers import NumberFormat
-    from cml.report.saved import read_report
-    from cml.settings import read_settings
-    from cml.skip import own_head, own_key, own_scope, skip_reason
-    from cml.variables import VARIABLES
+    from cml.forges.github.context import read_context as read_event
+    from cml.forges.gitlab.context import read_context as read_pipeline
+    from cml.git.trailers import own_head, own_key, own_scope, skip_reason
+    from cml.model.json_reader import read_report
+    from cml.process.masking import Masks
+    from cml.report.escape import cell, code, fence, guard_commands, mermaid, text
 
 from chaos.figures import count
 from chaos.size import SEED

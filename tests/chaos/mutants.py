@@ -32,13 +32,13 @@ from chaos.size import dice, sized
 TOP = Path(__file__).parents[2]
 KNOWN = Path(__file__).with_name("mutants.txt")
 TESTS: dict[str, tuple[str, ...]] = {
-    "cml/settings.py": ("tests/test_settings.py", "tests/test_bad_input.py"),
-    "cml/skip.py": ("tests/test_skip.py",),
-    "cml/baseline.py": ("tests/test_baseline.py",),
-    "cml/report/gates.py": ("tests/test_gates.py",),
-    "cml/report/numbers.py": ("tests/test_numbers.py",),
-    "cml/report/model.py": ("tests/test_model.py", "tests/test_schema.py"),
-    "cml/save.py": ("tests/test_push.py", "tests/test_save.py"),
+    "cml/config/settings.py": ("tests/test_settings.py", "tests/test_bad_input.py"),
+    "cml/git/trailers.py": ("tests/test_skip.py",),
+    "cml/run/baseline.py": ("tests/test_baseline.py",),
+    "cml/config/gates.py": ("tests/test_gates.py",),
+    "cml/config/number_format.py": ("tests/test_numbers.py",),
+    "cml/model/report.py": ("tests/test_model.py", "tests/test_schema.py"),
+    "cml/run/save.py": ("tests/test_push.py", "tests/test_save.py"),
 }
 SECONDS = 300
 ALIASES = {"Value", "Exact"}  # names of types

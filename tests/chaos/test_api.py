@@ -15,7 +15,7 @@ from places import FORGES, NAME, close_place, open_place
 from chaos.figures import count, trial
 from chaos.size import some
 from chaos.stage import INSIDE, copied, judge, make
-from cml.forges.patience import WAIT_SECONDS
+from cml.forges.retry import WAIT_SECONDS
 
 SPEED = 10
 HOWS = {

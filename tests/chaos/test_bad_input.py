@@ -16,11 +16,11 @@ from plain import kept_in_git, stages
 from chaos.figures import count, trial
 from chaos.size import dice, sized, some
 from chaos.stage import PUSH, copied, judge, make, one_line
+from cml.config.settings import read_settings
+from cml.config.variables import VARIABLES
 from cml.errors import BadInput
-from cml.forges.github_event import read_context as read_event
-from cml.forges.gitlab_pipeline import read_context as read_pipeline
-from cml.settings import read_settings
-from cml.variables import VARIABLES
+from cml.forges.github.context import read_context as read_event
+from cml.forges.gitlab.context import read_context as read_pipeline
 
 MANY = sized(1_500, 10_000)
 PIECES = [

@@ -15,7 +15,7 @@ from test_render import assert_whole, big, markdown, metric, size
 from chaos.figures import count, trial
 from chaos.size import sized, some
 from chaos.stage import copied, make
-from cml.report.model import Report
+from cml.model.report import Report
 
 ALPHABETS = {"ASCII": "class", "CJK": "分類精度", "emoji": "👩‍👩‍👧🎉", "combining": "e\u0301\u0323a\u0308"}
 OMITTED = re.compile(r"(\d[\d,]*) (more|rows?|lines?|entries|others)|omitted", re.IGNORECASE)

@@ -14,7 +14,7 @@ from test_render import markdown, typical
 from chaos.figures import count, trial
 from chaos.size import some
 from chaos.stage import copied, make
-from cml.report.render import TemplateProblem, check_template
+from cml.report.markdown import TemplateProblem, check_template
 
 ESCAPES: list[str] = known.test_templates_stay_in_their_sandbox.pytestmark[0].args[1]  # type: ignore[attr-defined]  # pytest's mark
 BOMBS: list[str] = [bomb for bomb, _ in known.test_a_bomb_ends_in_time_and_says_where.pytestmark[0].args[1]]  # type: ignore[attr-defined]  # pytest's mark

@@ -16,7 +16,7 @@ from conftest import Result, World
 from standins.github import Forge
 from tables import TOP
 
-from cml.variables import VARIABLES
+from cml.config.variables import VARIABLES
 
 WANTED = os.environ.get("CML_TEST_IMAGE", "")
 # A plain `pytest` leaves this folder out; whoever names an image gets every test, or a failure.

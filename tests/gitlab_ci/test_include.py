@@ -17,7 +17,7 @@ import pytest
 import yaml
 from tables import TEMPLATE, TOP
 
-from cml.variables import VARIABLES
+from cml.config.variables import VARIABLES
 from gitlab_ci.conftest import GitLabRunner, Ran, templates
 
 LOCAL = {"local": "gitlab/cml.yml"}

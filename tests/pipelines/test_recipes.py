@@ -14,9 +14,9 @@ from gitlab_include import include
 from tables import PIPELINE, TOP, WORKFLOW
 from wide import fan_pipeline, locked, make_wide_world, records
 
+from cml.model.plan import DueStage, Plan, Runner
 from cml.plan.formats import as_mermaid
 from cml.plan.grouping import jobs_of
-from cml.plan.model import DueStage, Plan, Runner
 
 DOCS = (TOP / "docs" / "pipelines.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", DOCS, re.DOTALL)

@@ -1,0 +1,1 @@
+"""Variables and settings of a run, gates, number formats. No I/O."""

@@ -1,0 +1,1 @@
+"""Everything that uses DVC's Python API. No other package but `remotes` imports DVC."""

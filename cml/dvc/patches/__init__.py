@@ -1,0 +1,1 @@
+"""Every change that CML makes to DVC while it runs, each with its contract test."""

@@ -1,0 +1,1 @@
+"""GitHub: the event, the check run, the comment, the job summary."""

@@ -1,0 +1,1 @@
+"""GitLab: the pipeline, the note, the release, the commit status."""

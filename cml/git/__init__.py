@@ -1,0 +1,1 @@
+"""Everything that uses git. No other package starts git."""

@@ -1,0 +1,1 @@
+"""This process and its children: log, signals, masks, tokens, file ownership, GPUs."""

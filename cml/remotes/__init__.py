@@ -1,0 +1,1 @@
+"""DVC remotes: kinds of storage, credentials, errors, probes."""

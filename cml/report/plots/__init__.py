@@ -1,0 +1,1 @@
+"""Plots: Vega-Lite specifications, rendering, image files."""

@@ -1,0 +1,1 @@
+"""One run of `cml run`: preflight, steps, save, report, publish."""

@@ -1,0 +1,124 @@
+"""What a run tells: the report, where people see it, and the outputs for later steps. Trouble here loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cml.errors import BadInput, show_traceback
+from cml.forges.base import LIMIT, Outputs, Published, Twin
+from cml.run import report_folder
+from cml.run.preflight import is_edited, look_on
+
+if TYPE_CHECKING:
+    from cml.dvc.project import Pipeline
+    from cml.model.report import Report
+    from cml.run.context import Session
+    from cml.run.state import Work
+    from cml.run.subject import Subject
+
+FOLDER = Path(report_folder.FOLDER)
+
+
+def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
+    """Reports and publishes, whatever the work came to; returns the exit code."""
+    from cml.config.gates import gates_failed
+    from cml.run.subject import Subject
+
+    is_changed = work.saved is None and (bool(work.changed_paths) or is_edited(here, pipeline))
+    subject = Subject(
+        sha=work.saved.sha if work.saved else work.head,
+        revision=work.head if work.is_looking_on else None,
+        has_workspace_changes=is_changed and not work.is_looking_on,
+        pipeline=None if work.is_looking_on else pipeline.section(),
+        failure=work.failure,
+    )
+    with contextlib.suppress(OSError):  # a full or read-only disk has failed the run already, or will say so below
+        report_folder.clear(FOLDER, keeps_drawings=True)
+    report = _report(here, pipeline, subject, work)
+    try:
+        report_folder.write_report(report, FOLDER, settings=here.settings, template=work.template, log=here.log)
+        here.log.step("report", f"{FOLDER}/report.md and report.html")
+    except OSError as error:
+        here.log.warning(f"the report cannot be written to {FOLDER}: {error}")
+    code = 1 if report.failure else 3 if report.verdict == "failed" else 0
+    outputs = Outputs(
+        changed=bool(work.changed_paths),
+        sha=subject.sha,
+        tag=work.saved.tag if work.saved else "",
+        verdict=report.verdict,
+        report=where(here),
+    )
+    published = here.forge.publish(
+        report,
+        markdown=lambda limit, image_urls: _markdown(here, report, work, limit, image_urls),
+        folder=FOLDER,
+        outputs=outputs,
+        exit_code=code,
+        is_done=not report.failure and not work.is_looking_on,
+    )
+    warn(here, published)
+    if published.url not in ("", here.forge.context.run_url) and here.forge.context.is_ci:
+        here.log.step("publish", published.url)
+    hand_on(here, outputs._replace(report_url=published.url))
+    if code == 3:
+        here.log.error(gates_failed(report) + (". The results are saved all the same" if work.saved else ""))
+    return code
+
+
+def _report(here: Session, pipeline: Pipeline, subject: Subject, work: Work) -> Report:
+    from cml.run.collect import collect
+
+    report = collect(
+        pipeline, here.repository, here.settings, here.log, subject=subject, baseline=work.baseline, folder=FOLDER
+    )
+    return here.forge.context.linked(report)
+
+
+def _markdown(
+    here: Session, report: Report, work: Work, limit: int, image_urls: Mapping[str, str] | None = None
+) -> str:
+    return report_folder.markdown(
+        report, settings=here.settings, template=work.template, log=here.log, limit=limit, image_urls=image_urls
+    )
+
+
+def where(here: Session) -> str:
+    return os.path.relpath(FOLDER.resolve() / "report.md", here.repository.top)
+
+
+def warn(here: Session, published: Published) -> None:
+    for warning in published.warnings:
+        here.log.warning(warning)
+
+
+def hand_on(here: Session, outputs: Outputs, *, markdown: str | None = None) -> None:
+    """Hands the outputs on; `markdown` is the report of a run whose work was not done here."""
+    with contextlib.suppress(OSError, BadInput):
+        report_folder.check_folder(is_tracked=FOLDER.exists() and here.repository.tracks(report_folder.FOLDER))
+        here.repository.exclude(f"{report_folder.FOLDER}/")
+        if outputs.skipped or markdown is not None:
+            report_folder.clear(FOLDER)  # a report of an earlier run in this workspace is not this one's
+        report_folder.write_outputs(outputs, FOLDER)
+        if markdown is not None:
+            (FOLDER / "report.md").write_text(markdown, encoding="utf-8")
+    here.forge.set_outputs(outputs)
+
+
+def in_words(here: Session, twin: Twin, sha: str) -> Twin:
+    """Returns a twin with its report: where the place did not keep it, what git holds of its commit."""
+    if twin.markdown or (here.repository.resolve(sha) is None and not here.repository.fetch(sha, tip_only=True)):
+        return twin
+    from cml.run.subject import Subject
+
+    try:
+        work = look_on(here, sha)
+        report = _report(here, here.open_pipeline(), Subject(sha=sha, revision=sha), work)
+        return twin._replace(markdown=_markdown(here, report, work, LIMIT))
+    except Exception as error:  # what is told twice is not worth the job
+        show_traceback(error)
+        here.log.warning(f"the report of {sha[:7]} cannot be written: {' '.join(str(error).split())[:300]}")
+        return twin
