@@ -7,7 +7,7 @@ import time
 import pytest
 import requests
 
-from cml.forges.retry import WAIT_SECONDS, Patience, Trouble, unanswered
+from cml.forges.retry import WAIT_SECONDS, ApiError, ApiRetry, unanswered
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def failing(error: Exception) -> None:
 
 
 def test_it_gives_up_when_the_time_of_the_whole_run_is_over(slept: list[float]) -> None:
-    patience = Patience(unanswered)
+    patience = ApiRetry(unanswered)
     assert patience.ask("note", lambda: failing(OSError("no route"))) is None
     assert WAIT_SECONDS - 40 < sum(slept) <= WAIT_SECONDS
     before = len(slept)
@@ -33,7 +33,7 @@ def test_it_gives_up_when_the_time_of_the_whole_run_is_over(slept: list[float]) 
 
 
 def test_what_a_run_can_do_without_takes_little_of_it(slept: list[float]) -> None:
-    patience = Patience(unanswered)
+    patience = ApiRetry(unanswered)
     patience.ask("job", lambda: failing(OSError("no route")), at_most=20)
     assert sum(slept) <= 20
     patience.ask("note", lambda: failing(OSError("no route")))
@@ -41,14 +41,14 @@ def test_what_a_run_can_do_without_takes_little_of_it(slept: list[float]) -> Non
 
 
 def test_an_api_that_asks_for_no_wait_is_not_hammered(slept: list[float]) -> None:
-    patience = Patience(lambda _: Trouble(status=429, words="slow down", wait=0.0))
+    patience = ApiRetry(lambda _: ApiError(status=429, words="slow down", wait=0.0))
     patience.ask("note", lambda: failing(OSError()))
     assert min(slept) >= 1
     assert len(slept) < 15
 
 
 def test_an_api_that_asks_for_more_time_than_is_left_is_not_waited_for(slept: list[float]) -> None:
-    patience = Patience(lambda _: Trouble(status=429, words="tomorrow", wait=86_400.0))
+    patience = ApiRetry(lambda _: ApiError(status=429, words="tomorrow", wait=86_400.0))
     assert patience.ask("note", lambda: failing(OSError())) is None
     assert slept == []
 

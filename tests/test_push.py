@@ -15,13 +15,13 @@ from conftest import World
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 from plain import kept_in_git, plain_world, stages
 
-from cml.dvc.project import Pipeline
+from cml.dvc.project import Project
 from cml.errors import WorkFailed
 from cml.git.repository import GitFailed, PushOutcome, Repository
 from cml.git.trailers import results_message
 from cml.process.log import Log
 from cml.process.masking import Masks
-from cml.run.save import AlreadySaved, Saved, check_history, check_twins, may_push, save_commit, save_data
+from cml.run.save import AlreadySaved, Saved, check_existing_results, check_history, may_push, save_commit, save_data
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of DVC's own
 DATE = "2024-05-06T07:08:09+00:00"
@@ -80,7 +80,7 @@ class Save:
 
     world: World
     repository: Origin
-    pipeline: Pipeline
+    pipeline: Project
     log: Log
     head: str
     slept: list[float] = field(default_factory=list)
@@ -127,7 +127,7 @@ def save(made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     log = Log(Masks.from_environment({}))
     repository = Origin(world.project)
     repository.pushes, repository.fetches = [], []
-    pipeline = Pipeline.open(world.project, top=world.project, log=log)
+    pipeline = Project.open(world.project, top=world.project, log=log)
     found = Save(world, repository, pipeline, log, world.git("rev-parse", "HEAD"))
 
     def uniform(least: float, most: float) -> float:
@@ -285,18 +285,18 @@ def test_a_branch_that_never_stands_still_ends_the_run(save: Save) -> None:
         ("head", KEY, False, False),
     ],
 )
-def test_a_twins_results_stand(save: Save, of: str, key: str, *, may_follow: bool, is_twin: bool) -> None:
+def test_a_twins_results_stand(save: Save, of: str, key: str, *, may_follow: bool, is_duplicate: bool) -> None:
     first = save.world.git("rev-parse", "HEAD~1")
     message = results_message("Update", head={"head": save.head, "first": first}[of], key=key, scope=SCOPE)
     tip = save.others({"README.md": "words\n"}, message)
     save.others({"README.md": "more words\n"})
-    if is_twin:
+    if is_duplicate:
         with pytest.raises(AlreadySaved) as caught:
             save.commit(may_follow=may_follow)
         assert (caught.value.sha, str(caught.value)) == (tip, tip)
     else:
         assert save.commit(may_follow=may_follow).sha == save.world.tip()
-        check_twins(save.repository, head=save.head, tip=save.head, key=KEY)
+        check_existing_results(save.repository, head=save.head, tip=save.head, key=KEY)
 
 
 def test_history_is_fetched_and_must_hold_the_head(save: Save) -> None:
@@ -417,7 +417,7 @@ def test_data_that_was_nowhere_before_is_a_warning(save: Save) -> None:
         (save.world.project / name).unlink()
     save.world.git("checkout", "--quiet", "dvc.lock")
     save.pipeline.close()
-    save.pipeline = Pipeline.open(save.world.project, top=save.world.project, log=save.log)
+    save.pipeline = Project.open(save.world.project, top=save.world.project, log=save.log)
     save_data(save.pipeline, save.log, head=save.head, sends=False)
     assert save.log.warnings == [
         "t.txt: its objects are neither here nor on the DVC remote, and were not before this run"

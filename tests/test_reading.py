@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from plain import kept_in_git, plain_world, stages
 
 from cml.dvc import revisions
-from cml.dvc.project import Pipeline
+from cml.dvc.project import Project
 from cml.dvc.revisions import Values, data_changes, snapshot
 from cml.git.repository import Repository
 from cml.process.log import Log
@@ -30,10 +30,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
 
 
 @contextlib.contextmanager
-def opened(world: World, monkeypatch: pytest.MonkeyPatch, folder: str = "") -> Iterator[Pipeline]:
+def opened(world: World, monkeypatch: pytest.MonkeyPatch, folder: str = "") -> Iterator[Project]:
     monkeypatch.chdir(world.project / folder)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(world.place / "site"))
-    pipeline = Pipeline.open(Path.cwd(), top=world.project, log=Log(Masks.from_environment({})))
+    pipeline = Project.open(Path.cwd(), top=world.project, log=Log(Masks.from_environment({})))
     with pipeline.repo:
         yield pipeline
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import World
 
-from cml.git.trailers import own_head, own_key, own_scope, results_message, skip_reason
+from cml.git.trailers import head_of_results, key_of_results, results_message, scope_of_results, skip_reason
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -39,10 +39,10 @@ def test_a_skip_word_is_quoted() -> None:
 def test_a_results_commit_says_what_it_holds() -> None:
     message = results_message("Update", head=SHA, key="0a1b", scope="2c3d")
     assert message == f"Update\n\nCML-Work: 0a1b 2c3d\nCML-Run: {SHA}\n"
-    assert (own_head(message), own_key(message), own_scope(message)) == (SHA, "0a1b", "2c3d")
+    assert (head_of_results(message), key_of_results(message), scope_of_results(message)) == (SHA, "0a1b", "2c3d")
     older = f"Update\n\nCML-Run: {SHA}\n"
-    assert (own_head(older), own_key(older), own_scope(older)) == (SHA, None, None)
-    assert own_head("Update") is None
+    assert (head_of_results(older), key_of_results(older), scope_of_results(older)) == (SHA, None, None)
+    assert head_of_results("Update") is None
 
 
 @pytest.mark.parametrize("place", [{"GITHUB_ACTIONS": "true"}, {"GITLAB_CI": "true"}])

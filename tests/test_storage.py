@@ -16,7 +16,7 @@ from dvc.config import Config
 
 from cml.errors import Cancelled, WorkFailed
 from cml.process.masking import Masks
-from cml.remotes.credentials import FOLDER, credentials, sweep
+from cml.remotes.credentials import FOLDER, provide_credentials, sweep
 from cml.remotes.kinds import KINDS, VARIABLES, find, kind_of
 
 PEM_BODY = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU\nAAAAEbm9uZQAAAAAAAAAB"
@@ -43,9 +43,9 @@ URLS = {
 
 def configured(environment: dict[str, str], url: str, temporary: Path, **options: object) -> dict[str, str]:
     """What DVC is told about a remote at `url`, after DVC's own schema has accepted it."""
-    with credentials(environment, temporary) as grant:
+    with provide_credentials(environment, temporary) as credentials:
         remotes = {"storage": {"url": url, **options}}
-        written = grant.configure(remotes)["remote"].get("storage", {})
+        written = credentials.configure(remotes)["remote"].get("storage", {})
         Config.validate({"core": {}, "remote": {"storage": {**remotes["storage"], **written}}})
         return written
 
@@ -76,19 +76,19 @@ def test_every_storage_of_the_table_has_a_url_and_every_url_its_kind() -> None:
     ],
 )
 def test_an_empty_environment_misses_the_variables_of_the_usual_way(kind: str, missing: tuple[str, ...]) -> None:
-    finding = find(URLS[kind], dict.fromkeys(VARIABLES, ""))
-    assert (finding.kind, finding.found, finding.missing) == (kind, (), missing)
-    assert all(name in finding.advice for name in missing)
-    assert "\n" not in finding.advice
+    credential_check = find(URLS[kind], dict.fromkeys(VARIABLES, ""))
+    assert (credential_check.kind, credential_check.found, credential_check.missing) == (kind, (), missing)
+    assert all(name in credential_check.advice for name in missing)
+    assert "\n" not in credential_check.advice
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_each_way_is_found_by_its_own_variables(kind: object) -> None:
-    for way in (known := next(k for k in KINDS if k is kind)).ways:
-        finding = find(URLS[known.name], {variable.name: "x" for variable in way.required})
-        assert finding.missing == ()
-        assert finding.found == tuple(variable.name for variable in way.required)
-        assert finding.way in {way.name, "profile"}
+    for way in (known := next(k for k in KINDS if k is kind)).auth_methods:
+        credential_check = find(URLS[known.name], {variable.name: "x" for variable in way.required})
+        assert credential_check.missing == ()
+        assert credential_check.found == tuple(variable.name for variable in way.required)
+        assert credential_check.way in {way.name, "profile"}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_odd_urls_are_findings_and_no_tracebacks(url: str) -> None:
 )
 def test_a_files_text_becomes_a_private_file_and_its_variable_the_path(name: str, text: str, tmp_path: Path) -> None:
     environment = {name: text}
-    with credentials(environment, tmp_path / "temporary"):
+    with provide_credentials(environment, tmp_path / "temporary"):
         path = Path(environment[name])
         assert path.read_text().strip() == text
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -160,10 +160,10 @@ def test_a_path_stays_a_path(tmp_path: Path) -> None:
     key = tmp_path / "my key.json"
     key.write_text(ACCOUNT)
     environment = {"GOOGLE_APPLICATION_CREDENTIALS": str(key), "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/absent token"}
-    with credentials(environment, tmp_path / "temporary") as grant:
+    with provide_credentials(environment, tmp_path / "temporary") as credentials:
         assert environment["GOOGLE_APPLICATION_CREDENTIALS"] == str(key)
         assert environment["AWS_WEB_IDENTITY_TOKEN_FILE"] == "/var/run/absent token"
-        assert grant.secrets == (ACCOUNT,)
+        assert credentials.secrets == (ACCOUNT,)
     assert key.read_text() == ACCOUNT
 
 
@@ -179,7 +179,7 @@ def test_a_path_stays_a_path(tmp_path: Path) -> None:
 )
 def test_a_key_pasted_in_any_usual_form_is_written_as_ssh_wants_it(given: str, tmp_path: Path) -> None:
     environment = {"DVC_SSH_PRIVATE_KEY": given}
-    with credentials(environment, tmp_path):
+    with provide_credentials(environment, tmp_path):
         assert Path(environment["DVC_SSH_PRIVATE_KEY"]).read_bytes() == (PEM + "\n").encode()
 
 
@@ -187,16 +187,16 @@ def test_google_drives_variable_holds_the_text_even_when_given_a_path_or_base64(
     (tmp_path / "user.json").write_text(USER)
     for given in (str(tmp_path / "user.json"), base64.b64encode(USER.encode()).decode(), USER):
         environment = {"GDRIVE_CREDENTIALS_DATA": given}
-        with credentials(environment, tmp_path / "temporary") as grant:
+        with provide_credentials(environment, tmp_path / "temporary") as credentials:
             assert environment["GDRIVE_CREDENTIALS_DATA"] == USER
             assert environment["GDRIVE_NON_INTERACTIVE"] == "1"
-            assert grant.configure({"storage": {"url": URLS["Google Drive"]}}) == {"remote": {}}
+            assert credentials.configure({"storage": {"url": URLS["Google Drive"]}}) == {"remote": {}}
         assert environment == {"GDRIVE_CREDENTIALS_DATA": given}
 
 
 def test_empty_variables_are_unset_so_that_no_library_trips_over_them(tmp_path: Path) -> None:
     environment = {"AWS_PROFILE": "", "AWS_SESSION_TOKEN": "", "PATH": ""}
-    with credentials(environment, tmp_path):
+    with provide_credentials(environment, tmp_path):
         assert environment == {"PATH": "", "GDRIVE_NON_INTERACTIVE": "1"}
     assert environment == {"AWS_PROFILE": "", "AWS_SESSION_TOKEN": "", "PATH": ""}
 
@@ -204,7 +204,7 @@ def test_empty_variables_are_unset_so_that_no_library_trips_over_them(tmp_path: 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, Cancelled])
 def test_all_is_undone_whatever_happens(error: type[BaseException], tmp_path: Path) -> None:
     environment = {"GOOGLE_APPLICATION_CREDENTIALS": ACCOUNT}
-    with pytest.raises(error), credentials(environment, tmp_path):
+    with pytest.raises(error), provide_credentials(environment, tmp_path):
         folder = Path(environment["GOOGLE_APPLICATION_CREDENTIALS"]).parent
         (folder / "more").mkdir()
         environment["GOOGLE_APPLICATION_CREDENTIALS"] = "changed by a stage"
@@ -218,7 +218,7 @@ def test_a_temporary_folder_that_cannot_be_written_is_one_line_about_it(tmp_path
     environment = {"GOOGLE_APPLICATION_CREDENTIALS": ACCOUNT}
     with (
         pytest.raises(WorkFailed, match=r"credentials can't be written under .*/file/x"),
-        credentials(environment, tmp_path / "file" / "x"),
+        provide_credentials(environment, tmp_path / "file" / "x"),
     ):
         pass
     assert environment == {"GOOGLE_APPLICATION_CREDENTIALS": ACCOUNT}
@@ -226,10 +226,10 @@ def test_a_temporary_folder_that_cannot_be_written_is_one_line_about_it(tmp_path
 
 def test_files_and_decoded_variables_are_handed_to_the_masks(tmp_path: Path) -> None:
     environment = {"GOOGLE_APPLICATION_CREDENTIALS": base64.b64encode(ACCOUNT.encode()).decode()}
-    with credentials(environment, tmp_path) as grant:
-        masks = Masks.from_environment(environment, grant.secrets)
+    with provide_credentials(environment, tmp_path) as credentials:
+        masks = Masks.from_environment(environment, credentials.secrets)
         assert masks.mask("b3BlbnNzaC1rZXktdjEAAAAABG5vbmU and robot@ours") == "*** and ***"
-        assert "GOOGLE" not in repr(grant)
+        assert "GOOGLE" not in repr(credentials)
 
 
 # -- DVC's configuration --
@@ -316,14 +316,14 @@ def test_ssh_host_keys_are_checked_and_nobody_is_asked_until_the_credentials_are
     monkeypatch.setitem(sys.modules, "dvc_ssh", plugin)
     monkeypatch.setitem(sys.modules, "asyncssh", library)
     environment = {"DVC_SSH_KNOWN_HOSTS": KNOWN_HOSTS}
-    with credentials(environment, tmp_path) as grant:
-        grant.configure({"storage": {"url": URLS["SSH"]}, "other": {"url": URLS["SSH"]}})
+    with provide_credentials(environment, tmp_path) as credentials:
+        credentials.configure({"storage": {"url": URLS["SSH"]}, "other": {"url": URLS["SSH"]}})
         prepared = SSHFileSystem()._prepare_credentials(host="h")
         known_hosts = environment["DVC_SSH_KNOWN_HOSTS"]
         assert prepared == {"host": "h", "known_hosts": known_hosts, "client_factory": "one that asks nobody"}
     assert SSHFileSystem()._prepare_credentials(host="h") == {"host": "h"}
-    with credentials({}, tmp_path) as grant:
-        grant.configure({"storage": {"url": URLS["SSH"]}})
+    with provide_credentials({}, tmp_path) as credentials:
+        credentials.configure({"storage": {"url": URLS["SSH"]}})
         assert SSHFileSystem()._prepare_credentials(host="h")["known_hosts"] == ()
 
 
@@ -343,19 +343,19 @@ def test_what_is_sent_as_it_is_goes_to_one_server_alone(tmp_path: Path) -> None:
         "another": {"url": "ssh://other.example/path"},
         "through": {"url": "remote://public/below"},
     }
-    with credentials(environment, tmp_path) as grant:
-        written = grant.configure(remotes, "ours")["remote"]
+    with provide_credentials(environment, tmp_path) as credentials:
+        written = credentials.configure(remotes, "ours")["remote"]
         assert {name for name, options in written.items() if "password" in options} == {"ours", "more", "host"}
         assert written["another"] == {"user": "me"}
         for name in ("public", "through"):
-            finding = grant.finding(name)
-            assert finding.found == ()
-            (why,) = finding.wrong
+            credential_check = credentials.credential_check(name)
+            assert credential_check.found == ()
+            (why,) = credential_check.wrong
             assert why.startswith(
                 "DVC_HTTP_TOKEN is for data.example alone: give this remote its own by `dvc remote modify"
             )
-    with credentials({"DVC_SSH_PRIVATE_KEY": PEM}, tmp_path) as grant:
-        written = grant.configure(remotes, "ours")["remote"]
+    with provide_credentials({"DVC_SSH_PRIVATE_KEY": PEM}, tmp_path) as credentials:
+        written = credentials.configure(remotes, "ours")["remote"]
         assert {name for name, options in written.items() if "keyfile" in options} == {"host", "another"}
 
 
@@ -372,9 +372,9 @@ def test_a_value_that_cannot_be_right_is_found_before_a_storage_refuses_it(
     name: str, value: str, why: str, tmp_path: Path
 ) -> None:
     url = URLS[{"GO": "Google Storage", "GD": "Google Drive", "DV": "SSH"}[name[:2]]]
-    with credentials({name: value}, tmp_path) as grant:
-        grant.configure({"storage": {"url": url}})
-        assert grant.finding("storage").wrong == (f"{name} {why}",)
+    with provide_credentials({name: value}, tmp_path) as credentials:
+        credentials.configure({"storage": {"url": url}})
+        assert credentials.credential_check("storage").wrong == (f"{name} {why}",)
 
 
 # -- leftovers --
@@ -403,7 +403,7 @@ def test_leftovers_of_a_killed_run_are_swept_and_those_of_a_living_one_are_not(t
         process.wait()
         assert (folder / "DVC_SSH_PRIVATE_KEY").exists()
     environment = {"DVC_SSH_PRIVATE_KEY": PEM}
-    with credentials(environment, tmp_path):
+    with provide_credentials(environment, tmp_path):
         assert sweep(tmp_path) == 1
         assert list(tmp_path.iterdir()) == [Path(environment["DVC_SSH_PRIVATE_KEY"]).parent]
 

@@ -15,7 +15,7 @@ from cml.errors import CmlError
 from cml.run.context import Session, session
 
 if TYPE_CHECKING:
-    from cml.dvc.project import Pipeline
+    from cml.dvc.project import Project
 
 MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 
@@ -93,34 +93,39 @@ def _checks(here: Session, *, with_write: bool) -> Iterator[Check]:
 
 
 def _project(here: Session, *, with_write: bool) -> Iterator[Check]:
-    pipeline = here.open_pipeline()
-    stages = len(pipeline.section().stages)
-    yield Check(name="project", status="ok", found=f"{stages} stages, {len(pipeline.remotes())} DVC remotes")
-    if homeless := pipeline.homeless_outputs():
+    project = here.open_project()
+    stages = len(project.section().stages)
+    yield Check(name="project", status="ok", found=f"{stages} stages, {len(project.remotes())} DVC remotes")
+    if homeless := project.outputs_without_remote():
         yield Check(
             name="remote",
             status="problem",
             found=f"no default DVC remote, and nowhere to go for {', '.join(homeless[:5])}",
             advice="dvc remote add -d NAME URL",
         )
-    for name in pipeline.remotes():
-        yield _remote(here, pipeline, name, with_write=with_write)
+    for name in project.remotes():
+        yield _remote(here, project, name, with_write=with_write)
 
 
-def _remote(here: Session, pipeline: Pipeline, name: str, *, with_write: bool) -> Check:
+def _remote(here: Session, project: Project, name: str, *, with_write: bool) -> Check:
     from cml.remotes.errors import explain
     from cml.remotes.probe import probe
 
-    finding, trouble = here.grant.finding(name), probe(pipeline.repo, name, with_write=with_write)
+    credential_check, trouble = (
+        here.credentials.credential_check(name),
+        probe(project.repo, name, with_write=with_write),
+    )
     status: Literal["ok", "note", "problem"] = "ok"
-    uses = f"; uses {', '.join(finding.found)}" if finding.found else ""
+    uses = f"; uses {', '.join(credential_check.found)}" if credential_check.found else ""
     if trouble is None:
-        found = f"{finding.kind}: can be {'read and written' if with_write else 'read'}{uses}"
+        found = f"{credential_check.kind}: can be {'read and written' if with_write else 'read'}{uses}"
     elif trouble.kind == "unmade":
-        status, found = "note", f"{finding.kind}: {trouble.said}{uses}"
+        status, found = "note", f"{credential_check.kind}: {trouble.said}{uses}"
     else:
-        status, found = "problem", explain(name, finding, trouble)
-    return Check(name=f"remote {name}", status=status, found=found, uses=finding.found, missing=finding.missing)
+        status, found = "problem", explain(name, credential_check, trouble)
+    return Check(
+        name=f"remote {name}", status=status, found=found, uses=credential_check.found, missing=credential_check.missing
+    )
 
 
 def _table(checks: list[Check]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cml.config.gates import gates_failed
-from cml.dvc.project import Pipeline
+from cml.dvc.project import Project
 from cml.errors import BadInput
 from cml.forges.base import LIMIT
 from cml.model.report import Baseline
@@ -23,12 +23,12 @@ FOLDER = Path(report_folder.FOLDER)
 def report(here: Session) -> int:
     """`cml report`: what is here against the baseline; no pull, reproduce, push or publishing."""
     head = head_of(here)
-    pipeline = here.open_pipeline()
+    project = here.open_project()
     template = template_of(here.settings)
     baseline = find_baseline(here.repository, here.settings, here.forge.context, head)
-    is_changed = is_edited(here, pipeline) or pipeline.has_changed_outputs()
+    is_changed = is_edited(here, project) or project.has_changed_outputs()
     subject = Subject(sha=head, has_workspace_changes=is_changed, hash_workspace=True)
-    return _print(here, pipeline, subject, baseline, template)
+    return _print(here, project, subject, baseline, template)
 
 
 def compare(here: Session, old: str, new: str) -> int:
@@ -39,10 +39,10 @@ def compare(here: Session, old: str, new: str) -> int:
         if sha is None:
             raise BadInput(f"{revision!r} is no commit here: expected a branch, a tag or a commit")
         shas.append(sha)
-    pipeline = here.open_pipeline()
+    project = here.open_project()
     template = template_of(here.settings)
     subject = Subject(sha=shas[1], revision=shas[1])
-    return _print(here, pipeline, subject, Baseline(name=old, sha=shas[0], reason=f"against {new}"), template)
+    return _print(here, project, subject, Baseline(name=old, sha=shas[0], reason=f"against {new}"), template)
 
 
 def publish(here: Session, folder: Path) -> int:
@@ -64,12 +64,12 @@ def publish(here: Session, folder: Path) -> int:
     return 0
 
 
-def _print(here: Session, pipeline: Pipeline, subject: Subject, baseline: Baseline | None, template: str | None) -> int:
+def _print(here: Session, project: Project, subject: Subject, baseline: Baseline | None, template: str | None) -> int:
     report_folder.check_folder(is_tracked=here.repository.tracks(report_folder.FOLDER))
     here.repository.exclude(f"{report_folder.FOLDER}/")
     report_folder.clear(FOLDER, keeps_drawings=True)
     found = here.forge.context.linked(
-        collect(pipeline, here.repository, here.settings, here.log, subject=subject, baseline=baseline, folder=FOLDER)
+        collect(project, here.repository, here.settings, here.log, subject=subject, baseline=baseline, folder=FOLDER)
     )
     here.stdout.write(
         report_folder.write_report(found, FOLDER, settings=here.settings, template=template, log=here.log)

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from cml.dvc.lockfile import put_entries
 from cml.dvc.patches.caching import one_command, reading_of
-from cml.dvc.project import Pipeline
+from cml.dvc.project import Project
 from cml.dvc.pull import cached_runs, fetch_objects, pull_paths
 from cml.dvc.push import entry_of
 from cml.dvc.records import Entry, Record, Result
-from cml.dvc.staleness import Outputs, is_stale
+from cml.dvc.staleness import OutputIndex, is_stale
 from cml.model.report import StageRun
 from cml.process.log import Log
 
@@ -45,13 +45,13 @@ class Adopted:
     refused: list[str]
 
 
-def adopt(pipeline: Pipeline, names: Sequence[str], record: Record, log: Log) -> Adopted:
+def adopt(project: Project, names: Sequence[str], record: Record, log: Log) -> Adopted:
     """Writes the results of stages into their dvc.lock, in the order given, in which they can run. Outputs that git
     holds are put in place, others only where older ones are. Raises StorageTrouble and WorkFailed.
     """
-    repo = pipeline.repo
-    stages = pipeline.stages(names)
-    outputs = Outputs(repo.index.outs)
+    repo = project.repo
+    stages = project.stages(names)
+    outputs = OutputIndex(repo.index.outs)
     found: dict[str, Result] = {}
     for name, stage in stages.items():
         if result := _result(stage, record.results.get(name), outputs, log):
@@ -59,12 +59,12 @@ def adopt(pipeline: Pipeline, names: Sequence[str], record: Record, log: Log) ->
             _prepare_place(stage)
             _place_git_outputs(stage, log)
     _write({stages[name]: result.entry for name, result in found.items()})
-    pipeline.reload()
-    stages = pipeline.stages(found)
+    project.reload()
+    stages = project.stages(found)
     older = [out.fs_path for stage in stages.values() for out in stage.outs if out.use_cache and _is_older(out)]
     if older:
         pull_paths(repo, older, log=log)
-    outputs = Outputs(repo.index.outs)
+    outputs = OutputIndex(repo.index.outs)
     with reading_of(repo, stages.values()):
         # What DVC runs each time has been run, by another job.
         done = {name for name, stage in stages.items() if not is_stale(stage, outputs, each_time=False)}
@@ -102,7 +102,7 @@ def _is_plain(row: Mapping[str, object]) -> bool:
     return row.keys() <= known and bool(OBJECT.fullmatch(str(row.get("md5")))) and row.get("hash") in (None, "md5")
 
 
-def _result(stage: Stage, recorded: Result | None, outputs: Outputs, log: Log) -> Result | None:
+def _result(stage: Stage, recorded: Result | None, outputs: OutputIndex, log: Log) -> Result | None:
     """Returns the result that fits a stage's inputs, and fills the stage from it, so that those after it see it."""
     from dvc.stage.loader import StageLoader
 
@@ -113,7 +113,7 @@ def _result(stage: Stage, recorded: Result | None, outputs: Outputs, log: Log) -
     return None
 
 
-def _candidates(stage: Stage, recorded: Result | None, outputs: Outputs, log: Log) -> Iterator[Result]:
+def _candidates(stage: Stage, recorded: Result | None, outputs: OutputIndex, log: Log) -> Iterator[Result]:
     """Yields what has been recorded, and then what the run cache has, which is not asked before."""
     if recorded:
         yield recorded
@@ -121,7 +121,7 @@ def _candidates(stage: Stage, recorded: Result | None, outputs: Outputs, log: Lo
         yield Result(entry=entry, run=StageRun(name=stage.addressing, status="restored"))
 
 
-def _is_from(entry: Entry, stage: Stage, outputs: Outputs) -> bool:
+def _is_from(entry: Entry, stage: Stage, outputs: OutputIndex) -> bool:
     """Whether a result was made from the outputs that the stages before it have here."""
     hashes = {dep["path"]: dep.get("md5") for dep in entry.get("deps", ())}
     now = ((dep.def_path, outputs.hash_of(dep)) for dep in stage.deps)
@@ -167,13 +167,13 @@ def _place_git_outputs(stage: Stage, log: Log) -> None:
                 out.checkout(force=True)
 
 
-def inputs_of(pipeline: Pipeline, names: Iterable[str]) -> list[str]:
+def inputs_of(project: Project, names: Iterable[str]) -> list[str]:
     """Returns the paths of what the stages take from other stages, or from tracked data, and of what they go on from
     themselves (`persist`).
     """
-    stages = list(pipeline.stages(names).values())
+    stages = list(project.stages(names).values())
     own = {out.fs_path for stage in stages for out in stage.outs}
-    outputs = Outputs(out for out in pipeline.repo.index.outs if out.use_cache and out.fs_path not in own)
+    outputs = OutputIndex(out for out in project.repo.index.outs if out.use_cache and out.fs_path not in own)
     found = {out.fs_path for stage in stages for out in stage.outs if out.persist and out.use_cache and out.hash_info}
     for path in {dep.fs_path for stage in stages for dep in stage.deps if dep.protocol == "local"}:
         if path in outputs.by_path or outputs.above(path):

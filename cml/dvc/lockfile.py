@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cml.dvc.patches.caching import at_revision
-from cml.dvc.project import Pipeline
+from cml.dvc.project import Project
 from cml.errors import WorkFailed
 
 
@@ -73,14 +73,14 @@ class _Stage:
 
 
 def stale_stages(
-    pipeline: Pipeline, stages: Iterable[tuple[str, str]], *, ours: str, tip: str, changed: set[str]
+    project: Project, stages: Iterable[tuple[str, str]], *, ours: str, tip: str, changed: set[str]
 ) -> list[str]:
     """Returns those stages, as (dvc.yaml as git names it, name), whose results in the commit `ours` are not for `tip`:
     their definition, params or an input differ. `changed` are git's paths that differ.
     """
     wanted = set(stages)
-    then, then_outs = _read(pipeline, ours)
-    now, now_outs = _read(pipeline, tip)
+    then, then_outs = _read(project, ours)
+    now, now_outs = _read(project, tip)
     own = {out for key in wanted if key in then for out in then[key].makes}
     moved = {path for path in (then_outs.keys() | now_outs.keys()) - own if then_outs.get(path) != now_outs.get(path)}
     return [
@@ -97,15 +97,15 @@ def _overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(other + "/") or other.startswith(one + "/")
 
 
-def _read(pipeline: Pipeline, revision: str) -> tuple[Mapping[tuple[str, str], _Stage], Mapping[str, str | None]]:
+def _read(project: Project, revision: str) -> tuple[Mapping[tuple[str, str], _Stage], Mapping[str, str | None]]:
     from dvc.dependency.param import ParamsDependency
 
     stages: dict[tuple[str, str], _Stage] = {}
     outs: dict[str, str | None] = {}
-    with at_revision(pipeline.repo, revision):
-        for stage in pipeline.repo.index.stages:
+    with at_revision(project.repo, revision):
+        for stage in project.repo.index.stages:
             for out in stage.outs:
-                outs[pipeline.from_top(out.fs_path)] = out.hash_info.value if out.hash_info else None
+                outs[project.from_top(out.fs_path)] = out.hash_info.value if out.hash_info else None
             if not stage.cmd:
                 continue
             params = {dep.def_path: dep.read_params() for dep in stage.deps if isinstance(dep, ParamsDependency)}
@@ -115,10 +115,10 @@ def _read(pipeline: Pipeline, revision: str) -> tuple[Mapping[tuple[str, str], _
                 default=str,
                 sort_keys=True,
             )
-            key = (pipeline.from_top(stage.path), stage.name or "")
+            key = (project.from_top(stage.path), stage.name or "")
             stages[key] = _Stage(
                 definition=definition,
-                needs=frozenset(pipeline.from_top(dep.fs_path) for dep in files if dep.is_in_repo),
-                makes=frozenset(pipeline.from_top(out.fs_path) for out in stage.outs if out.is_in_repo),
+                needs=frozenset(project.from_top(dep.fs_path) for dep in files if dep.is_in_repo),
+                makes=frozenset(project.from_top(out.fs_path) for out in stage.outs if out.is_in_repo),
             )
     return stages, outs

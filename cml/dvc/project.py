@@ -16,12 +16,12 @@ from cml.dvc.logging import forward_warnings, one_line, started_commands
 from cml.dvc.patches.atomic_write import dump_at_once
 from cml.dvc.patches.caching import keep_parsed, keep_remotes, one_command, reading_of, use_hashes
 from cml.dvc.pull import fetched_by_stage
-from cml.dvc.staleness import Outputs, is_stale, was_never_made
+from cml.dvc.staleness import OutputIndex, is_stale, was_never_made
 from cml.errors import BadInput
 from cml.model.report import GpuUsage, PipelineSection, StageRun
 from cml.process.gpu import Watch
 from cml.process.log import Log
-from cml.remotes.errors import StorageTrouble
+from cml.remotes.errors import StorageError
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -41,14 +41,14 @@ class StageFailed(Exception):
         self.reason = reason
 
 
-class Pipeline:
+class Project:
     """An open DVC project. `runs` says how each stage fared in the last reproduction, also after a failure."""
 
     def __init__(self, repo: Repo, log: Log, top: Path) -> None:
         self.repo = repo
         self.runs: list[StageRun] = []
         self._variables: dict[str, set[str]] = {}
-        self._outputs: Outputs | None = None
+        self._outputs: OutputIndex | None = None
         self._log = log
         self._top = top
         self._prefix = os.path.relpath(os.path.realpath(repo.root_dir), top)
@@ -62,7 +62,7 @@ class Pipeline:
         log: Log,
         configure: Configure | None = None,
         own_cache: str | None = None,
-    ) -> Pipeline:
+    ) -> Project:
         """Opens the project. `configure` takes its remotes (name -> options) and the default one's name, and returns
         what they are to be merged with. `own_cache` is a site cache whose hashes of files are used. Raises BadInput
         where there is no project, or where DVC cannot read it.
@@ -153,7 +153,7 @@ class Pipeline:
             return one_line(error)
         return None
 
-    def homeless_outputs(self) -> list[str]:
+    def outputs_without_remote(self) -> list[str]:
         """Returns the cached outputs that no DVC remote takes: theirs, or else the default, is not set."""
         known, default = self.repo.config["remote"], self.repo.config["core"].get("remote")
         saved = (out for out in self.repo.index.outs if is_saved(out))
@@ -226,7 +226,7 @@ class Pipeline:
         from dvc.exceptions import DvcException
 
         stages, graph = self.in_order(targets)
-        outputs = Outputs(self.repo.index.outs)
+        outputs = OutputIndex(self.repo.index.outs)
         try:
             with reading_of(self.repo, stages):
                 for stage in stages:
@@ -254,7 +254,7 @@ class Pipeline:
 
         self.runs.clear()
         # In a run of stages alone everything that they need is in place, and the objects here are not DVC's.
-        self._outputs = Outputs(self.repo.index.outs) if pull_missing and not alone else None
+        self._outputs = OutputIndex(self.repo.index.outs) if pull_missing and not alone else None
         # The run cache is fetched stage by stage, not whole and beforehand.
         options = {"pull": True, "allow_missing": True, "run_cache": False} if pull_missing else {}
         is_as_read = False
@@ -272,7 +272,7 @@ class Pipeline:
                 )
             is_as_read = not changed
         except DvcException as error:
-            if isinstance(error.__cause__, (StageFailed, StorageTrouble)):
+            if isinstance(error.__cause__, (StageFailed, StorageError)):
                 raise error.__cause__ from error
             failed = next((run.name for run in self.runs if run.status == "failed"), "the pipeline")
             raise StageFailed(failed, one_line(error.__cause__ or error)) from error
@@ -295,7 +295,7 @@ class Pipeline:
         with started_commands(self._log, watch.start) as commands:
             try:
                 result = _reproduce_stage(stage, **options)
-            except StorageTrouble:  # it did not begin
+            except StorageError:  # it did not begin
                 raise
             except BaseException:
                 self._record(stage, "failed", started, gpu=watch.stop())

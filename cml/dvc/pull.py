@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from cml.dvc.logging import Heard, listening, one_line
 from cml.dvc.patches.caching import one_command
 from cml.dvc.recovery import placing
-from cml.dvc.staleness import Outputs
+from cml.dvc.staleness import OutputIndex
 from cml.errors import WorkFailed
 from cml.process.log import Log
-from cml.remotes.errors import StorageTrouble, name_trouble
-from cml.remotes.probe import blame, patiently, probe
+from cml.remotes.errors import StorageError, describe_problem
+from cml.remotes.probe import attribute_error, probe, retry
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -88,7 +88,7 @@ def pull_paths(repo: Repo, paths: list[str], *, log: Log) -> int:
 
 def fetch(repo: Repo, names: list[str] | None, *, log: Log, run_cache: bool) -> tuple[int, list[str]]:
     """Fetches what the cache lacks; returns the number of files and what is to be said of it. Raises StorageTrouble."""
-    return patiently(lambda: _fetch(repo, names, run_cache=run_cache), log)
+    return retry(lambda: _fetch(repo, names, run_cache=run_cache), log)
 
 
 @contextlib.contextmanager
@@ -103,12 +103,12 @@ def fetched_by_stage(repo: Repo, log: Log) -> Iterator[None]:
         try:
             if absent:
                 fetch(repo, absent, log=log, run_cache=False)
-        except StorageTrouble as error:
+        except StorageError as error:
             if error.remote:
                 raise
         with placing(repo, [dep.fs_path for dep in stage.deps if dep.def_path in absent]):
             pull_missing_deps(stage)  # says what is in no remote
-        patiently(lambda: _fetch_own_runs(stage), log)
+        retry(lambda: _fetch_own_runs(stage), log)
 
     def pull_outputs(*args: Any, **options: Any) -> Any:  # those of a run that is taken from the run cache
         with whole_objects(repo):
@@ -132,13 +132,13 @@ def fetch_objects(repo: Repo, outs: Iterable[Output], *, log: Log) -> None:
         with whole_objects(repo) as heard:
             for objects in wanted:
                 repo.cloud.pull(objects)
-        if heard.errors and (trouble := name_trouble(heard.errors)).kind != "absent":
-            raise StorageTrouble(trouble, remote=str(repo.config["core"].get("remote", "")))
+        if heard.errors and (trouble := describe_problem(heard.errors)).kind != "absent":
+            raise StorageError(trouble, remote=str(repo.config["core"].get("remote", "")))
 
-    patiently(ask, log)
+    retry(ask, log)
 
 
-def cached_runs(stage: Stage, outputs: Outputs, log: Log) -> list[dict[str, Any]]:
+def cached_runs(stage: Stage, outputs: OutputIndex, log: Log) -> list[dict[str, Any]]:
     """Returns a stage's entries of dvc.lock for the inputs that it has now, the newest first, as the run caches here
     and on the default remote know them. `outputs` stand for what is not in the work tree. Raises StorageTrouble.
     """
@@ -150,7 +150,7 @@ def cached_runs(stage: Stage, outputs: Outputs, log: Log) -> list[dict[str, Any]
         return []
     if not key:
         return []
-    patiently(lambda: _fetch_runs(stage.repo, key), log)
+    retry(lambda: _fetch_runs(stage.repo, key), log)
     cache = stage.repo.stage_cache
     folder = Path(cache._get_cache_dir(key))
     values = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True) if folder.is_dir() else []
@@ -162,7 +162,7 @@ def _fetch_own_runs(stage: Stage) -> None:
     from dvc.exceptions import DvcException
 
     try:
-        key = _run_cache_key(stage, Outputs(()))
+        key = _run_cache_key(stage, OutputIndex(()))
     except DvcException:  # an input is nowhere
         return
     if key:
@@ -188,10 +188,10 @@ def _fetch_runs(repo: Repo, key: str) -> None:
     except FileNotFoundError:
         pass
     except Exception as error:  # each storage's library raises its own
-        raise blame(repo, [repo.config["core"]["remote"]], [error], is_sure=True) from error
+        raise attribute_error(repo, [repo.config["core"]["remote"]], [error], is_sure=True) from error
 
 
-def _run_cache_key(stage: Stage, outputs: Outputs) -> str:
+def _run_cache_key(stage: Stage, outputs: OutputIndex) -> str:
     """Returns the key of a stage's runs on the inputs that it has now, "" for a stage that is never cached. The hashes
     of what the outputs stand for are taken from them.
     """
@@ -226,15 +226,17 @@ def _fetch(repo: Repo, names: list[str] | None, *, run_cache: bool) -> tuple[int
         except Exception as error:  # each storage's library raises its own
             heard.errors.append(error)
     remotes = _remotes(repo, names)
-    if heard.errors and name_trouble(heard.errors).kind != "absent":
+    if heard.errors and describe_problem(heard.errors).kind != "absent":
         is_import = any(out.stage.is_import or out.stage.is_repo_import for out in _outs(repo, names))
-        raise blame(repo, remotes, heard.errors, is_sure=len(remotes) == 1 and not is_import) from heard.errors[0]
+        raise attribute_error(
+            repo, remotes, heard.errors, is_sure=len(remotes) == 1 and not is_import
+        ) from heard.errors[0]
     notes = heard.warnings
     if heard.errors or heard.is_something_missing:  # or was it refused, and taken for missing?
         for name in remotes:
             if trouble := probe(repo, name):
                 if trouble.kind != "unmade":
-                    raise StorageTrouble(trouble, remote=name)
+                    raise StorageError(trouble, remote=name)
                 notes.append(trouble.said)
     return fetched, notes
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from cml.dvc.logging import listening
 from cml.dvc.patches.caching import at_revision, one_command
-from cml.dvc.project import Pipeline, is_saved
+from cml.dvc.project import Project, is_saved
 from cml.dvc.pull import LEGACY
 from cml.errors import WorkFailed
 from cml.process.log import Log
-from cml.remotes.errors import StorageTrouble
-from cml.remotes.probe import blame, patiently, present
+from cml.remotes.errors import StorageError
+from cml.remotes.probe import attribute_error, present, retry
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -33,32 +33,32 @@ class Verified:
     lost: tuple[str, ...]
 
 
-def push(pipeline: Pipeline, log: Log) -> int:
+def push(project: Project, log: Log) -> int:
     """Pushes the workspace's outputs and the run cache; returns the number of files sent. Raises StorageTrouble."""
-    repo = pipeline.repo
+    repo = project.repo
     saved = [out for out in repo.index.outs if is_saved(out)]
     if not saved:
         return 0  # nothing that a remote takes, so there need not be one
     default = repo.config["core"].get("remote")
     remotes = sorted({out.remote or default for out in saved}, key=lambda name: (name != default, name))
-    return patiently(lambda: _push(repo, remotes), log)
+    return retry(lambda: _push(repo, remotes), log)
 
 
-def hand_on(pipeline: Pipeline, names: Iterable[str], log: Log) -> int:
+def hand_on(project: Project, names: Iterable[str], log: Log) -> int:
     """Puts what these stages have made on the DVC remotes, the run cache and the outputs that git holds among it, and
     makes sure of every object; returns the number of files sent. Raises StorageTrouble, and WorkFailed for what stays
     missing.
     """
-    repo = pipeline.repo
-    stages = list(pipeline.stages(names).values())
+    repo = project.repo
+    stages = list(project.stages(names).values())
     outs = [out for stage in stages for out in stage.outs if is_saved(out)]
     default = repo.config["core"].get("remote", "")
     remotes = sorted({out.remote or default for out in outs}, key=lambda name: (name != default, name))
     targets = sorted({out.stage.addressing for out in outs})
-    sent = patiently(lambda: _push(repo, remotes or [default], targets=targets), log) if stages else 0
+    sent = retry(lambda: _push(repo, remotes or [default], targets=targets), log) if stages else 0
     named = _named([*outs, *(out for stage in stages for out in kept_git_outputs(stage))])
     for (remote, hash_name), objects in named.items():
-        gone, put = patiently(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
+        gone, put = retry(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
         sent += put
         if gone:
             lost = sorted({objects[oid] for oid in gone})
@@ -81,7 +81,7 @@ def are_there(stage: Stage, entry: Mapping[str, Any], log: Log) -> bool:
         if out.hash_info.isdir:
             out.get_dir_cache()
     for (remote, hash_name), objects in _named(out for out in outs if is_saved(out)).items():
-        gone, _ = patiently(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
+        gone, _ = retry(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
         if gone:
             return False
     return True
@@ -121,7 +121,7 @@ def _push(repo: Repo, remotes: list[str], *, targets: list[str] | None = None, i
         with contextlib.suppress(Exception):  # what is wrong, the second try says as well
             _drop_broken(repo)
         return _push(repo, remotes, targets=targets, is_swept=True)
-    raise blame(repo, remotes, errors, is_sure=len(remotes) == 1) from errors[0]
+    raise attribute_error(repo, remotes, errors, is_sure=len(remotes) == 1) from errors[0]
 
 
 def _drop_broken(repo: Repo) -> None:
@@ -134,17 +134,17 @@ def _drop_broken(repo: Repo) -> None:
             present(odb, objects)
 
 
-def verify(pipeline: Pipeline, head: str, log: Log) -> Verified:
+def verify(project: Project, head: str, log: Log) -> Verified:
     """Asks the remotes for EVERY object that the workspace names, children of directories included: DVC believes a
     `.dir` object and skips its children (dvc #10977). Raises StorageTrouble, and WorkFailed for what stays missing and
     `head` did not name.
     """
-    repo = pipeline.repo
+    repo = project.repo
     default = repo.config["core"].get("remote", "")
     asked = mended = 0
     lost: set[str] = set()
     for (remote, hash_name), objects in _named(repo.index.outs).items():
-        gone, put = patiently(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
+        gone, put = retry(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
         asked, mended = asked + len(objects), mended + put
         lost |= {objects[oid] for oid in gone}
     if lost:
@@ -175,10 +175,10 @@ def _mend(
         for oid in sorted(here, key=lambda oid: (oid.endswith(".dir"), oid)):
             odb.add(cache.oid_to_path(oid), cache.fs, oid, check_exists=False)
         gone = absent - present(odb, here)
-    except StorageTrouble as error:
-        raise StorageTrouble(error.trouble, remote=name) from error
+    except StorageError as error:
+        raise StorageError(error.trouble, remote=name) from error
     except Exception as error:  # each storage's library raises its own
-        raise blame(repo, [name], [error], is_sure=True) from error
+        raise attribute_error(repo, [name], [error], is_sure=True) from error
     return gone, len(absent) - len(gone)
 
 

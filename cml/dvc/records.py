@@ -21,7 +21,7 @@ from cml.errors import BadInput
 from cml.model.json_reader import read_part
 from cml.model.report import StageRun
 from cml.process.log import Log
-from cml.remotes.probe import blame, patiently
+from cml.remotes.probe import attribute_error, retry
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -128,9 +128,9 @@ class Records:
             except ValueError:
                 raise
             except Exception as error:  # each storage's library raises its own
-                raise blame(self._repo, [self._remote], [error], is_sure=True) from error
+                raise attribute_error(self._repo, [self._remote], [error], is_sure=True) from error
 
-        return patiently(ask, self._log)
+        return retry(ask, self._log)
 
 
 def _text(record: Record) -> str:

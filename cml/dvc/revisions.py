@@ -16,7 +16,7 @@ from cml.dvc.listing import Blob, Listing, list_metrics
 from cml.dvc.logging import one_line
 from cml.dvc.patches.caching import at_revision
 from cml.dvc.plots import Collected, collect_plots
-from cml.dvc.project import Pipeline
+from cml.dvc.project import Project
 from cml.dvc.pull import LEGACY
 from cml.model.report import DataChanges, DataEntry, Value
 
@@ -45,7 +45,7 @@ class Snapshot:
 
 
 def snapshot(
-    pipeline: Pipeline,
+    project: Project,
     revision: str | None,
     *,
     metrics: tuple[str, ...] | None,
@@ -63,7 +63,7 @@ def snapshot(
     from dvc.repo.metrics.show import _gather_metrics
     from dvc.repo.params.show import _gather_params
 
-    repo = pipeline.repo
+    repo = project.repo
     root = repo.root_dir
 
     def in_project(paths: tuple[str, ...]) -> list[str]:
@@ -74,7 +74,7 @@ def snapshot(
         with at_revision(repo, revision), _whole_metrics():
             measured = {} if metrics is None else _gather_metrics(repo, targets=in_project(metrics))
             if revision is not None and metrics is not None:
-                listing = list_metrics(repo, revision, measured, targets=in_project(metrics), prefix=pipeline.prefix)
+                listing = list_metrics(repo, revision, measured, targets=in_project(metrics), prefix=project.prefix)
             chosen = {} if params is None else _gather_params(repo, targets=in_project(params) or None)
             view = repo.index.targets_view(None) if with_data else None
             data = None

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cml.dvc.patches.caching import reading_of
-from cml.dvc.project import Pipeline
-from cml.dvc.staleness import Outputs, is_stale
+from cml.dvc.project import Project
+from cml.dvc.staleness import OutputIndex, is_stale
 from cml.errors import BadInput
 from cml.model.plan import DueStage, Runner
 from cml.plan.grouping import LONGEST_TIMEOUT
@@ -20,16 +20,16 @@ NAMELESS = re.compile(r"[,\s'\"`$\\\x00-\x1f\x7f]")
 LABEL = re.compile(r"[^\s,'\"\x00-\x1f\x7f]{1,200}")
 
 
-def due_stages(pipeline: Pipeline, targets: tuple[str, ...]) -> list[DueStage]:
+def due_stages(project: Project, targets: tuple[str, ...]) -> list[DueStage]:
     """Returns the stages of the targets (of the whole project when empty) that are not up to date by dvc.lock, and all
     that need one of them, in an order in which they can run. Raises BadInput for a `meta` that cannot be read.
     """
     from dvc.exceptions import DvcException
 
-    stages, graph = pipeline.in_order(targets)
+    stages, graph = project.in_order(targets)
     due: dict[Stage, DueStage] = {}
 
-    outputs = Outputs(pipeline.repo.index.outs)
+    outputs = OutputIndex(project.repo.index.outs)
 
     def must_run(stage: Stage) -> bool:
         try:
@@ -37,7 +37,7 @@ def due_stages(pipeline: Pipeline, targets: tuple[str, ...]) -> list[DueStage]:
         except DvcException:  # its run will say why
             return True
 
-    with reading_of(pipeline.repo, stages):
+    with reading_of(project.repo, stages):
         for stage in stages:
             if not stage.cmd or stage.frozen or not must_run(stage):
                 continue

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 UNKNOWN = ""  # is no hash
 
 
-class Outputs:
+class OutputIndex:
     """The outputs that DVC tracks, by their paths."""
 
     def __init__(self, outs: Iterable[Output]) -> None:
@@ -101,7 +101,7 @@ def was_never_made(stage: Stage) -> bool:
     return any(not out.hash_info for out in stage.outs)
 
 
-def is_stale(stage: Stage, outputs: Outputs, *, each_time: bool = True) -> bool:
+def is_stale(stage: Stage, outputs: OutputIndex, *, each_time: bool = True) -> bool:
     """Whether a stage is to run, whatever of its data is not in the work tree. `each_time` counts what DVC runs each
     time. The project is locked.
     """
@@ -113,7 +113,7 @@ def is_stale(stage: Stage, outputs: Outputs, *, each_time: bool = True) -> bool:
     return is_changed or bool(stage.changed_outs(allow_missing=True))
 
 
-def _is_other(dep: Dependency, outputs: Outputs) -> bool:
+def _is_other(dep: Dependency, outputs: OutputIndex) -> bool:
     if (now := outputs.hash_of(dep)) is not None:
         is_edited = dep.exists and not outputs.inside(dep.fs_path) and dep.workspace_status()
         return bool(not dep.hash_info or now != dep.hash_info.value or is_edited)

@@ -119,7 +119,7 @@ class Published(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-class Twin(NamedTuple):
+class DuplicateRun(NamedTuple):
     """Another run for the same work: under way where `outputs` is None, else what it came to. `left_open`: it could not
     end what it had begun on the commit that its results are of.
     """
@@ -148,10 +148,10 @@ class Forge(Protocol):
     def refusal(self, branch: str) -> str | None:
         """Returns why the place would refuse a push to a branch, where its API knows before git does."""
 
-    def begin(self, key: str) -> Twin | None:
+    def begin(self, key: str) -> DuplicateRun | None:
         """Marks the work, known by its key, as begun; returns the twin that has done it or is at it, if any."""
 
-    def done(self, sha: str) -> Twin | None:
+    def done(self, sha: str) -> DuplicateRun | None:
         """Returns what an earlier run came to whose results commit is `sha`, where the place keeps that."""
 
     def end_abandoned(self, sha: str) -> None:
@@ -174,7 +174,7 @@ class Forge(Protocol):
     def is_told(self) -> bool:
         """Whether the pull request shows a report of this name already, or could not show one."""
 
-    def adopt(self, twin: Twin) -> Published:
+    def adopt(self, duplicate: DuplicateRun) -> Published:
         """Shows what a twin came to where it is not shown yet."""
 
     def comment(self, text: str) -> Published:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from cml.forges.base import Context, Outputs, Published, Twin
+from cml.forges.base import Context, DuplicateRun, Outputs, Published
 
 if TYPE_CHECKING:
     from cml.model.report import Report
@@ -33,10 +33,10 @@ class Local:
     def refusal(self, branch: str) -> str | None:
         return None
 
-    def begin(self, key: str) -> Twin | None:
+    def begin(self, key: str) -> DuplicateRun | None:
         return None
 
-    def done(self, sha: str) -> Twin | None:
+    def done(self, sha: str) -> DuplicateRun | None:
         return None
 
     def end_abandoned(self, sha: str) -> None:
@@ -60,8 +60,8 @@ class Local:
     def is_told(self) -> bool:
         return True
 
-    def adopt(self, twin: Twin) -> Published:
-        return Published(url=twin.url)
+    def adopt(self, duplicate: DuplicateRun) -> Published:
+        return Published(url=duplicate.url)
 
     def comment(self, text: str) -> Published:
         self._terminal.write(text)

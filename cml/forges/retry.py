@@ -14,7 +14,7 @@ TRANSIENT = (429, 500, 502, 503, 504)
 T = TypeVar("T")
 
 
-class Trouble(NamedTuple):
+class ApiError(NamedTuple):
     """Why a request failed: the status (0 where no answer came) and the words; `wait` are the seconds that the API asks
     for. What `is_final` is not tried again.
     """
@@ -28,15 +28,15 @@ class Trouble(NamedTuple):
         return f"{self.status} {self.words}".strip() if self.status else self.words
 
 
-class Patience:
+class ApiRetry:
     """Asks an API. `read` tells what an exception of its library means. `troubles` are what came to nothing, by what
     was being done.
     """
 
-    def __init__(self, read: Callable[[Exception], Trouble]) -> None:
+    def __init__(self, read: Callable[[Exception], ApiError]) -> None:
         self._read = read
         self._seconds = WAIT_SECONDS
-        self.troubles: dict[str, Trouble] = {}
+        self.troubles: dict[str, ApiError] = {}
 
     def hurry(self, seconds: float) -> None:
         """Leaves no more than so many seconds."""
@@ -65,10 +65,10 @@ class Patience:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
-def unanswered(error: Exception) -> Trouble:
+def unanswered(error: Exception) -> ApiError:
     """Returns the trouble of a request that got no answer that its library could read. It passes where the network or
     a proxy may be the reason; a certificate that is not trusted, or a defect of ours, stays.
     """
     words = " ".join(str(error).split())[:300]
     is_passing = isinstance(error, (OSError, ValueError)) and "SSL" not in type(error).__name__
-    return Trouble(status=0, words=f"{type(error).__name__}: {words}".removesuffix(": "), is_final=not is_passing)
+    return ApiError(status=0, words=f"{type(error).__name__}: {words}".removesuffix(": "), is_final=not is_passing)

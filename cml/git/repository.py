@@ -103,7 +103,7 @@ class Repository:
                 }
             )
 
-    def freeze_hooks(self, folder: Path) -> None:
+    def copy_hooks(self, folder: Path) -> None:
         """Lets commands that carry the token run only the hooks that are here now, from a copy: a stage that writes a
         hook or a credential helper would get the token handed.
         """
@@ -346,7 +346,7 @@ class Repository:
 
     # Acts
 
-    def stand_on(self, sha: str) -> bool:
+    def check_out(self, sha: str) -> bool:
         """Checks a commit out in place, detached; returns False where changes of the work tree stand in the way."""
         try:
             self._git("-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", sha)

@@ -24,7 +24,7 @@ def skip_reason(message: str, *, is_asked_for: bool = False) -> str | None:
     for word in SKIP_WORDS:
         if word in lowered:
             return f"{word} in the commit's message"
-    if own_head(message) and not is_asked_for:
+    if head_of_results(message) and not is_asked_for:
         return f"the commit holds results of a run already ({TRAILER} trailer)"
     return None
 
@@ -34,19 +34,19 @@ def results_message(subject: str, *, head: str, key: str, scope: str) -> str:
     return f"{subject}\n\n{WORK}: {key} {scope}\n{TRAILER}: {head}\n"
 
 
-def own_key(message: str) -> str | None:
+def key_of_results(message: str) -> str | None:
     """Returns the key of the work whose results a commit holds."""
     found = KEY.search(message)
     return found[1] if found else None
 
 
-def own_scope(message: str) -> str | None:
+def scope_of_results(message: str) -> str | None:
     """Returns which part of the repository a commit holds the results of, None where it does not say."""
     found = KEY.search(message)
     return found[2] if found else None
 
 
-def own_head(message: str) -> str | None:
+def head_of_results(message: str) -> str | None:
     """Returns the sha that a results commit holds the results of, or None where the message is of another commit."""
     found = OWN_COMMIT.fullmatch(message.strip())
     return found[1] if found else None

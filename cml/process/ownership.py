@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def given_back(top: Path) -> Iterator[None]:
+def restore_ownership(top: Path) -> Iterator[None]:
     """On exit every file below `top` that root wrote meanwhile belongs to the owner of `.git/HEAD`."""
     head = top / ".git" / "HEAD"
     owner = head.stat() if head.exists() else top.stat()

@@ -56,7 +56,7 @@ def held() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def begun(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
+def in_background(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
     """Begins work in a thread of its own. What is yielded waits for it, while this thread hears signals, and returns
     what it returned or raises what it raised.
 
@@ -95,14 +95,14 @@ def begun(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
                 over.wait(timeout=GRACE_SECONDS)
 
 
-def beside(work: Callable[[], T]) -> T:
+def run_in_thread(work: Callable[[], T]) -> T:
     """Returns what `work` returns or raises what it raises, run in a thread beside this one: see `begun`."""
-    with begun(work) as finish:
+    with in_background(work) as finish:
         return finish()
 
 
 @contextlib.contextmanager
-def leaving_no_child() -> Iterator[None]:
+def end_children_on_cancel() -> Iterator[None]:
     """On Cancelled no child outlives what is inside: not what draws beside it, and not git's own helpers, which go on
     after git itself was killed.
     """
@@ -132,7 +132,7 @@ def end_children() -> None:
             return
 
 
-def bury() -> None:
+def reap_children() -> None:
     """Takes leave of the adopted children that have ended, so that none of them stays as a zombie."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:

@@ -21,8 +21,8 @@ from cml.remotes.kinds import (
     GOOGLE_FILE,
     SSH_HOSTS,
     VARIABLES,
-    Finding,
-    choose_way,
+    CredentialCheck,
+    choose_auth_method,
     decoded,
     find,
     is_given,
@@ -39,7 +39,7 @@ UNASKED = {"GDRIVE_NON_INTERACTIVE": "1"}  # PyDrive2 would wait for a browser
 NO_MACHINE = {"NO_GCE_CHECK": "true"}  # with a file that is refused, gcsfs would look for a machine's own account
 
 
-class Grant:
+class Credentials:
     """Credentials in force. `secrets` are the texts of files and of decoded variables, for `Masks`; `wrong` says of a
     variable why it cannot be right; `folder` is the run's private one, gone at its end.
     """
@@ -76,12 +76,12 @@ class Grant:
         self.until_exit.enter_context(mended(schemes, known_hosts=known_hosts, may_ask=_may_ask()))
         return {"remote": written}
 
-    def finding(self, remote: str) -> Finding:
+    def credential_check(self, remote: str) -> CredentialCheck:
         """What the environment holds for one of the remotes that were configured."""
         options = self.remotes.get(remote, {})
         url = str(options.get("url", ""))
         if url.startswith("remote://"):  # it takes all from another one
-            return self.finding(place_of(url)[0])
+            return self.credential_check(place_of(url)[0])
         found = find(url, self._environment_of(remote), options)
         wrong = [self.wrong[name] for name in found.found if name in self.wrong]
         withheld = [name for name in find(url, self.environment, options).found if name not in found.found]
@@ -98,7 +98,7 @@ class Grant:
         kind = kind_of(str(options.get("url", "")))
         if kind is None or remote not in self.elsewhere:
             return self.environment
-        sent = {v.name for way in kind.ways if not way.proves for v in way.required if v.is_written}
+        sent = {v.name for way in kind.auth_methods if not way.proves for v in way.required if v.is_written}
         return {name: value for name, value in self.environment.items() if name not in sent}
 
     def _settings(self, remote: str) -> dict[str, str]:
@@ -107,7 +107,7 @@ class Grant:
         kind = kind_of(url)
         if kind is None:
             return {}
-        way = choose_way(kind, environment, options)
+        way = choose_auth_method(kind, environment, options)
         settings = {
             variable.options[0]: variable.prefix + environment[variable.name]
             for variable in (*way.required, *way.optional)
@@ -128,7 +128,7 @@ class Grant:
 
 
 @contextmanager
-def credentials(environment: MutableMapping[str, str], temporary: Path) -> Iterator[Grant]:
+def provide_credentials(environment: MutableMapping[str, str], temporary: Path) -> Iterator[Credentials]:
     """Makes the variables of storage's table what the storages' libraries read; on exit all is as it was.
 
     The text of a file goes to a private folder under `temporary` (which must lie outside the workspace) and its
@@ -144,7 +144,7 @@ def credentials(environment: MutableMapping[str, str], temporary: Path) -> Itera
             raise WorkFailed(
                 f"credentials can't be written under {temporary}: {error.strerror or error}", step="credentials"
             ) from None
-        yield Grant(environment=environment, secrets=secrets, wrong=wrong, folder=folder, until_exit=until_exit)
+        yield Credentials(environment=environment, secrets=secrets, wrong=wrong, folder=folder, until_exit=until_exit)
 
 
 def sweep(temporary: Path) -> int:

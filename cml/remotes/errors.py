@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cml.remotes.kinds import Finding
+from cml.remotes.kinds import CredentialCheck
 
 # refused: credentials are missing, wrong, or may not; stranger: an SSH host whose key nobody vouches for; absent: no
 # such bucket, container or folder; unmade: a folder that the first push makes; passing: worth another try.
-TroubleKind = Literal["stranger", "refused", "passing", "absent", "other", "unmade"]
-GRAVEST_FIRST: tuple[TroubleKind, ...] = ("stranger", "refused", "passing", "absent", "other", "unmade")
+ProblemKind = Literal["stranger", "refused", "passing", "absent", "other", "unmade"]
+GRAVEST_FIRST: tuple[ProblemKind, ...] = ("stranger", "refused", "passing", "absent", "other", "unmade")
 
 REFUSED_STATUSES = {401, 403, 407}
 PASSING_STATUSES = {408, 425, 429, 500, 502, 503, 504}
@@ -24,7 +24,7 @@ PASSING_ERRNOS = {
     *(errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH),
     *(errno.ENETUNREACH, errno.EBUSY, errno.ESTALE, errno.EAGAIN, errno.EREMOTEIO),
 }
-NAMES: dict[str, TroubleKind] = {
+NAMES: dict[str, ProblemKind] = {
     **dict.fromkeys(("HostKeyNotVerifiable",), "stranger"),
     **dict.fromkeys(("PermissionError", "ForbiddenOperation", "PermissionDenied", "SFTPPermissionDenied"), "refused"),
     **dict.fromkeys(("KeyImportError", "KeyEncryptionError", "ProfileNotFound", "NoCredentialsError"), "refused"),
@@ -48,71 +48,77 @@ LONGEST = 300  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trouble:
+class StorageProblem:
     """What is wrong with a storage: of which kind, and in its library's words, one line."""
 
-    kind: TroubleKind
+    kind: ProblemKind
     said: str
 
 
-class StorageTrouble(Exception):
+class StorageError(Exception):
     """A DVC remote could not be read or written; `remote` is its name, "" where that cannot be told."""
 
-    def __init__(self, trouble: Trouble, *, remote: str) -> None:
+    def __init__(self, trouble: StorageProblem, *, remote: str) -> None:
         super().__init__(trouble.said)
         self.trouble = trouble
         self.remote = remote
 
 
-def name_trouble(errors: Iterable[BaseException]) -> Trouble:
+def describe_problem(errors: Iterable[BaseException]) -> StorageProblem:
     """Names what is behind the errors of one operation; the gravest of them speaks for all."""
     named = [(_kind_of_chain(list(_chain(error))), error) for error in errors]
     kind, error = min(named, key=lambda each: GRAVEST_FIRST.index(each[0]))
-    return Trouble(kind=kind, said=_words(_chain(error)))
+    return StorageProblem(kind=kind, said=_words(_chain(error)))
 
 
-def explain(remote: str, finding: Finding, trouble: Trouble) -> str:
+def explain(remote: str, credential_check: CredentialCheck, trouble: StorageProblem) -> str:
     """Says in one line what is wrong with a remote and what to do, by what the environment holds for it."""
     if not remote:
         return f"the data cannot be had: {trouble.said}"
-    what, said = f"the DVC remote {remote}" + (f" ({finding.kind})" if finding.kind else ""), trouble.said
+    what, said = (
+        f"the DVC remote {remote}" + (f" ({credential_check.kind})" if credential_check.kind else ""),
+        trouble.said,
+    )
     match trouble.kind:
         case _ if UNINSTALLED.search(said):
-            return f"{what} needs a package that is not installed: pip install 'dvc-cml[{finding.extra}]'"
-        case "refused" | "absent" | "other" if finding.wrong:
-            return f"{what} cannot be signed in to: {', and '.join(finding.wrong)} ({said})"
-        case "refused" if finding.missing or not finding.found:
-            return f"{what} wants credentials: {finding.advice or 'those of its configuration are refused'} ({said})"
+            return f"{what} needs a package that is not installed: pip install 'dvc-cml[{credential_check.extra}]'"
+        case "refused" | "absent" | "other" if credential_check.wrong:
+            return f"{what} cannot be signed in to: {', and '.join(credential_check.wrong)} ({said})"
+        case "refused" if credential_check.missing or not credential_check.found:
+            advice = credential_check.advice or "those of its configuration are refused"
+            return f"{what} wants credentials: {advice} ({said})"
         case "refused":
-            return f"{what} refuses {' and '.join(finding.found)}: {said}"
+            return f"{what} refuses {' and '.join(credential_check.found)}: {said}"
         case "stranger":
-            return f"{what} may be anybody: {said}. {finding.host_key}"
-        case "absent" | "other" if finding.hint:
-            return f"{what}: {said}. {finding.hint.format(remote=remote)}"
+            return f"{what} may be anybody: {said}. {credential_check.host_key}"
+        case "absent" | "other" if credential_check.hint:
+            return f"{what}: {said}. {credential_check.hint.format(remote=remote)}"
         case "absent":
             return f"{what}: {said}: make it, or mend the remote's URL"
         case "passing":
             return f"{what} cannot be reached, or fails: {said}"
-        case _ if finding.missing:
-            return f"{what}: {said}. What helps: {finding.advice}"
+        case _ if credential_check.missing:
+            return f"{what}: {said}. What helps: {credential_check.advice}"
         case _:
-            return f"{what}: {said}" + (f"; it was asked with {' and '.join(finding.found)}" if finding.found else "")
+            return f"{what}: {said}" + (
+                f"; it was asked with {' and '.join(credential_check.found)}" if credential_check.found else ""
+            )
 
 
-def _kind_of_status(status: int) -> TroubleKind:
+def _kind_of_status(status: int) -> ProblemKind:
     if status in REFUSED_STATUSES:
         return "refused"
     return "passing" if status in PASSING_STATUSES else "absent" if status == 404 else "other"
 
 
-def _kind_of_chain(chain: list[BaseException]) -> TroubleKind:
+def _kind_of_chain(chain: list[BaseException]) -> ProblemKind:
     kinds = [_kind_of(link) for link in chain]
     # A library that fails to sign in because the network is down says both.
-    told: tuple[TroubleKind, ...] = ("stranger", "passing", "refused", "absent")
+    told: tuple[ProblemKind, ...] = ("stranger", "passing", "refused", "absent")
     return next((kind for kind in told if kind in kinds), "other")
 
 
-def _kind_of(error: BaseException) -> TroubleKind:
+def _kind_of(error: BaseException) -> ProblemKind:
     status = _status(error)
     if status is not None and (kind := _kind_of_status(status)) != "other":
         return kind

@@ -20,7 +20,7 @@ Holds = Literal["value", "file", "text"]
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-class Variable(NamedTuple):
+class CredentialVariable(NamedTuple):
     """One variable. A file, given as path or text, becomes a path; a text, given as either, the text.
 
     A text may also come in base64, the only form of a file that GitLab masks.
@@ -37,15 +37,15 @@ class Variable(NamedTuple):
     prefix: str = ""
 
 
-class Way(NamedTuple):
+class AuthMethod(NamedTuple):
     """One way to sign in: the variables it takes, and the DVC options that go with them.
 
     `proves` when the secret itself is never sent.
     """
 
     name: str
-    required: tuple[Variable, ...] = ()
-    optional: tuple[Variable, ...] = ()
+    required: tuple[CredentialVariable, ...] = ()
+    optional: tuple[CredentialVariable, ...] = ()
     settings: Mapping[str, str] = NOTHING
     proves: bool = False
 
@@ -60,9 +60,9 @@ class Kind(NamedTuple):
 
     name: str
     schemes: tuple[str, ...]
-    ways: tuple[Way, ...]
+    auth_methods: tuple[AuthMethod, ...]
     extra: str = ""
-    bucket: Variable | None = None
+    bucket: CredentialVariable | None = None
     is_server: bool = False
     spared_by: tuple[str, ...] = ()
     settings: Mapping[str, str] = NOTHING
@@ -70,7 +70,7 @@ class Kind(NamedTuple):
     hint: str = ""
 
 
-class Finding(NamedTuple):
+class CredentialCheck(NamedTuple):
     """What the environment holds for one remote.
 
     `missing` explains a refusal; it is no verdict, since a machine may have an identity of its own (an instance's
@@ -89,16 +89,20 @@ class Finding(NamedTuple):
     extra: str = ""
 
 
-def _secret(name: str, *options: str, holds: Holds = "value", is_json: bool = False) -> Variable:
-    return Variable(name=name, options=options, holds=holds, is_json=is_json)
+def _secret(name: str, *options: str, holds: Holds = "value", is_json: bool = False) -> CredentialVariable:
+    return CredentialVariable(name=name, options=options, holds=holds, is_json=is_json)
 
 
-def _public(name: str, *options: str, holds: Holds = "value") -> Variable:
-    return Variable(name=name, options=options, holds=holds, is_secret=False)
+def _public(name: str, *options: str, holds: Holds = "value") -> CredentialVariable:
+    return CredentialVariable(name=name, options=options, holds=holds, is_secret=False)
 
 
-def _written(name: str, *options: str, holds: Holds = "value", is_secret: bool = True, prefix: str = "") -> Variable:
-    return Variable(name=name, options=options, holds=holds, is_secret=is_secret, is_written=True, prefix=prefix)
+def _written(
+    name: str, *options: str, holds: Holds = "value", is_secret: bool = True, prefix: str = ""
+) -> CredentialVariable:
+    return CredentialVariable(
+        name=name, options=options, holds=holds, is_secret=is_secret, is_written=True, prefix=prefix
+    )
 
 
 # Sources: DVC's config_schema.py and its plugins s3 3.3, azure 3.1, oss 3.0, gs 3.1, gdrive 3.0, ssh 4.3, webdav 3.0,
@@ -121,92 +125,96 @@ HTTP_PASSWORD = _written("DVC_HTTP_PASSWORD", "password")
 WEBDAV_PASSWORD = _written("DVC_WEBDAV_PASSWORD", "password")
 WEBHDFS_USER = _written("DVC_WEBHDFS_USER", "user", is_secret=False)
 HADOOP = (_public("HADOOP_USER_NAME"), _public("KRB5CCNAME"), _public("JAVA_HOME"))
-ANONYMOUS = Way(name="no credentials")
+ANONYMOUS = AuthMethod(name="no credentials")
 
-OSS = Kind(name="Aliyun OSS", schemes=("oss",), extra="oss", bucket=_written("OSS_BUCKET", is_secret=False), ways=(
-        Way(name="access key", required=(_secret("OSS_ACCESS_KEY_ID", "oss_key_id"),
+OSS = Kind(name="Aliyun OSS", schemes=("oss",), extra="oss", bucket=_written("OSS_BUCKET", is_secret=False),
+           auth_methods=(
+        AuthMethod(name="access key", required=(_secret("OSS_ACCESS_KEY_ID", "oss_key_id"),
                                          _secret("OSS_ACCESS_KEY_SECRET", "oss_key_secret"),
                                          _public("OSS_ENDPOINT", "oss_endpoint"))),
     ))
-GOOGLE_DRIVE = Kind(name="Google Drive", schemes=("gdrive",), extra="gdrive", ways=(
-    Way(name="user or service account",
+GOOGLE_DRIVE = Kind(name="Google Drive", schemes=("gdrive",), extra="gdrive", auth_methods=(
+    AuthMethod(name="user or service account",
         required=(_secret("GDRIVE_CREDENTIALS_DATA", "gdrive_service_account_json_file_path",
                           "gdrive_user_credentials_file", holds="text", is_json=True),)),
 ), advice="the JSON of a service account, or of a user as `dvc push` keeps it on your machine")
-SSH = Kind(name="SSH", schemes=("ssh",), extra="ssh", is_server=True, spared_by=("gss_auth",), ways=(
-    Way(name="private key", required=(_written("DVC_SSH_PRIVATE_KEY", "keyfile", holds="file"),),
+SSH = Kind(name="SSH", schemes=("ssh",), extra="ssh", is_server=True, spared_by=("gss_auth",), auth_methods=(
+    AuthMethod(name="private key", required=(_written("DVC_SSH_PRIVATE_KEY", "keyfile", holds="file"),),
         optional=(_written("DVC_SSH_PASSPHRASE", "passphrase"), *SSH_MORE), settings={"allow_agent": "false"},
         proves=True),
-    Way(name="password", required=(_written("DVC_SSH_PASSWORD", "password"),), optional=SSH_MORE),
-    Way(name="agent", required=(_public("SSH_AUTH_SOCK"),), optional=SSH_MORE),
+    AuthMethod(name="password", required=(_written("DVC_SSH_PASSWORD", "password"),), optional=SSH_MORE),
+    AuthMethod(name="agent", required=(_public("SSH_AUTH_SOCK"),), optional=SSH_MORE),
 ), advice="a key in ~/.ssh serves too")
 
 KINDS: tuple[Kind, ...] = (
-    Kind(name="S3", schemes=("s3",), extra="s3", spared_by=("allow_anonymous_login",), ways=(
-        Way(name="access key", required=(_secret("AWS_ACCESS_KEY_ID", "access_key_id"),
+    Kind(name="S3", schemes=("s3",), extra="s3", spared_by=("allow_anonymous_login",), auth_methods=(
+        AuthMethod(name="access key", required=(_secret("AWS_ACCESS_KEY_ID", "access_key_id"),
                                          _secret("AWS_SECRET_ACCESS_KEY", "secret_access_key")),
             optional=(_secret("AWS_SESSION_TOKEN"), *AWS_PLACE)),
-        Way(name="web identity", required=(_public("AWS_ROLE_ARN"),
+        AuthMethod(name="web identity", required=(_public("AWS_ROLE_ARN"),
                                            _secret("AWS_WEB_IDENTITY_TOKEN_FILE", holds="file")),
             optional=(_public("AWS_ROLE_SESSION_NAME"), *AWS_PLACE)),
-        Way(name="profile", required=(_public("AWS_PROFILE", "profile"),), optional=(AWS_FILE, *AWS_PLACE)),
-        Way(name="credentials file", required=(AWS_FILE,), optional=AWS_PLACE),
-        Way(name="container's role", required=(_public("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),)),
-        Way(name="pod's role", required=(_public("AWS_CONTAINER_CREDENTIALS_FULL_URI"),),
+        AuthMethod(name="profile", required=(_public("AWS_PROFILE", "profile"),), optional=(AWS_FILE, *AWS_PLACE)),
+        AuthMethod(name="credentials file", required=(AWS_FILE,), optional=AWS_PLACE),
+        AuthMethod(name="container's role", required=(_public("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),)),
+        AuthMethod(name="pod's role", required=(_public("AWS_CONTAINER_CREDENTIALS_FULL_URI"),),
             optional=(_secret("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", holds="file"),)),
     ), advice="a machine with an instance role needs none"),
     Kind(name="Azure", schemes=("azure",), extra="azure", spared_by=("allow_anonymous_login",),
-         bucket=_public("AZURE_STORAGE_CONTAINER_NAME"), ways=(
-        Way(name="connection string", required=(_secret("AZURE_STORAGE_CONNECTION_STRING", "connection_string"),)),
-        Way(name="account key", required=(AZURE_ACCOUNT, _secret("AZURE_STORAGE_KEY", "account_key"))),
-        Way(name="SAS token", required=(AZURE_ACCOUNT, _secret("AZURE_STORAGE_SAS_TOKEN", "sas_token"))),
-        Way(name="service principal", required=(AZURE_ACCOUNT, *AZURE_PRINCIPAL)),
-        Way(name="workload identity", settings=NO_OTHER_IDENTITY,
+         bucket=_public("AZURE_STORAGE_CONTAINER_NAME"), auth_methods=(
+        AuthMethod(name="connection string",
+                   required=(_secret("AZURE_STORAGE_CONNECTION_STRING", "connection_string"),)),
+        AuthMethod(name="account key", required=(AZURE_ACCOUNT, _secret("AZURE_STORAGE_KEY", "account_key"))),
+        AuthMethod(name="SAS token", required=(AZURE_ACCOUNT, _secret("AZURE_STORAGE_SAS_TOKEN", "sas_token"))),
+        AuthMethod(name="service principal", required=(AZURE_ACCOUNT, *AZURE_PRINCIPAL)),
+        AuthMethod(name="workload identity", settings=NO_OTHER_IDENTITY,
             required=(AZURE_ACCOUNT, *AZURE_CLIENT, _secret("AZURE_FEDERATED_TOKEN_FILE", holds="file"))),
-        Way(name="machine's identity", required=(AZURE_ACCOUNT,), optional=AZURE_CLIENT[:1]),
+        AuthMethod(name="machine's identity", required=(AZURE_ACCOUNT,), optional=AZURE_CLIENT[:1]),
     )),
     OSS,
-    Kind(name="Google Storage", schemes=("gs",), extra="gs", spared_by=("allow_anonymous_login",), ways=(
-        Way(name="credentials file", required=(GOOGLE_FILE,)),
-        Way(name="access token", required=(_written("CLOUDSDK_AUTH_ACCESS_TOKEN", "credentialpath"),)),
+    Kind(name="Google Storage", schemes=("gs",), extra="gs", spared_by=("allow_anonymous_login",), auth_methods=(
+        AuthMethod(name="credentials file", required=(GOOGLE_FILE,)),
+        AuthMethod(name="access token", required=(_written("CLOUDSDK_AUTH_ACCESS_TOKEN", "credentialpath"),)),
     ), advice="a machine of Google's cloud with a service account needs none"),
     GOOGLE_DRIVE,
     SSH,
-    Kind(name="HTTP", schemes=("http", "https"), is_server=True, ways=(
-        Way(name="token", required=(_written("DVC_HTTP_TOKEN", "password", prefix="Bearer "),),
+    Kind(name="HTTP", schemes=("http", "https"), is_server=True, auth_methods=(
+        AuthMethod(name="token", required=(_written("DVC_HTTP_TOKEN", "password", prefix="Bearer "),),
             settings={"auth": "custom", "custom_auth_header": "Authorization"}),
-        Way(name="user and password", required=(_written("DVC_HTTP_USER", "user", is_secret=False), HTTP_PASSWORD),
+        AuthMethod(name="user and password",
+                   required=(_written("DVC_HTTP_USER", "user", is_secret=False), HTTP_PASSWORD),
             settings={"auth": "basic"}),
-        Way(name="header", settings={"auth": "custom"},
+        AuthMethod(name="header", settings={"auth": "custom"},
             required=(_written("DVC_HTTP_CUSTOM_AUTH_HEADER", "custom_auth_header", is_secret=False), HTTP_PASSWORD)),
         ANONYMOUS,
     ), hint="DVC uploads by POST; where the server wants PUT: dvc remote modify {remote} method PUT"),
-    Kind(name="WebDAV", schemes=("webdav", "webdavs"), extra="webdav", is_server=True, ways=(
-        Way(name="token", required=(_written("DVC_WEBDAV_TOKEN", "token", "bearer_token_command"),)),
-        Way(name="user and password",
+    Kind(name="WebDAV", schemes=("webdav", "webdavs"), extra="webdav", is_server=True, auth_methods=(
+        AuthMethod(name="token", required=(_written("DVC_WEBDAV_TOKEN", "token", "bearer_token_command"),)),
+        AuthMethod(name="user and password",
             required=(_written("DVC_WEBDAV_USER", "user", is_secret=False), WEBDAV_PASSWORD)),
-        Way(name="header", required=(_written("DVC_WEBDAV_CUSTOM_AUTH_HEADER", "custom_auth_header", is_secret=False),
+        AuthMethod(name="header",
+                   required=(_written("DVC_WEBDAV_CUSTOM_AUTH_HEADER", "custom_auth_header", is_secret=False),
                                      WEBDAV_PASSWORD)),
         ANONYMOUS,
     )),
-    Kind(name="HDFS", schemes=("hdfs",), extra="hdfs", ways=(
-        Way(name="Hadoop's client", required=(_public("HADOOP_HOME"),), optional=HADOOP),
-        Way(name="libhdfs", required=(_public("ARROW_LIBHDFS_DIR"),), optional=HADOOP),
+    Kind(name="HDFS", schemes=("hdfs",), extra="hdfs", auth_methods=(
+        AuthMethod(name="Hadoop's client", required=(_public("HADOOP_HOME"),), optional=HADOOP),
+        AuthMethod(name="libhdfs", required=(_public("ARROW_LIBHDFS_DIR"),), optional=HADOOP),
     ), advice="native HDFS needs Java, libhdfs and `hadoop` on the machine; a webhdfs:// URL needs none of them"),
-    Kind(name="WebHDFS", schemes=("webhdfs",), extra="webhdfs", is_server=True, spared_by=("kerberos",), ways=(
-        Way(name="delegation token", required=(_written("DVC_WEBHDFS_TOKEN", "token"),)),
-        Way(name="user and password", required=(WEBHDFS_USER, _written("DVC_WEBHDFS_PASSWORD", "password"))),
-        Way(name="user", required=(WEBHDFS_USER,)),
+    Kind(name="WebHDFS", schemes=("webhdfs",), extra="webhdfs", is_server=True, spared_by=("kerberos",), auth_methods=(
+        AuthMethod(name="delegation token", required=(_written("DVC_WEBHDFS_TOKEN", "token"),)),
+        AuthMethod(name="user and password", required=(WEBHDFS_USER, _written("DVC_WEBHDFS_PASSWORD", "password"))),
+        AuthMethod(name="user", required=(WEBHDFS_USER,)),
         ANONYMOUS,
     ), settings={"verify": "true"}),  # fsspec takes a data node's error page for the data
-    Kind(name="local", schemes=("", "file", "local"), ways=(ANONYMOUS,)),
+    Kind(name="local", schemes=("", "file", "local"), auth_methods=(ANONYMOUS,)),
 )
 # fmt: on
 
-VARIABLES: dict[str, Variable] = {
+VARIABLES: dict[str, CredentialVariable] = {
     variable.name: variable
     for kind in KINDS
-    for group in ((kind.bucket,) if kind.bucket else (), *((*way.required, *way.optional) for way in kind.ways))
+    for group in ((kind.bucket,) if kind.bucket else (), *((*way.required, *way.optional) for way in kind.auth_methods))
     for variable in group
 }
 
@@ -217,26 +225,28 @@ def kind_of(url: str) -> Kind | None:
     return next((kind for kind in KINDS if scheme in kind.schemes), None)
 
 
-def find(url: str, environment: Mapping[str, str], options: Mapping[str, object] | None = None) -> Finding:
+def find(url: str, environment: Mapping[str, str], options: Mapping[str, object] | None = None) -> CredentialCheck:
     """Says which credentials of the remote at `url` are there; `options` is the remote's DVC configuration."""
     kind, options = kind_of(url), options or {}
     if kind is None:
-        return Finding(
+        return CredentialCheck(
             kind="", way="", found=(), missing=(), advice=f"{url.partition(':')[0]}:// is no storage of its own"
         )
     if any(str(options.get(option, "")).lower() == "true" for option in kind.spared_by):
-        return Finding(kind=kind.name, way="DVC's configuration", found=(), missing=(), advice="")
-    way = choose_way(kind, environment, options)
+        return CredentialCheck(kind=kind.name, way="DVC's configuration", found=(), missing=(), advice="")
+    way = choose_auth_method(kind, environment, options)
     host, port, _ = place_of(url)
     needed = (*way.required, kind.bucket) if kind.bucket and not host else way.required
     found = tuple(v.name for v in (*needed, *way.optional) if environment.get(v.name))
     missing = tuple(v.name for v in needed if not is_given(v, environment, options))
     advice, host_key = [], ""
     if missing:
-        others = ", ".join(other.name for other in kind.ways if other not in (way, ANONYMOUS))
+        others = ", ".join(other.name for other in kind.auth_methods if other not in (way, ANONYMOUS))
         advice = [f"set {' and '.join(missing)} ({way.name}{f'; other ways: {others}' if others else ''})", kind.advice]
-    elif way is ANONYMOUS and kind.ways != (ANONYMOUS,):
-        each = (f"{' and '.join(v.name for v in way.required)} ({way.name})" for way in kind.ways if way.required)
+    elif way is ANONYMOUS and kind.auth_methods != (ANONYMOUS,):
+        each = (
+            f"{' and '.join(v.name for v in way.required)} ({way.name})" for way in kind.auth_methods if way.required
+        )
         advice = [f"set {', or '.join(each)}"]
     if SSH_HOSTS in way.optional:
         scan = f"`ssh-keyscan {f'-p {port} ' if port else ''}{host or 'HOST'}`"
@@ -248,7 +258,7 @@ def find(url: str, environment: Mapping[str, str], options: Mapping[str, object]
                 f"{scan} prints what the variable holds"
             )
             advice.append(host_key)
-    return Finding(
+    return CredentialCheck(
         kind=kind.name,
         way=way.name,
         found=found,
@@ -274,20 +284,20 @@ def meant_elsewhere(remotes: Mapping[str, Mapping[str, object]], default: str) -
     return others
 
 
-def choose_way(kind: Kind, environment: Mapping[str, str], options: Mapping[str, object]) -> Way:
+def choose_auth_method(kind: Kind, environment: Mapping[str, str], options: Mapping[str, object]) -> AuthMethod:
     """The first complete way, unless more is there of an incomplete one: then that is the one meant."""
 
-    def there(way: Way) -> int:
+    def there(way: AuthMethod) -> int:
         return sum(is_given(variable, environment, options) for variable in (*way.required, *way.optional))
 
-    complete = [way for way in kind.ways if all(is_given(v, environment, options) for v in way.required)]
-    fullest = max(kind.ways, key=lambda way: sum(is_given(v, environment, options) for v in way.required))
+    complete = [way for way in kind.auth_methods if all(is_given(v, environment, options) for v in way.required)]
+    fullest = max(kind.auth_methods, key=lambda way: sum(is_given(v, environment, options) for v in way.required))
     if complete and there(complete[0]) >= there(fullest):
         return complete[0]
     return fullest
 
 
-def is_given(variable: Variable, environment: Mapping[str, str], options: Mapping[str, object]) -> bool:
+def is_given(variable: CredentialVariable, environment: Mapping[str, str], options: Mapping[str, object]) -> bool:
     """Whether the environment holds a variable, or the remote's configuration an option that stands for it."""
     return bool(environment.get(variable.name)) or any(options.get(option) for option in variable.options)
 

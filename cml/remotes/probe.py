@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from cml.process.log import Log
-from cml.remotes.errors import StorageTrouble, Trouble, name_trouble
+from cml.remotes.errors import StorageError, StorageProblem, describe_problem
 
 if TYPE_CHECKING:
     from dvc.data_cloud import Remote
@@ -27,7 +27,7 @@ MAKES_FOLDERS = ("local", "ssh", "hdfs", "webhdfs")  # a push makes the folder o
 T = TypeVar("T")
 
 
-def probe(repo: Repo, name: str, *, with_write: bool = False) -> Trouble | None:
+def probe(repo: Repo, name: str, *, with_write: bool = False) -> StorageProblem | None:
     """Returns why a remote cannot be read (or written), or None where it can."""
     try:
         remote = repo.cloud.get_remote(name)
@@ -35,28 +35,28 @@ def probe(repo: Repo, name: str, *, with_write: bool = False) -> Trouble | None:
         if with_write:
             _write(remote.odb)
             return None
-    except StorageTrouble as error:
+    except StorageError as error:
         return error.trouble
     except Exception as error:  # each storage's library raises its own
-        return name_trouble([error])
+        return describe_problem([error])
     return unmade
 
 
-def blame(repo: Repo, names: list[str], errors: list[BaseException], *, is_sure: bool) -> StorageTrouble:
+def attribute_error(repo: Repo, names: list[str], errors: list[BaseException], *, is_sure: bool) -> StorageError:
     """Returns the trouble that one of the remotes had: the first (`is_sure`), or the one that answers badly now."""
-    trouble = name_trouble(errors)
+    trouble = describe_problem(errors)
     if is_sure and trouble.kind != "other":
-        return StorageTrouble(trouble, remote=names[0])
+        return StorageError(trouble, remote=names[0])
     for name in names:
         if (found := probe(repo, name)) and found.kind != "unmade":
-            return StorageTrouble(found, remote=name)
+            return StorageError(found, remote=name)
     from dvc.exceptions import DvcException
 
     is_ours = is_sure and not any(isinstance(error, DvcException) for error in errors)
-    return StorageTrouble(trouble, remote=names[0] if is_ours else "")
+    return StorageError(trouble, remote=names[0] if is_ours else "")
 
 
-def patiently(work: Callable[[], T], log: Log) -> T:
+def retry(work: Callable[[], T], log: Log) -> T:
     """Returns what `work` returns; where a storage's trouble may pass, it is tried again, a few times and for a short
     while. Raises StorageTrouble.
     """
@@ -64,7 +64,7 @@ def patiently(work: Callable[[], T], log: Log) -> T:
     for wait in WAITS:
         try:
             return work()
-        except StorageTrouble as error:
+        except StorageError as error:
             since = since or time.monotonic()
             if error.trouble.kind != "passing" or time.monotonic() - since + wait > PATIENCE_SECONDS:
                 raise
@@ -81,7 +81,7 @@ def present(odb: HashFileDB, oids: Iterable[str]) -> set[str]:
     return set(odb.oids_exist(wanted)) if wanted else set()
 
 
-def _read(remote: Remote) -> Trouble | None:
+def _read(remote: Remote) -> StorageProblem | None:
     """One small read; returns trouble that a push would mend."""
     fs = remote.fs
     if fs.protocol in ("http", "https"):
@@ -97,13 +97,15 @@ def _read(remote: Remote) -> Trouble | None:
             fs.info(base)
             return None
         share = ": is it on a share that is not mounted?" if fs.protocol == "local" else ""
-        return Trouble(kind="unmade", said=f"there is no folder {base} yet, the first push makes it{share}")
+        return StorageProblem(kind="unmade", said=f"there is no folder {base} yet, the first push makes it{share}")
     if fs.protocol not in ("webdav", "webdavs", "gdrive"):
         base = base.strip("/").partition("/")[0]  # a bucket; what is below it needs no making
     try:
         fs.ls(base, detail=False)
     except FileNotFoundError:
-        raise StorageTrouble(Trouble(kind="absent", said=f"there is no {base or 'such folder'}"), remote="") from None
+        raise StorageError(
+            StorageProblem(kind="absent", said=f"there is no {base or 'such folder'}"), remote=""
+        ) from None
     return None
 
 
@@ -118,6 +120,6 @@ def _write(odb: HashFileDB) -> None:
         odb.add(str(file), localfs, oid, check_exists=False)
     if oid not in present(odb, [oid]):
         said = "what was written is not there afterwards"
-        raise StorageTrouble(Trouble(kind="other", said=said), remote="")
+        raise StorageError(StorageProblem(kind="other", said=said), remote="")
     with contextlib.suppress(Exception):  # DVC itself never needs to remove
         odb.delete(oid)

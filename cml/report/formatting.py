@@ -24,7 +24,7 @@ _UNITS = (noop("B"), noop("KiB"), noop("MiB"), noop("GiB"), noop("TiB"), noop("P
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pen:
+class Formatter:
     """Writes values: numbers of metrics in `metrics_format`, all of them for one locale and in its `words`."""
 
     number_format: NumberFormat

@@ -9,7 +9,7 @@ from itertools import cycle
 from cml.model.report import DataChanges, DataEntry, Experiment, GpuUsage, PipelineSection, Plot, Report
 from cml.report import formatting
 from cml.report.escape import Figure, mermaid
-from cml.report.formatting import Pen, is_number, key
+from cml.report.formatting import Formatter, is_number, key
 from cml.report.i18n import ENGLISH, Words, language_of, noop, npnoop, pnoop, words_of
 from cml.report.view import DASH, DataCount, DataRow, ExperimentRow, Picture, PlotView, Series, Stage
 
@@ -63,20 +63,20 @@ def side_words(locale: str) -> dict[str, str]:
     return {} if language == ENGLISH else {label: side(label, words=words_of(language)) for label in _SIDES}
 
 
-def plots(given: Sequence[Plot], *, pen: Pen, sources: Mapping[str, str]) -> tuple[PlotView, ...]:
-    return tuple(_plot(plot, pen=pen, sources=sources) for plot in given)
+def plots(given: Sequence[Plot], *, formatter: Formatter, sources: Mapping[str, str]) -> tuple[PlotView, ...]:
+    return tuple(_plot(plot, formatter=formatter, sources=sources) for plot in given)
 
 
-def _plot(plot: Plot, *, pen: Pen, sources: Mapping[str, str]) -> PlotView:
+def _plot(plot: Plot, *, formatter: Formatter, sources: Mapping[str, str]) -> PlotView:
     finite = [point for _, points in plot.points for point in points if math.isfinite(point)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
     series = tuple(
         Series(
-            label=side(label, words=pen.words),
-            color=pen.words.gettext(color),
+            label=side(label, words=formatter.words),
+            color=formatter.words.gettext(color),
             trend=formatting.sparkline(points, low=low, high=high),
-            first=pen.metric(points[0]),
-            last=pen.metric(points[-1]),
+            first=formatter.metric(points[0]),
+            last=formatter.metric(points[-1]),
             points=points,
         )
         for (label, points), color in zip(plot.points, cycle(COLORS))
@@ -86,7 +86,7 @@ def _plot(plot: Plot, *, pen: Pen, sources: Mapping[str, str]) -> PlotView:
     images = tuple(
         Picture(
             file=image.file,
-            label=side(image.label, words=pen.words),
+            label=side(image.label, words=formatter.words),
             width=image.width,
             height=image.height,
             source=sources.get(image.file, ""),
@@ -108,28 +108,28 @@ def _chart(series: Sequence[tuple[float, ...]], *, low: float, high: float) -> t
     return (_CHART_COLORS, "xychart-beta", *axes, *(f"  line [{line}]" for line in lines))
 
 
-def data_counts(data: DataChanges | None, *, pen: Pen) -> tuple[DataCount, ...]:
+def data_counts(data: DataChanges | None, *, formatter: Formatter) -> tuple[DataCount, ...]:
     return tuple(
         DataCount(
             kind=kind,
-            said=pen.words.pgettext(*_KINDS[kind][0]),
+            said=formatter.words.pgettext(*_KINDS[kind][0]),
             count=len(entries),
-            size=_sum_of_sizes(kind, entries, pen=pen),
+            size=_sum_of_sizes(kind, entries, formatter=formatter),
         )
         for kind, entries in _by_kind(data)
     )
 
 
-def data_rows(data: DataChanges | None, *, pen: Pen) -> tuple[DataRow, ...]:
+def data_rows(data: DataChanges | None, *, formatter: Formatter) -> tuple[DataRow, ...]:
     return tuple(
         DataRow(
             kind=kind,
-            said=pen.words.pgettext(*_KINDS[kind][1]),
+            said=formatter.words.pgettext(*_KINDS[kind][1]),
             path=entry.path,
             old_path=entry.old_path,
-            size=pen.size_change(entry.old_size, entry.new_size),
+            size=formatter.size_change(entry.old_size, entry.new_size),
             key=key(entry.old_size if entry.new_size is None else entry.new_size),
-            files=_files(entry.files, pen.words),
+            files=_files(entry.files, formatter.words),
             biggest=entry.biggest,
         )
         for kind, entries in _by_kind(data)
@@ -147,7 +147,7 @@ def _files(count: int, words: Words) -> str:
     return words.ngettext("%(count)s file", "%(count)s files", count) % {"count": count} if count else ""
 
 
-def _sum_of_sizes(kind: str, entries: tuple[DataEntry, ...], *, pen: Pen) -> str:
+def _sum_of_sizes(kind: str, entries: tuple[DataEntry, ...], *, formatter: Formatter) -> str:
     """What a change adds (or frees), where every size is known."""
     takes_old, takes_new = kind in ("modified", "deleted"), kind in ("modified", "added")
     olds = [entry.old_size for entry in entries if takes_old]
@@ -156,10 +156,10 @@ def _sum_of_sizes(kind: str, entries: tuple[DataEntry, ...], *, pen: Pen) -> str
     if not sizes or len(sizes) < len(olds) + len(news):
         return ""
     total = sum(sizes[len(olds) :]) - sum(sizes[: len(olds)])
-    return f"{'+' if total > 0 else ''}{pen.size(total)}"
+    return f"{'+' if total > 0 else ''}{formatter.size(total)}"
 
 
-def stages(pipeline: PipelineSection | None, *, pen: Pen) -> tuple[Stage, ...]:
+def stages(pipeline: PipelineSection | None, *, formatter: Formatter) -> tuple[Stage, ...]:
     if pipeline is None:
         return ()
     return tuple(
@@ -167,12 +167,12 @@ def stages(pipeline: PipelineSection | None, *, pen: Pen) -> tuple[Stage, ...]:
             place=place,
             name=stage.name,
             status=stage.status,
-            said=pen.words.pgettext(*_STAGES[stage.status][0]),
-            time=pen.duration(stage.seconds),
+            said=formatter.words.pgettext(*_STAGES[stage.status][0]),
+            time=formatter.duration(stage.seconds),
             key=key(stage.seconds),
             needs=tuple(before for before, after in pipeline.edges if after == stage.name),
-            memory=_memory(stage.gpu, pen=pen) if stage.gpu else "",
-            use=pen.percent(stage.gpu.utilization) if stage.gpu else "",
+            memory=_memory(stage.gpu, formatter=formatter) if stage.gpu else "",
+            use=formatter.percent(stage.gpu.utilization) if stage.gpu else "",
             gpu_keys=(key(stage.gpu.peak_memory), key(stage.gpu.utilization)) if stage.gpu else ("", ""),
             job=stage.job,
             machine=stage.machine,
@@ -181,23 +181,23 @@ def stages(pipeline: PipelineSection | None, *, pen: Pen) -> tuple[Stage, ...]:
     )
 
 
-def _memory(gpu: GpuUsage, *, pen: Pen) -> str:
+def _memory(gpu: GpuUsage, *, formatter: Formatter) -> str:
     """`7.4 GiB`; on several GPUs that many times as much."""
-    size = pen.size(gpu.peak_memory)
+    size = formatter.size(gpu.peak_memory)
     return Figure(f"{gpu.devices} \N{MULTIPLICATION SIGN} {size}") if gpu.devices > 1 else size
 
 
-def pipeline_counts(pipeline: PipelineSection | None, *, pen: Pen) -> tuple[str, ...]:
+def pipeline_counts(pipeline: PipelineSection | None, *, formatter: Formatter) -> tuple[str, ...]:
     """`2 ran`, `1 restored from cache`, `3 min 05 s in all`."""
     if pipeline is None:
         return ()
     found = []
     for status, (_, counted) in _STAGES.items():
         if count := sum(stage.status == status for stage in pipeline.stages):
-            found.append(pen.words.npgettext(*counted, count) % {"count": count})
+            found.append(formatter.words.npgettext(*counted, count) % {"count": count})
     seconds = math.fsum(stage.seconds for stage in pipeline.stages if stage.seconds and stage.seconds > 0)
     if seconds:
-        found.append(pen.words.gettext("%(time)s in all") % {"time": pen.duration(seconds)})
+        found.append(formatter.words.gettext("%(time)s in all") % {"time": formatter.duration(seconds)})
     return tuple(found)
 
 
@@ -231,7 +231,7 @@ def experiment_columns(report: Report) -> tuple[Column, ...]:
 
 
 def experiments(
-    given: Sequence[Experiment], metrics: Sequence[tuple[str, str]], *, pen: Pen
+    given: Sequence[Experiment], metrics: Sequence[tuple[str, str]], *, formatter: Formatter
 ) -> tuple[ExperimentRow, ...]:
     return tuple(
         ExperimentRow(
@@ -240,10 +240,12 @@ def experiments(
             url=each.url,
             subject=each.subject,
             author=each.author,
-            date=pen.moment(each.date),
+            date=formatter.moment(each.date),
             when=each.date,
             is_current=each.is_current,
-            cells=tuple(pen.metric(each.metrics[metric]) if metric in each.metrics else DASH for metric in metrics),
+            cells=tuple(
+                formatter.metric(each.metrics[metric]) if metric in each.metrics else DASH for metric in metrics
+            ),
             keys=tuple(key(each.metrics.get(metric)) for metric in metrics),
         )
         for each in _newest_first(given)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from cml.model.report import DataChanges, GateResult, MetricRow, ParamRow, Report, UnreadableFile
 from cml.report import sections
 from cml.report.escape import Figure, log_lines
-from cml.report.formatting import Pen, is_number, key
+from cml.report.formatting import Formatter, is_number, key
 from cml.report.i18n import Words, language_of, nnoop, noop, npnoop, pnoop, words_of
 from cml.report.view import DASH, Comparison, Gate, Highlight, Mark, Row, Side, Tone, Unreadable, View
 
@@ -63,33 +63,33 @@ def view_of(
 
     Raises ValueError for a locale that Babel doesn't know.
     """
-    pen = Pen(number_format=number_format, locale=locale, words=words_of(language_of(locale)))
-    plots = sections.plots(report.plots or (), pen=pen, sources=sources or {})
+    formatter = Formatter(number_format=number_format, locale=locale, words=words_of(language_of(locale)))
+    plots = sections.plots(report.plots or (), formatter=formatter, sources=sources or {})
     return replace(
-        _worded(_TheVery(report), pen),
+        _worded(_IdentityKey(report), formatter),
         has_plots=bool(plots),
         plots=plots,
         charts=tuple(plot for plot in plots if plot.chart and not plot.is_shown),
     )
 
 
-class _TheVery:
+class _IdentityKey:
     """A report as a key of a cache: itself, and no other that is equal."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _TheVery) and other.report is self.report
+        return isinstance(other, _IdentityKey) and other.report is self.report
 
     def __hash__(self) -> int:
         return id(self.report)
 
 
 @lru_cache(maxsize=1)  # a report is written as Markdown, as a page and on the terminal, one after the other
-def _worded(of: _TheVery, pen: Pen) -> View:
+def _worded(of: _IdentityKey, formatter: Formatter) -> View:
     """Returns the report in words, without its plots."""
-    report, locale, words = of.report, pen.locale, pen.words
+    report, locale, words = of.report, formatter.locale, formatter.words
     language = language_of(locale)
     comparison = _comparison(report)
     gates = sorted((result for result in report.gates if _state(result) != "passed"), key=_state)
@@ -99,9 +99,9 @@ def _worded(of: _TheVery, pen: Pen) -> View:
     metrics, metrics_unchanged = _listed(moved, still, failed)
     moved_params, still_params = _split(report.params or (), comparison)
     params, params_unchanged = _listed(moved_params, still_params, ())
-    rows = tuple(_metric(row, pen=pen, comparison=comparison) for row in metrics)
-    param_rows = tuple(_param(row, pen=pen) for row in params)
-    stages = sections.stages(report.pipeline, pen=pen)
+    rows = tuple(_metric(row, formatter=formatter, comparison=comparison) for row in metrics)
+    param_rows = tuple(_param(row, formatter=formatter) for row in params)
+    stages = sections.stages(report.pipeline, formatter=formatter)
     busy = tuple(stage for stage in stages if stage.status not in ("up to date", "frozen"))
     columns = sections.experiment_columns(report)
     outcomes = Counter(map(_outcome, report.metrics or ())) if comparison == "diff" else Counter()
@@ -115,7 +115,7 @@ def _worded(of: _TheVery, pen: Pen) -> View:
         tone=tone,
         title=title,
         details=details,
-        highlights=_highlights(moved, outcomes, pen=pen),
+        highlights=_highlights(moved, outcomes, formatter=formatter),
         comparison=comparison,
         baseline=Side(name=baseline.name, sha=Figure(baseline.sha[:7])) if baseline else None,
         reason=_reason(baseline.reason, words) if baseline else "",
@@ -125,34 +125,34 @@ def _worded(of: _TheVery, pen: Pen) -> View:
         ),
         failure=report.failure.message if report.failure else "",
         log=log_lines(report.failure.log_tail) if report.failure else (),
-        gates=tuple(_gate(result, pen=pen) for result in gates[:LISTED]),
-        gates_passed=tuple(_gate(result, pen=pen) for result in gates_passed[:LISTED]),
+        gates=tuple(_gate(result, formatter=formatter) for result in gates[:LISTED]),
+        gates_passed=tuple(_gate(result, formatter=formatter) for result in gates_passed[:LISTED]),
         has_metrics=report.metrics is not None or bool(report.gates or report.unreadable),
         has_marks=bool(outcomes["better"] or outcomes["worse"]),
         metrics=rows[:UNFOLDED],
         metrics_more=rows[UNFOLDED:],
-        metrics_unchanged=tuple(_metric(row, pen=pen, comparison=comparison) for row in metrics_unchanged),
-        unreadable=tuple(_unreadable(file, pen=pen) for file in report.unreadable),
+        metrics_unchanged=tuple(_metric(row, formatter=formatter, comparison=comparison) for row in metrics_unchanged),
+        unreadable=tuple(_unreadable(file, formatter=formatter) for file in report.unreadable),
         has_params=bool(report.params),
         params=param_rows[:UNFOLDED],
         params_more=param_rows[UNFOLDED:],
-        params_unchanged=tuple(_param(row, pen=pen) for row in params_unchanged),
+        params_unchanged=tuple(_param(row, formatter=formatter) for row in params_unchanged),
         has_plots=False,
         plots=(),
         charts=(),
         has_data=report.data is not None and (comparison == "diff" or report.data != DataChanges()),
-        data_counts=sections.data_counts(report.data, pen=pen),
-        data=sections.data_rows(report.data, pen=pen),
+        data_counts=sections.data_counts(report.data, formatter=formatter),
+        data=sections.data_rows(report.data, formatter=formatter),
         has_pipeline=bool(stages),
         has_gpu=any(stage.memory for stage in stages),
         has_jobs=any(stage.job for stage in stages),
-        pipeline_counts=sections.pipeline_counts(report.pipeline, pen=pen),
+        pipeline_counts=sections.pipeline_counts(report.pipeline, formatter=formatter),
         pipeline=busy,
         pipeline_idle=tuple(stage for stage in stages if stage not in busy),
         graph=sections.graph(report.pipeline),
         has_experiments=bool(report.experiments or report.experiments_hint),
         experiment_columns=tuple(heading for _, heading in columns),
-        experiments=sections.experiments(report.experiments, [metric for metric, _ in columns], pen=pen),
+        experiments=sections.experiments(report.experiments, [metric for metric, _ in columns], formatter=formatter),
         experiment_trends=sections.trends(report.experiments, columns),
         experiments_hint=words.gettext(report.experiments_hint) if report.experiments_hint else "",
         warnings=report.warnings,
@@ -250,13 +250,15 @@ def _summary(outcomes: Counter[Outcome], *, total: int, comparison: Comparison, 
     return ", ".join(parts)
 
 
-def _highlights(metrics: Sequence[MetricRow], outcomes: Counter[Outcome], *, pen: Pen) -> tuple[Highlight, ...]:
+def _highlights(
+    metrics: Sequence[MetricRow], outcomes: Counter[Outcome], *, formatter: Formatter
+) -> tuple[Highlight, ...]:
     """The few that got worse by most of their old value, then those that got better."""
     return tuple(
         Highlight(
             mark=mark,
             rows=tuple(
-                _metric(row, pen=pen, comparison="diff")
+                _metric(row, formatter=formatter, comparison="diff")
                 for row in nlargest(HIGHLIGHTS, (row for row in metrics if _outcome(row) == outcome), key=_share)
             ),
             more=max(0, outcomes[outcome] - HIGHLIGHTS),
@@ -277,20 +279,20 @@ def _share(row: MetricRow) -> float:
     return share if math.isfinite(share) else math.inf
 
 
-def _metric(row: MetricRow, *, pen: Pen, comparison: Comparison) -> Row:
+def _metric(row: MetricRow, *, formatter: Formatter, comparison: Comparison) -> Row:
     mark: Mark = ""
     diff, diff_key = "", ""
     if comparison == "diff" and row.status != "unchanged":
         mark = _MARKS.get(_outcome(row), "")
-        diff = pen.words.pgettext(*_DIFFS[row.status])
+        diff = formatter.words.pgettext(*_DIFFS[row.status])
         if row.status == "changed" and is_number(row.old) and is_number(row.new):
-            change = pen.change(row.old, row.new)
+            change = formatter.change(row.old, row.new)
             diff, diff_key = (diff if change == DASH else change), _difference(row.old, row.new)
     return Row(
         path=row.path,
         name=row.name or '""',
-        old=DASH if row.status == "added" else pen.metric(row.old),
-        new=DASH if row.status == "removed" else pen.metric(row.new),
+        old=DASH if row.status == "added" else formatter.metric(row.old),
+        new=DASH if row.status == "removed" else formatter.metric(row.new),
         diff=diff,
         mark=mark,
         status=row.status,
@@ -305,12 +307,12 @@ def _difference(old: float, new: float) -> str:
         return ""
 
 
-def _param(row: ParamRow, *, pen: Pen) -> Row:
+def _param(row: ParamRow, *, formatter: Formatter) -> Row:
     return Row(
         path=row.path,
         name=row.name or '""',
-        old=DASH if row.status == "added" else pen.param(row.old),
-        new=DASH if row.status == "removed" else pen.param(row.new),
+        old=DASH if row.status == "added" else formatter.param(row.old),
+        new=DASH if row.status == "removed" else formatter.param(row.new),
         status=row.status,
         keys=(key(row.old), key(row.new), ""),
     )
@@ -322,8 +324,8 @@ def _state(result: GateResult) -> Literal["passed", "failed", "unmatched"]:
     return "passed" if result.passed else "failed"
 
 
-def _gate(result: GateResult, *, pen: Pen) -> Gate:
-    words, state = pen.words, _state(result)
+def _gate(result: GateResult, *, formatter: Formatter) -> Gate:
+    words, state = formatter.words, _state(result)
     if result.metric is None:
         return Gate(state=state, rule=result.rule, metric="", value=words.gettext("matches no metric"))
     nothing = words.gettext("nothing to compare with") if result.passed else words.gettext("no number")
@@ -332,13 +334,13 @@ def _gate(result: GateResult, *, pen: Pen) -> Gate:
         state=state,
         rule=result.rule,
         metric=f"{result.path}:{result.metric}" if result.path else result.metric,
-        value=nothing if result.value is None else pen.significant(result.value, unit),
+        value=nothing if result.value is None else formatter.significant(result.value, unit),
     )
 
 
-def _unreadable(file: UnreadableFile, *, pen: Pen) -> Unreadable:
+def _unreadable(file: UnreadableFile, *, formatter: Formatter) -> Unreadable:
     side: Literal["baseline", "current"] = "baseline" if file.side == "old" else "current"
-    return Unreadable(path=file.path, side=side, said=sections.side(side, words=pen.words), reason=file.reason)
+    return Unreadable(path=file.path, side=side, said=sections.side(side, words=formatter.words), reason=file.reason)
 
 
 def _reason(reason: str, words: Words) -> str:

@@ -11,10 +11,10 @@ from cml.config import gates
 from cml.config.settings import Settings
 from cml.dvc.listing import Listing
 from cml.dvc.logging import one_line
-from cml.dvc.project import Pipeline
+from cml.dvc.project import Project
 from cml.dvc.revisions import Snapshot, Values, data_changes, read_metrics, snapshot
 from cml.git.repository import Repository
-from cml.git.trailers import own_head
+from cml.git.trailers import head_of_results
 from cml.model.report import (
     Baseline,
     DataChanges,
@@ -39,7 +39,7 @@ AnyRow = TypeVar("AnyRow", MetricRow, ParamRow)
 
 
 def collect(
-    pipeline: Pipeline,
+    project: Project,
     repository: Repository,
     settings: Settings,
     log: Log,
@@ -61,7 +61,7 @@ def collect(
     def read(revision: str | None, *, hash_workspace: bool = False) -> Snapshot:
         params = settings.params_diff_targets
         return snapshot(
-            pipeline,
+            project,
             revision,
             metrics=metrics,
             params=params,
@@ -73,11 +73,11 @@ def collect(
     new = part("the results", Snapshot(), lambda: read(subject.revision, hash_workspace=subject.hash_workspace))
     old = part("the baseline", Snapshot(), lambda: read(against)) if against else new if is_same else Snapshot()
     if subject.failure and subject.failure.step != "push":
-        old, new = _without(pipeline.unmade_files(), old, new, log)
+        old, new = _without(project.unmade_files(), old, new, log)
     no_plots: tuple[Plot, ...] | None = ()
     # What is drawn meanwhile is waited for last.
     drawing = part(
-        "plots", lambda: no_plots, lambda: _drawing(pipeline, settings, old if against else None, new, folder)
+        "plots", lambda: no_plots, lambda: _drawing(project, settings, old if against else None, new, folder)
     )
     _warn_of_absent(settings.metrics_diff_targets, "metrics_diff_targets", (old.metrics, new.metrics), (old, new), log)
     _warn_of_absent(settings.params_diff_targets, "params_diff_targets", (old.params, new.params), (old, new), log)
@@ -91,11 +91,11 @@ def collect(
         log.warning(warning)
 
     def list_experiments() -> tuple[Experiment, ...]:
-        return _experiments(pipeline, repository, settings, subject, new=new, listing=old.listing)
+        return _experiments(project, repository, settings, subject, new=new, listing=old.listing)
 
     none: tuple[Experiment, ...] = ()
     experiments = part("the experiments", none, list_experiments)
-    data = part("data", DataChanges(), lambda: data_changes(pipeline.repo, old, new)) if against else DataChanges()
+    data = part("data", DataChanges(), lambda: data_changes(project.repo, old, new)) if against else DataChanges()
     plots = part("plots", no_plots, drawing)
     if settings.plots and not plots:
         log.warning(f"plots: nothing here is called {', '.join(settings.plots[:5])}, or it has no data")
@@ -189,7 +189,7 @@ def _unreadable(old: Snapshot, new: Snapshot, log: Log) -> tuple[UnreadableFile,
 
 
 def _experiments(
-    pipeline: Pipeline,
+    project: Project,
     repository: Repository,
     settings: Settings,
     subject: Subject,
@@ -211,7 +211,7 @@ def _experiments(
     tagged = tagged[: settings.experiments - len(experiments)]
     earlier = [sha for _, sha in tagged if experiments or sha != subject.sha]
     targets = settings.metrics_diff_targets
-    measured = _earlier_metrics(pipeline, repository, targets, earlier, listing=listing, places=places)
+    measured = _earlier_metrics(project, repository, targets, earlier, listing=listing, places=places)
     for tag, sha in tagged:
         is_current = sha not in measured
         values = current if is_current else measured[sha]
@@ -220,7 +220,7 @@ def _experiments(
 
 
 def _earlier_metrics(
-    pipeline: Pipeline,
+    project: Project,
     repository: Repository,
     targets: tuple[str, ...] | None,
     shas: Sequence[str],
@@ -236,13 +236,13 @@ def _earlier_metrics(
     found: dict[str, Packed] = {}
     rest = list(shas)
     repository.commits(rest)  # all at once, before each is asked for
-    repository.commits([head for commit in repository.commits(rest) if (head := own_head(commit.message))])
+    repository.commits([head for commit in repository.commits(rest) if (head := head_of_results(commit.message))])
     while rest:
         if listing:
             found |= _from_git(repository, listing, rest, places=places)
             rest = [sha for sha in rest if sha not in found]
         if rest:
-            read = snapshot(pipeline, rest[0], metrics=targets)
+            read = snapshot(project, rest[0], metrics=targets)
             found[rest.pop(0)], listing = Packed(read.metrics, places=places), read.listing
     return found
 
@@ -270,7 +270,7 @@ def _from_blobs(repository: Repository, listing: Listing, shas: Sequence[str], *
 def _experiment(repository: Repository, name: str, sha: str, metrics: Packed, *, is_current: bool) -> Experiment:
     commit = repository.commit(sha)
     # A results commit says nothing of its own: what was tried is the commit it holds the results of.
-    tried = repository.resolve(head) if (head := own_head(commit.message)) else None
+    tried = repository.resolve(head) if (head := head_of_results(commit.message)) else None
     if tried:
         commit = repository.commit(tried)._replace(date=commit.date)
     return Experiment(
@@ -286,7 +286,7 @@ def _experiment(repository: Repository, name: str, sha: str, metrics: Packed, *,
 
 
 def _drawing(
-    pipeline: Pipeline, settings: Settings, old: Snapshot | None, new: Snapshot, folder: Path
+    project: Project, settings: Settings, old: Snapshot | None, new: Snapshot, folder: Path
 ) -> Callable[[], tuple[Plot, ...] | None]:
     from cml.dvc.plots import read_plots
     from cml.report.plots.files import begin_drawing
@@ -296,4 +296,4 @@ def _drawing(
         return lambda: None
     sides = {"baseline": old.plots if old else None, "current": new.plots}
     found = {label: plots for label, plots in sides.items() if plots}
-    return begin_drawing(read_plots(pipeline.repo, found), folder, sides=side_words(settings.locale))
+    return begin_drawing(read_plots(project.repo, found), folder, sides=side_words(settings.locale))

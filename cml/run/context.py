@@ -15,12 +15,12 @@ from cml.git.repository import Repository
 from cml.process import signals
 from cml.process.log import Log
 from cml.process.masking import Masks
-from cml.process.ownership import given_back
+from cml.process.ownership import restore_ownership
 from cml.process.tokens import take_tokens
-from cml.remotes.credentials import Grant, credentials, sweep
+from cml.remotes.credentials import Credentials, provide_credentials, sweep
 
 if TYPE_CHECKING:
-    from cml.dvc.project import Pipeline
+    from cml.dvc.project import Project
     from cml.model.report import Report
 
 
@@ -38,7 +38,7 @@ class Session(NamedTuple):
     forge: Forge
     log: Log
     stdout: TextIO
-    grant: Grant
+    credentials: Credentials
     own_cache: str | None = None
 
     @property
@@ -48,20 +48,20 @@ class Session(NamedTuple):
             raise self.work_tree
         return self.work_tree
 
-    def open_pipeline(self) -> Pipeline:
+    def open_project(self) -> Project:
         """Opens the DVC project with the credentials of its remotes in place."""
-        self.grant.until_exit.enter_context(_temporary_files(self.grant.folder))
-        from cml.dvc.project import Pipeline
+        self.credentials.until_exit.enter_context(_temporary_files(self.credentials.folder))
+        from cml.dvc.project import Project
 
-        pipeline = Pipeline.open(
+        project = Project.open(
             Path.cwd(),
             top=self.repository.top,
             log=self.log,
-            configure=self.grant.configure,
+            configure=self.credentials.configure,
             own_cache=self.own_cache,
         )
-        self.grant.until_exit.callback(pipeline.close)
-        return pipeline
+        self.credentials.until_exit.callback(project.close)
+        return project
 
 
 @contextlib.contextmanager
@@ -74,33 +74,33 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
     token = tokens.for_place(context.place)
     work_tree = _open(_enter(settings), token, context.place, is_job_token=tokens.is_job_token(token))
     with contextlib.ExitStack() as leave:
-        leave.callback(signals.bury)
+        leave.callback(signals.reap_children)
         if isinstance(work_tree, Repository):
-            leave.enter_context(given_back(work_tree.top))
+            leave.enter_context(restore_ownership(work_tree.top))
             os.environ.update(work_tree.child_environment())
             work_tree.sweep()
         temporary = _temporary_place()
         sweep(temporary)
-        grant = leave.enter_context(credentials(os.environ, temporary))
+        credentials = leave.enter_context(provide_credentials(os.environ, temporary))
         if isinstance(work_tree, Repository):
-            work_tree.freeze_hooks(grant.folder / "hooks")
-        masks = Masks.from_environment(at_the_door, extra=[*tokens.values(), *grant.secrets])
+            work_tree.copy_hooks(credentials.folder / "hooks")
+        masks = Masks.from_environment(at_the_door, extra=[*tokens.values(), *credentials.secrets])
         # DVC's own site cache outlives a job and remembers what a remote held then.
         own_cache = os.environ.get(SITE_CACHE, "") if SITE_CACHE in os.environ or not context.is_ci else None
-        os.environ[SITE_CACHE] = str(grant.folder / "dvc")
+        os.environ[SITE_CACHE] = str(credentials.folder / "dvc")
         os.environ["DVC_NO_ANALYTICS"] = "true"
         stdout = _keep_stdout()
         forge = _forge(context, settings, token=token, is_job_token=tokens.is_job_token(token), stdout=stdout)
         leave.callback(forge.close)
         log = Log(masks, annotate=forge.annotate, guard=forge.children)
-        leave.enter_context(signals.leaving_no_child())
+        leave.enter_context(signals.end_children_on_cancel())
         yield Session(
             settings=settings,
             work_tree=work_tree,
             forge=forge,
             log=log,
             stdout=stdout,
-            grant=grant,
+            credentials=credentials,
             own_cache=own_cache,
         )
 
@@ -139,13 +139,13 @@ def _forge(context: Context, settings: Settings, *, token: str | None, is_job_to
         return render_terminal(report, number_format=settings.number_format, locale=settings.locale)
 
     if context.place == "github" and context.slug and token:
-        from cml.forges.github.publish import GitHub, Job
+        from cml.forges.github.publish import GitHub, GitHubJob
 
-        job = Job.read(os.environ)
+        job = GitHubJob.read(os.environ)
         return GitHub(context, job, token, report_name=settings.report_name, comment=settings.comment)
     if context.place == "gitlab" and context.slug and token and os.environ.get("CI_API_V4_URL"):
         from cml.forges.gitlab.api import Api
-        from cml.forges.gitlab.context import Job as GitLabJob
+        from cml.forges.gitlab.context import GitLabJob
         from cml.forges.gitlab.publish import GitLab
 
         return GitLab(

@@ -24,20 +24,20 @@ from cml.dvc.stale_stages import due_stages
 from cml.errors import BadInput, WorkFailed
 from cml.forges.base import Outputs
 from cml.git.repository import REMOTE
-from cml.git.trailers import own_head, own_scope, skip_reason
+from cml.git.trailers import head_of_results, scope_of_results, skip_reason
 from cml.model.plan import DueStage, Plan
 from cml.model.report import StageRun
 from cml.plan import formats
 from cml.plan.grouping import NoPlan, jobs_of
-from cml.process.signals import beside
-from cml.run.preflight import head_of, own_results, refuse_edits, standing_on, targets_of
+from cml.process.signals import run_in_thread
+from cml.run.preflight import checked_out, head_of, own_results, refuse_edits, targets_of
 from cml.run.publish import hand_on
-from cml.run.save import AlreadySaved, check_twins
+from cml.run.save import AlreadySaved, check_existing_results
 from cml.run.steps import ForeignStorage, ask_push, is_fork, run_stages, save, set_up, transfers
 from cml.run.workflow import run
 
 if TYPE_CHECKING:
-    from cml.dvc.project import Pipeline
+    from cml.dvc.project import Project
     from cml.run.context import Session
     from cml.run.state import Work
 
@@ -73,10 +73,10 @@ def _planned(here: Session, *, max_jobs: int, max_waves: int | None) -> Plan:
     if reason := _nothing(here, head):
         here.log.step("plan", f"nothing: {reason}")
         return Plan(head=head)
-    with standing_on(here, head):
-        pipeline = here.open_pipeline()
-        targets = targets_of(here, pipeline)
-        due = [] if targets is None else beside(lambda: due_stages(pipeline, targets))
+    with checked_out(here, head):
+        project = here.open_project()
+        targets = targets_of(here, project)
+        due = [] if targets is None else run_in_thread(lambda: due_stages(project, targets))
         if not due:
             here.log.step("plan", "nothing: every stage is up to date")
         try:
@@ -104,7 +104,7 @@ def _nothing(here: Session, head: str) -> str | None:
 def _skipped(here: Session, head: str) -> str | None:
     context, message = here.forge.context, here.repository.commit(head).message
     reason = skip_reason(message, is_asked_for=context.is_asked_for) if context.is_ci else None
-    return reason if reason and (own_results(here, head) or not own_head(message)) else None
+    return reason if reason and (own_results(here, head) or not head_of_results(message)) else None
 
 
 def _saved(here: Session, head: str) -> str | None:
@@ -120,7 +120,12 @@ def _saved(here: Session, head: str) -> str | None:
     scope = here.settings.scope
     between = repository.commits_between(head, tip)
     return next(
-        (each.sha for each in between if own_head(each.message) == head and own_scope(each.message) == scope), None
+        (
+            each.sha
+            for each in between
+            if head_of_results(each.message) == head and scope_of_results(each.message) == scope
+        ),
+        None,
     )
 
 
@@ -151,15 +156,15 @@ def run_part(here: Session, names: list[str]) -> int:
         return 0
     if not here.forge.context.reproduces:
         raise BadInput(f"nothing is run for {here.forge.context.event}, so there are no stages to run")
-    with standing_on(here, head):
-        pipeline = here.open_pipeline()
-        part = _part(here, pipeline, head, names)
+    with checked_out(here, head):
+        project = here.open_project()
+        part = _part(here, project, head, names)
     here.log.line(
         f"start      cml {__version__}, {_count(len(part.names), 'stage')} of {head[:7]}: {_listed(part.names)}"
     )
-    failure = _tried(here, lambda: _do(here, pipeline, part))
+    failure = _tried(here, lambda: _do(here, project, part))
     # What was done before a failure is handed on as well, so that a second try goes on from there.
-    failure = _tried(here, lambda: _hand_over(here, pipeline, part, failure)) or failure
+    failure = _tried(here, lambda: _hand_over(here, project, part, failure)) or failure
     hand_on(here, Outputs(sha=head, verdict="failed" if failure else "none"))
     return 1 if failure else 0
 
@@ -173,18 +178,18 @@ def _tried(here: Session, work: Callable[[], None]) -> WorkFailed | None:
     return None
 
 
-def _part(here: Session, pipeline: Pipeline, head: str, names: list[str]) -> _Part:
-    known = pipeline.stages(names)
+def _part(here: Session, project: Project, head: str, names: list[str]) -> _Part:
+    known = project.stages(names)
     for name in names:
         if name not in known:
             raise BadInput(f"--stages names {name!r}, which is no stage of the project: expected names by `cml plan`")
-    if homeless := pipeline.homeless_outputs():
+    if homeless := project.outputs_without_remote():
         raise BadInput(
             f"these outputs have nowhere to go, since no DVC remote is set for them: {_listed(homeless)}. Add a "
             "default one: dvc remote add -d NAME URL"
         )
-    refuse_edits(here, pipeline, "other jobs go on from the results", "run `dvc repro`")
-    return _Part(head=head, names=list(known), records=Records(pipeline.repo, _plan_id(here, head), here.log))
+    refuse_edits(here, project, "other jobs go on from the results", "run `dvc repro`")
+    return _Part(head=head, names=list(known), records=Records(project.repo, _plan_id(here, head), here.log))
 
 
 def _plan_id(here: Session, head: str) -> str:
@@ -193,40 +198,40 @@ def _plan_id(here: Session, head: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _do(here: Session, pipeline: Pipeline, part: _Part) -> None:
+def _do(here: Session, project: Project, part: _Part) -> None:
     with transfers(here, step="pull"):
-        record = beside(part.records.read)
+        record = run_in_thread(part.records.read)
         part.earlier.update((name, record.results[name]) for name in part.names if name in record.results)
-    set_up(here, pipeline)
+    set_up(here, project)
     with transfers(here, step="pull"):
-        rest = beside(lambda: _take_inputs(here, pipeline, part, record))
+        rest = run_in_thread(lambda: _take_inputs(here, project, part, record))
     if not rest:
         return here.log.step("reproduce", "nothing is left to do")
-    return run_stages(here, pipeline, tuple(rest), pull_missing=True, alone=True)
+    return run_stages(here, project, tuple(rest), pull_missing=True, alone=True)
 
 
-def _take_inputs(here: Session, pipeline: Pipeline, part: _Part, record: Record) -> list[str]:
+def _take_inputs(here: Session, project: Project, part: _Part, record: Record) -> list[str]:
     """Takes what the stages need and other jobs have made, and what an earlier try of this job has done; returns the
     stages that are left to do.
     """
-    due = due_stages(pipeline, tuple(part.names))
+    due = due_stages(project, tuple(part.names))
     mine = [stage.name for stage in due if stage.name in part.names]
-    before = adopt(pipeline, [stage.name for stage in due if stage.name not in part.names], record, here.log)
+    before = adopt(project, [stage.name for stage in due if stage.name not in part.names], record, here.log)
     if before.missing:
         what = "so this job has not all that it is to go on from"
         raise WorkFailed(_say_missing(before, due, record, what), step="pull")
     tried = [
         name
-        for name, stage in pipeline.stages(name for name in mine if name in part.earlier).items()
+        for name, stage in project.stages(name for name in mine if name in part.earlier).items()
         if is_sound(entry := part.earlier[name].entry, stage) and push.are_there(stage, entry, here.log)
     ]
-    part.done.update((name, result.run) for name, result in adopt(pipeline, tried, record, here.log).results.items())
+    part.done.update((name, result.run) for name, result in adopt(project, tried, record, here.log).results.items())
     rest = [name for name in mine if name not in part.done]
-    for name in _made_here(here, pipeline, part):
+    for name in _made_here(here, project, part):
         if name not in mine:  # by a try that was killed before it could hand it on
             part.done[name] = StageRun(name=name, status="restored")
-    paths = inputs_of(pipeline, rest)
-    fetched = pull_paths(pipeline.repo, paths, log=here.log) if paths else 0
+    paths = inputs_of(project, rest)
+    fetched = pull_paths(project.repo, paths, log=here.log) if paths else 0
     again = f", {_count(len(part.done), 'stage')} done by an earlier try" if part.done else ""
     here.log.step(
         "pull", f"{_count(len(before.results), 'result')} of other jobs{again}, {_count(fetched, 'file')} fetched"
@@ -234,39 +239,39 @@ def _take_inputs(here: Session, pipeline: Pipeline, part: _Part, record: Record)
     return rest
 
 
-def _made_here(here: Session, pipeline: Pipeline, part: _Part) -> list[str]:
+def _made_here(here: Session, project: Project, part: _Part) -> list[str]:
     """Returns the stages of the part whose entry of dvc.lock is another one here than in the commit."""
 
     @cache
     def changed(lock: Path) -> set[str]:
-        at_head = here.repository.blob(part.head, pipeline.from_top(str(lock))) or b""
+        at_head = here.repository.blob(part.head, project.from_top(str(lock))) or b""
         return changed_stages(at_head, lock.read_bytes()) if lock.exists() else set()
 
-    stages = pipeline.stages(part.names).items()
+    stages = project.stages(part.names).items()
     return [name for name, stage in stages if stage.name in changed(Path(stage.path).with_suffix(".lock"))]
 
 
-def _hand_over(here: Session, pipeline: Pipeline, part: _Part, failure: WorkFailed | None) -> None:
+def _hand_over(here: Session, project: Project, part: _Part, failure: WorkFailed | None) -> None:
     """Sends what was made, then the record of it: data before words."""
-    new = {run.name: run for run in pipeline.runs if run.status in ("ran", "restored", "up to date")}
+    new = {run.name: run for run in project.runs if run.status in ("ran", "restored", "up to date")}
     done = {**part.done, **new}
     with transfers(here, step="push"):
-        sent = beside(lambda: push.hand_on(pipeline, done, here.log))
+        sent = run_in_thread(lambda: push.hand_on(project, done, here.log))
         job, machine = here.forge.context.job or part.names[0], _machine(here)
         runs = {name: run if run.job else replace(run, job=job, machine=machine) for name, run in done.items()}
-        stages = pipeline.stages(done)
+        stages = project.stages(done)
         results = {name: Result(entry=push.entry_of(stage), run=runs[name]) for name, stage in stages.items()}
-        record = Record(results={**part.earlier, **results}, failures=_failures(here, pipeline, part, failure))
-        beside(lambda: part.records.write(part.names, record))
+        record = Record(results={**part.earlier, **results}, failures=_failures(here, project, part, failure))
+        run_in_thread(lambda: part.records.write(part.names, record))
     here.log.step("hand on", f"{_count(len(results), 'result')}, {_count(sent, 'file')} sent to the DVC remote")
 
 
-def _failures(here: Session, pipeline: Pipeline, part: _Part, failure: WorkFailed | None) -> dict[str, str]:
+def _failures(here: Session, project: Project, part: _Part, failure: WorkFailed | None) -> dict[str, str]:
     """Returns of each stage that the job did not come to, why."""
     if not failure:
         return {}
-    done = {*part.done, *(run.name for run in pipeline.runs if run.status != "failed")}
-    culprit = next((run.name for run in pipeline.runs if run.status == "failed"), None)
+    done = {*part.done, *(run.name for run in project.runs if run.status != "failed")}
+    culprit = next((run.name for run in project.runs if run.status == "failed"), None)
     why = here.log.masks.mask(str(failure))
     behind = f"its job ended before it, when {culprit} failed" if culprit else why
     return {name: why if name == culprit else behind for name in part.names if name not in done}
@@ -287,29 +292,29 @@ def gather(here: Session) -> int:
     return run(here, steps=(_ask_push, _take_all, save, _forget))
 
 
-def _ask_push(here: Session, pipeline: Pipeline, work: Work) -> None:
+def _ask_push(here: Session, project: Project, work: Work) -> None:
     try:
-        ask_push(here, pipeline, work)
+        ask_push(here, project, work)
     except AlreadySaved:  # by a gather that was killed before it could take the records away
-        _records(here, pipeline, work).remove()
+        _records(here, project, work).remove()
         raise
 
 
-def _take_all(here: Session, pipeline: Pipeline, work: Work) -> None:
+def _take_all(here: Session, project: Project, work: Work) -> None:
     work.is_gathered = True
     if is_fork(here):
         raise ForeignStorage("its jobs have no storage in common")
     if work.targets is None:
         return here.log.step("gather", "left out by `-`")
-    due = beside(lambda: due_stages(pipeline, work.targets or ()))
+    due = run_in_thread(lambda: due_stages(project, work.targets or ()))
     with transfers(here, step="gather"):
-        record = _records(here, pipeline, work).read()
-        adopted = beside(lambda: adopt(pipeline, [stage.name for stage in due], record, here.log))
+        record = _records(here, project, work).read()
+        adopted = run_in_thread(lambda: adopt(project, [stage.name for stage in due], record, here.log))
         if adopted.missing:
-            _look_for_twin(here, work)
+            _check_existing_results(here, work)
             raise WorkFailed(_say_missing(adopted, due, record, "so nothing was committed"), step="gather")
-        fetched = beside(lambda: _fetch_for_report(here, pipeline))
-    pipeline.runs = _runs(pipeline, work, adopted.results)
+        fetched = run_in_thread(lambda: _fetch_for_report(here, project))
+    project.runs = _runs(project, work, adopted.results)
     jobs = {result.run.job for result in adopted.results.values()} - {""}
     by = f" of {_count(len(jobs), 'job')}" if jobs else ""
     here.log.step(
@@ -321,32 +326,32 @@ def _take_all(here: Session, pipeline: Pipeline, work: Work) -> None:
     return None
 
 
-def _records(here: Session, pipeline: Pipeline, work: Work) -> Records:
-    return Records(pipeline.repo, _plan_id(here, work.head), here.log)
+def _records(here: Session, project: Project, work: Work) -> Records:
+    return Records(project.repo, _plan_id(here, work.head), here.log)
 
 
-def _look_for_twin(here: Session, work: Work) -> None:
+def _check_existing_results(here: Session, work: Work) -> None:
     """Raises AlreadySaved where another gather has saved the results, and has taken the records with it."""
     if work.branch and not here.forge.context.is_asked_for:
         tracking = f"refs/remotes/{REMOTE}/{work.branch}"
         here.repository.fetch(f"+refs/heads/{work.branch}:{tracking}")
         tip = here.repository.resolve(tracking)
         if tip and here.repository.is_ancestor(work.head, tip):
-            check_twins(here.repository, head=work.head, tip=tip, key=work.key)
+            check_existing_results(here.repository, head=work.head, tip=tip, key=work.key)
 
 
-def _fetch_for_report(here: Session, pipeline: Pipeline) -> int:
+def _fetch_for_report(here: Session, project: Project) -> int:
     """Fetches what the report shows, and the lists of directories, whose files are asked for before the commit."""
-    outs = [out for out in pipeline.repo.index.outs if out.use_cache and out.hash_info]
+    outs = [out for out in project.repo.index.outs if out.use_cache and out.hash_info]
     for out in outs:
         if out.hash_info.isdir:
             out.get_dir_cache()
     shown = [out.fs_path for out in outs if (out.metric or out.plot) and not out.exists]
-    return pull_paths(pipeline.repo, shown, log=here.log) if shown else 0
+    return pull_paths(project.repo, shown, log=here.log) if shown else 0
 
 
-def _runs(pipeline: Pipeline, work: Work, results: Mapping[str, Result]) -> list[StageRun]:
-    stages, _ = pipeline.in_order(work.targets or ())
+def _runs(project: Project, work: Work, results: Mapping[str, Result]) -> list[StageRun]:
+    stages, _ = project.in_order(work.targets or ())
     return [
         results[stage.addressing].run
         if stage.addressing in results
@@ -356,12 +361,12 @@ def _runs(pipeline: Pipeline, work: Work, results: Mapping[str, Result]) -> list
     ]
 
 
-def _forget(here: Session, pipeline: Pipeline, work: Work) -> None:
+def _forget(here: Session, project: Project, work: Work) -> None:
     """Takes the records away once their results are in git: a gather that saves nothing may be followed by one that
     does.
     """
     if work.targets is not None and (work.saved or (work.branch and not work.changed_paths)):
-        _records(here, pipeline, work).remove()
+        _records(here, project, work).remove()
 
 
 def _say_missing(adopted: Adopted, due: Sequence[DueStage], record: Record, what: str) -> str:

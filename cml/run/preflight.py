@@ -12,11 +12,11 @@ from cml.config.settings import Settings
 from cml.config.variables import BY_NAME
 from cml.errors import BadInput
 from cml.git.repository import REMOTE
-from cml.git.trailers import own_head, own_scope
+from cml.git.trailers import head_of_results, scope_of_results
 from cml.run import report_folder
 
 if TYPE_CHECKING:
-    from cml.dvc.project import Pipeline
+    from cml.dvc.project import Project
     from cml.run.context import Session
     from cml.run.state import Work
 
@@ -43,8 +43,8 @@ def own_results(here: Session, head: str) -> str | None:
     other jobs between; None where this job has yet to work on what is below them.
     """
     repository, sha = here.repository, head
-    while own_head((commit := repository.commit(sha)).message):
-        if own_scope(commit.message) in (None, here.settings.scope):
+    while head_of_results((commit := repository.commit(sha)).message):
+        if scope_of_results(commit.message) in (None, here.settings.scope):
             return sha
         if not commit.parents and repository.is_shallow():
             repository.fetch(deepen=DEEPENING_COMMITS)
@@ -61,11 +61,11 @@ def trained_before(here: Session, sha: str) -> str | None:
     """
     commit = here.repository.commit(sha)
     found = [commit, *here.repository.commits(commit.parents[:1])]
-    return next(filter(None, (own_head(each.message) for each in found)), None)
+    return next(filter(None, (head_of_results(each.message) for each in found)), None)
 
 
 @contextlib.contextmanager
-def standing_on(here: Session, head: str) -> Iterator[None]:
+def checked_out(here: Session, head: str) -> Iterator[None]:
     """Stands on the head commit of a pull request instead of its merge commit; back again on bad input."""
     repository = here.repository
     now = repository.head()
@@ -73,26 +73,26 @@ def standing_on(here: Session, head: str) -> Iterator[None]:
         yield
         return
     before = repository.branch() or now
-    if not repository.stand_on(head):
+    if not repository.check_out(head):
         raise BadInput(f"the work tree has changes that stand in the way of {head[:7]}, the commit this run is for")
     try:
         yield
     except BadInput:
-        repository.stand_on(before)
+        repository.check_out(before)
         raise
 
 
-def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
+def prepare(here: Session, project: Project, head: str) -> Work:
     """Finds what the run will need before any work is done, and refuses what cannot end well."""
     from cml.run.baseline import find_baseline
     from cml.run.state import Work
 
     settings = here.settings
-    targets = targets_of(here, pipeline)
+    targets = targets_of(here, project)
     pulled = settings.dvc_pull
     if pulled and pulled != AUTO:
-        pulled = pipeline.check_targets(pulled, variable="dvc_pull")
-    if (settings.push or pulled is not None) and (homeless := pipeline.homeless_outputs()):
+        pulled = project.check_targets(pulled, variable="dvc_pull")
+    if (settings.push or pulled is not None) and (homeless := project.outputs_without_remote()):
         raise BadInput(
             f"these outputs have nowhere to go, since no DVC remote is set for them: {', '.join(homeless[:10])}. "
             "Add a default one (dvc remote add -d NAME URL), or work without: push=false dvc_pull=-"
@@ -100,7 +100,7 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
     no_push = here.forge.no_push() or ("" if settings.push else "push is off")
     branch = None if no_push else _push_branch(here)
     if branch:
-        refuse_edits(here, pipeline, "push is on", "set push to false")
+        refuse_edits(here, project, "push is on", "set push to false")
     report_folder.check_folder(is_tracked=here.repository.tracks(report_folder.FOLDER))
     template = template_of(settings)
     _introduce(here, f"results go to {branch}" if branch else f"results stay here, {no_push}")
@@ -120,10 +120,10 @@ def prepare(here: Session, pipeline: Pipeline, head: str) -> Work:
     )
 
 
-def targets_of(here: Session, pipeline: Pipeline) -> tuple[str, ...] | None:
+def targets_of(here: Session, project: Project) -> tuple[str, ...] | None:
     """Returns what is to be reproduced, as DVC knows it: all when empty, nothing when None. Raises BadInput."""
     targets = () if here.settings.is_whole_project else here.settings.repro_targets
-    return pipeline.check_targets(targets, variable="repro_targets") if targets else targets
+    return project.check_targets(targets, variable="repro_targets") if targets else targets
 
 
 def _key(here: Session, branch: str | None) -> str:
@@ -134,7 +134,7 @@ def _key(here: Session, branch: str | None) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def look_on(here: Session, head: str) -> Work:
+def report_only(here: Session, head: str) -> Work:
     """For events whose code must not be run: a report of what git holds."""
     from cml.run.baseline import find_baseline
     from cml.run.state import Work
@@ -146,7 +146,7 @@ def look_on(here: Session, head: str) -> Work:
     here.repository.exclude(f"{report_folder.FOLDER}/")
     here.log.step("baseline", f"{baseline.name}, {baseline.reason}" if baseline else "none: no commit is before this")
     return Work(
-        head=head, baseline=baseline, branch=None, targets=None, pulled=None, template=template, is_looking_on=True
+        head=head, baseline=baseline, branch=None, targets=None, pulled=None, template=template, is_report_only=True
     )
 
 
@@ -201,28 +201,28 @@ def _push_branch(here: Session) -> str:
     return branch
 
 
-def refuse_edits(here: Session, pipeline: Pipeline, why: str, otherwise: str) -> None:
+def refuse_edits(here: Session, project: Project, why: str, otherwise: str) -> None:
     """Raises BadInput where stages depend on what no commit holds, so that nobody could say what results are of."""
-    if edited := uncommitted(here, pipeline):
+    if edited := uncommitted(here, project):
         files = ", ".join(edited[:10])
         raise BadInput(f"{why}, and stages depend on what no commit holds: {files}. Commit it, or {otherwise}")
 
 
-def uncommitted(here: Session, pipeline: Pipeline) -> list[str]:
+def uncommitted(here: Session, project: Project) -> list[str]:
     """Returns the files that stages depend on and that differ from every commit's, as git names them."""
-    return _of_sources(here.repository.changed_files(), pipeline)
+    return _of_sources(here.repository.changed_files(), project)
 
 
-def _of_sources(changed: set[str], pipeline: Pipeline) -> list[str]:
-    sources = pipeline.sources()
+def _of_sources(changed: set[str], project: Project) -> list[str]:
+    sources = project.sources()
     return sorted(
         path for path in changed if path in sources or sources & {str(parent) for parent in Path(path).parents}
     )
 
 
-def is_edited(here: Session, pipeline: Pipeline) -> bool:
+def is_edited(here: Session, project: Project) -> bool:
     """Whether the work tree differs from HEAD in what the report shows."""
     changed = here.repository.changed_files()
     return bool(
-        _of_sources(changed, pipeline) or pipeline.own_files(changed, lambda path: here.repository.blob("HEAD", path))
+        _of_sources(changed, project) or project.own_files(changed, lambda path: here.repository.blob("HEAD", path))
     )

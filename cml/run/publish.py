@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cml.errors import BadInput, show_traceback
-from cml.forges.base import LIMIT, Outputs, Published, Twin
+from cml.forges.base import LIMIT, DuplicateRun, Outputs, Published
 from cml.run import report_folder
-from cml.run.preflight import is_edited, look_on
+from cml.run.preflight import is_edited, report_only
 
 if TYPE_CHECKING:
-    from cml.dvc.project import Pipeline
+    from cml.dvc.project import Project
     from cml.model.report import Report
     from cml.run.context import Session
     from cml.run.state import Work
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 FOLDER = Path(report_folder.FOLDER)
 
 
-def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
+def tell(here: Session, project: Project, work: Work) -> int:
     """Reports and publishes, whatever the work came to; returns the exit code."""
     from cml.config.gates import gates_failed
     from cml.run.subject import Subject
 
-    is_changed = work.saved is None and (bool(work.changed_paths) or is_edited(here, pipeline))
+    is_changed = work.saved is None and (bool(work.changed_paths) or is_edited(here, project))
     subject = Subject(
         sha=work.saved.sha if work.saved else work.head,
-        revision=work.head if work.is_looking_on else None,
-        has_workspace_changes=is_changed and not work.is_looking_on,
-        pipeline=None if work.is_looking_on else pipeline.section(),
+        revision=work.head if work.is_report_only else None,
+        has_workspace_changes=is_changed and not work.is_report_only,
+        pipeline=None if work.is_report_only else project.section(),
         failure=work.failure,
     )
     with contextlib.suppress(OSError):  # a full or read-only disk has failed the run already, or will say so below
         report_folder.clear(FOLDER, keeps_drawings=True)
-    report = _report(here, pipeline, subject, work)
+    report = _report(here, project, subject, work)
     try:
         report_folder.write_report(report, FOLDER, settings=here.settings, template=work.template, log=here.log)
         here.log.step("report", f"{FOLDER}/report.md and report.html")
@@ -58,7 +58,7 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
         folder=FOLDER,
         outputs=outputs,
         exit_code=code,
-        is_done=not report.failure and not work.is_looking_on,
+        is_done=not report.failure and not work.is_report_only,
     )
     warn(here, published)
     if published.url not in ("", here.forge.context.run_url) and here.forge.context.is_ci:
@@ -69,11 +69,11 @@ def tell(here: Session, pipeline: Pipeline, work: Work) -> int:
     return code
 
 
-def _report(here: Session, pipeline: Pipeline, subject: Subject, work: Work) -> Report:
+def _report(here: Session, project: Project, subject: Subject, work: Work) -> Report:
     from cml.run.collect import collect
 
     report = collect(
-        pipeline, here.repository, here.settings, here.log, subject=subject, baseline=work.baseline, folder=FOLDER
+        project, here.repository, here.settings, here.log, subject=subject, baseline=work.baseline, folder=FOLDER
     )
     return here.forge.context.linked(report)
 
@@ -108,17 +108,17 @@ def hand_on(here: Session, outputs: Outputs, *, markdown: str | None = None) -> 
     here.forge.set_outputs(outputs)
 
 
-def in_words(here: Session, twin: Twin, sha: str) -> Twin:
+def with_report(here: Session, duplicate: DuplicateRun, sha: str) -> DuplicateRun:
     """Returns a twin with its report: where the place did not keep it, what git holds of its commit."""
-    if twin.markdown or (here.repository.resolve(sha) is None and not here.repository.fetch(sha, tip_only=True)):
-        return twin
+    if duplicate.markdown or (here.repository.resolve(sha) is None and not here.repository.fetch(sha, tip_only=True)):
+        return duplicate
     from cml.run.subject import Subject
 
     try:
-        work = look_on(here, sha)
-        report = _report(here, here.open_pipeline(), Subject(sha=sha, revision=sha), work)
-        return twin._replace(markdown=_markdown(here, report, work, LIMIT))
+        work = report_only(here, sha)
+        report = _report(here, here.open_project(), Subject(sha=sha, revision=sha), work)
+        return duplicate._replace(markdown=_markdown(here, report, work, LIMIT))
     except Exception as error:  # what is told twice is not worth the job
         show_traceback(error)
         here.log.warning(f"the report of {sha[:7]} cannot be written: {' '.join(str(error).split())[:300]}")
-        return twin
+        return duplicate

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cml.dvc import lockfile, push
-from cml.dvc.project import Pipeline
+from cml.dvc.project import Project
 from cml.errors import WorkFailed
 from cml.git.repository import REMOTE, GitFailed, Identity, PushOutcome, Repository
-from cml.git.trailers import own_head, own_key, results_message
+from cml.git.trailers import head_of_results, key_of_results, results_message
 from cml.process.log import Log
 
 ATTEMPTS = 16
@@ -39,12 +39,12 @@ class AlreadySaved(Exception):
         self.sha = sha
 
 
-def save_data(pipeline: Pipeline, log: Log, *, head: str, sends: bool) -> None:
+def save_data(project: Project, log: Log, *, head: str, sends: bool) -> None:
     """Puts every object that the work tree's lock files name on the DVC remotes, and makes sure; without `sends` it
     only makes sure. Raises WorkFailed and StorageTrouble.
     """
-    sent = push.push(pipeline, log) if sends else 0
-    verified = push.verify(pipeline, head, log)
+    sent = push.push(project, log) if sends else 0
+    verified = push.verify(project, head, log)
     for path in verified.lost:
         log.warning(f"{path}: its objects are neither here nor on the DVC remote, and were not before this run")
     mended = f", {verified.mended} of them mended" if verified.mended else ""
@@ -54,7 +54,7 @@ def save_data(pipeline: Pipeline, log: Log, *, head: str, sends: bool) -> None:
 
 def save_commit(
     repository: Repository,
-    pipeline: Pipeline,
+    project: Project,
     log: Log,
     *,
     head: str,
@@ -103,10 +103,10 @@ def save_commit(
         time.sleep(random.uniform(0, min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt)))
         tip = check_history(repository, branch=branch, head=head)
         if may_follow:
-            check_twins(repository, head=head, tip=tip, key=key)
+            check_existing_results(repository, head=head, tip=tip, key=key)
         commit = _rebase(
             repository,
-            pipeline,
+            project,
             log,
             ours=ours,
             head=head,
@@ -178,16 +178,16 @@ def unreachable(error: Exception) -> WorkFailed:
     return WorkFailed(message, step="push")
 
 
-def check_twins(repository: Repository, *, head: str, tip: str, key: str) -> None:
+def check_existing_results(repository: Repository, *, head: str, tip: str, key: str) -> None:
     """Raises AlreadySaved where a commit between the two holds the results of the same work."""
     for commit in repository.commits_between(head, tip):
-        if own_head(commit.message) == head and own_key(commit.message) == key:
+        if head_of_results(commit.message) == head and key_of_results(commit.message) == key:
             raise AlreadySaved(commit.sha)
 
 
 def _rebase(
     repository: Repository,
-    pipeline: Pipeline,
+    project: Project,
     log: Log,
     *,
     ours: str,
@@ -211,7 +211,7 @@ def _rebase(
             raise WorkFailed(f"{branch} moved on and holds another {path}: run again on its new head", step="push")
     stages = _stages_between(repository, paths, head, ours) & _stages_between(repository, paths, tip, ours)
     differing = changed & repository.changed_between(ours, tip)
-    if stale := lockfile.stale_stages(pipeline, stages, ours=ours, tip=tip, changed=differing):
+    if stale := lockfile.stale_stages(project, stages, ours=ours, tip=tip, changed=differing):
         raise WorkFailed(
             f"{branch} moved on and changed what {', '.join(stale)} depends on, so the results are not for its tree: "
             "run again on its new head (the data is on the DVC remote, so that run is cheap)",

@@ -32,7 +32,7 @@ class Work:
     failure: Failure | None = None
     no_push: str = ""
     key: str = ""
-    is_looking_on: bool = False
+    is_report_only: bool = False
     is_up_to_date: bool = False
     is_gathered: bool = False
     is_new_branch: bool = False

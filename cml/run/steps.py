@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cml.dvc.logging import one_line
-from cml.dvc.project import Pipeline, StageFailed
+from cml.dvc.project import Project, StageFailed
 from cml.dvc.pull import pull as fetch_data
 from cml.errors import WorkFailed
 from cml.git.repository import REMOTE, GitFailed
-from cml.process.signals import begun, beside
-from cml.remotes.errors import StorageTrouble, explain
+from cml.process.signals import in_background, run_in_thread
+from cml.remotes.errors import StorageError, explain
 from cml.run.context import Session
 from cml.run.preflight import AUTO, uncommitted
 from cml.run.save import (
     Saved,
+    check_existing_results,
     check_history,
-    check_twins,
     may_push,
     refused,
     save_commit,
@@ -44,11 +44,11 @@ def asking_origin(here: Session, work: Work) -> Iterator[None]:
     if not (branch := work.branch):
         yield
         return
-    with begun(lambda: may_push(here.repository, head=work.head, branch=branch)) as work.push_answer:
+    with in_background(lambda: may_push(here.repository, head=work.head, branch=branch)) as work.push_answer:
         yield
 
 
-def ask_push(here: Session, _: Pipeline, work: Work) -> None:
+def ask_push(here: Session, _: Project, work: Work) -> None:
     """Refuses a push that will not be allowed, before anything costs time. Raises AlreadySaved where a twin has pushed
     the results.
     """
@@ -60,7 +60,7 @@ def ask_push(here: Session, _: Pipeline, work: Work) -> None:
         if outcome.is_stale:
             tip = check_history(here.repository, branch=work.branch, head=work.head)
             if not context.is_asked_for:
-                check_twins(here.repository, head=work.head, tip=tip, key=work.key)
+                check_existing_results(here.repository, head=work.head, tip=tip, key=work.key)
         elif outcome.is_new and context.push_branch:
             raise WorkFailed(f"{work.branch} is gone from {REMOTE}, so the results have no place to go", step="push")
         elif not outcome.is_done:
@@ -68,34 +68,36 @@ def ask_push(here: Session, _: Pipeline, work: Work) -> None:
         work.is_new_branch = outcome.is_new
 
 
-def set_up(here: Session, pipeline: Pipeline, _: Work | None = None) -> None:
+def set_up(here: Session, project: Project, _: Work | None = None) -> None:
     """Runs the user's own lines."""
     if not here.settings.setup:
         return
     with here.log.children("setup") as tail:
         command = ["sh", "-e", "-c", here.settings.setup]
-        code = beside(lambda: subprocess.run(command, stdin=subprocess.DEVNULL).returncode)
+        code = run_in_thread(lambda: subprocess.run(command, stdin=subprocess.DEVNULL).returncode)
     if code:
         raise WorkFailed(f"a line of setup ended with exit code {code}", step="setup", log_tail=tail.text)
-    pipeline.reload()
+    project.reload()
     here.log.step("setup", "done")
 
 
-def pull(here: Session, pipeline: Pipeline, work: Work) -> None:
+def pull(here: Session, project: Project, work: Work) -> None:
     targets = work.pulled
     if targets is None:
         decision = "left out by `-`"
-    elif not pipeline.has_cached_outputs():
+    elif not project.has_cached_outputs():
         decision = "every output lives in git: nothing to pull"
     elif targets == AUTO:
         decision = "auto: only what stages that must run need"
-    elif _is_all_here(pipeline, work):
+    elif _is_all_here(project, work):
         decision = "everything is here already"
     else:
         context = here.forge.context
         try:
             with transfers(here, step="pull"):
-                decision = beside(lambda: fetch_data(pipeline.repo, targets, log=here.log, may_overwrite=context.is_ci))
+                decision = run_in_thread(
+                    lambda: fetch_data(project.repo, targets, log=here.log, may_overwrite=context.is_ci)
+                )
         except WorkFailed as error:
             if is_fork(here):
                 raise ForeignStorage(str(error)) from error
@@ -103,12 +105,12 @@ def pull(here: Session, pipeline: Pipeline, work: Work) -> None:
     here.log.step("pull", decision)
 
 
-def _is_all_here(pipeline: Pipeline, work: Work) -> bool:
+def _is_all_here(project: Project, work: Work) -> bool:
     """Whether the whole project is up to date with its data in place: the look that a reproduction of it begins with
     shows that nothing is to be pulled either, so it is taken once and first.
     """
     if work.targets == ():
-        work.is_up_to_date = beside(lambda: pipeline.is_up_to_date((), allow_missing=False))
+        work.is_up_to_date = run_in_thread(lambda: project.is_up_to_date((), allow_missing=False))
     return work.is_up_to_date
 
 
@@ -118,48 +120,48 @@ def transfers(here: Session, *, step: str) -> Iterator[None]:
     try:
         with here.log.children(step):
             yield
-    except StorageTrouble as error:
+    except StorageError as error:
         raise _explained(here, error, step=step) from error
 
 
-def _explained(here: Session, error: StorageTrouble, *, step: str) -> WorkFailed:
-    return WorkFailed(explain(error.remote, here.grant.finding(error.remote), error.trouble), step=step)
+def _explained(here: Session, error: StorageError, *, step: str) -> WorkFailed:
+    return WorkFailed(explain(error.remote, here.credentials.credential_check(error.remote), error.trouble), step=step)
 
 
-def reproduce(here: Session, pipeline: Pipeline, work: Work) -> None:
+def reproduce(here: Session, project: Project, work: Work) -> None:
     targets, is_auto = work.targets, work.pulled == AUTO
     if targets is None:
         return here.log.step("reproduce", "left out by `-`")
-    if is_auto and pipeline.is_up_to_date(targets, allow_missing=True):
+    if is_auto and project.is_up_to_date(targets, allow_missing=True):
         return here.log.step("reproduce", "every stage is up to date, and nothing was pulled")
     if work.is_up_to_date:
-        return _tell_runs(here, pipeline)
-    return run_stages(here, pipeline, targets, pull_missing=is_auto)
+        return _tell_runs(here, project)
+    return run_stages(here, project, targets, pull_missing=is_auto)
 
 
 def run_stages(
-    here: Session, pipeline: Pipeline, targets: tuple[str, ...], *, pull_missing: bool, alone: bool = False
+    here: Session, project: Project, targets: tuple[str, ...], *, pull_missing: bool, alone: bool = False
 ) -> None:
     """Reproduces targets, `alone` without what they need; output goes to the log, live. Raises WorkFailed."""
     with here.log.children("reproduce") as tail:
         try:
-            beside(lambda: pipeline.reproduce(targets, pull_missing=pull_missing, alone=alone))
+            run_in_thread(lambda: project.reproduce(targets, pull_missing=pull_missing, alone=alone))
         except Exception as error:
             # With `auto` it is here that a fork's run meets a storage it has no credentials for.
-            if pull_missing and is_fork(here) and not any(run.status == "failed" for run in pipeline.runs):
+            if pull_missing and is_fork(here) and not any(run.status == "failed" for run in project.runs):
                 raise ForeignStorage(one_line(error)) from error
-            if isinstance(error, StorageTrouble):
+            if isinstance(error, StorageError):
                 raise _explained(here, error, step="pull") from error
             if not isinstance(error, StageFailed):
                 raise
             message = f"the stage {error.stage} failed: {error.reason}{_what_helps(tail.text)}"
             raise WorkFailed(message, step="reproduce", log_tail=tail.text) from error
-    _tell_runs(here, pipeline)
+    _tell_runs(here, project)
 
 
-def _tell_runs(here: Session, pipeline: Pipeline) -> None:
+def _tell_runs(here: Session, project: Project) -> None:
     counts = {
-        words: sum(run.status == status for run in pipeline.runs)
+        words: sum(run.status == status for run in project.runs)
         for status, words in {
             "ran": "ran",
             "restored": "restored from the run cache",
@@ -185,37 +187,39 @@ def is_fork(here: Session) -> bool:
     return pull is not None and pull.is_fork
 
 
-def save(here: Session, pipeline: Pipeline, work: Work) -> None:
+def save(here: Session, project: Project, work: Work) -> None:
     changed = here.repository.changed_files()
-    work.changed_paths = pipeline.own_files(changed, lambda path: here.repository.blob(work.head, path))
+    work.changed_paths = project.own_files(changed, lambda path: here.repository.blob(work.head, path))
     if not work.changed_paths:
         if work.branch:
             # A commit made by hand may name what no DVC remote has: what HEAD names is asked for as well.
-            has_news = any(stage.status in ("ran", "restored") for stage in pipeline.runs)
+            has_news = any(stage.status in ("ran", "restored") for stage in project.runs)
             with transfers(here, step="push"):
-                beside(lambda: save_data(pipeline, here.log, head=work.head, sends=has_news and not work.is_gathered))
+                run_in_thread(
+                    lambda: save_data(project, here.log, head=work.head, sends=has_news and not work.is_gathered)
+                )
         return here.log.step("save", "nothing changed, so there is nothing to commit")
     if not work.branch:
         return here.log.step("save", f"{', '.join(work.changed_paths[:5])} changed and stay here: {work.no_push}")
-    if edited := [path for path in uncommitted(here, pipeline) if path not in work.changed_paths]:
+    if edited := [path for path in uncommitted(here, project) if path not in work.changed_paths]:
         raise WorkFailed(
             f"{', '.join(edited[:10])} changed during the run, and stages depend on it: no commit holds what the "
             "results were made from. Commit it and run again",
             step="push",
         )
     with transfers(here, step="push"):
-        beside(lambda: save_data(pipeline, here.log, head=work.head, sends=not work.is_gathered))
+        run_in_thread(lambda: save_data(project, here.log, head=work.head, sends=not work.is_gathered))
     try:
-        work.saved = _commit(here, pipeline, work, work.branch)
+        work.saved = _commit(here, project, work, work.branch)
     except (GitFailed, subprocess.TimeoutExpired) as error:
         raise unreachable(error) from error
     return None
 
 
-def _commit(here: Session, pipeline: Pipeline, work: Work, branch: str) -> Saved:
+def _commit(here: Session, project: Project, work: Work, branch: str) -> Saved:
     return save_commit(
         here.repository,
-        pipeline,
+        project,
         here.log,
         head=work.head,
         paths=work.changed_paths,

@@ -26,7 +26,7 @@ with atheris.instrument_imports(include=["cml"]):
     from cml.errors import BadInput, WorkFailed
     from cml.forges.github.context import read_context as read_event
     from cml.forges.gitlab.context import read_context as read_pipeline
-    from cml.git.trailers import own_head, own_key, own_scope, skip_reason
+    from cml.git.trailers import head_of_results, key_of_results, scope_of_results, skip_reason
     from cml.model.json_reader import read_report
     from cml.process.masking import Masks
     from cml.report.escape import cell, code, fence, guard_commands, mermaid, text
@@ -95,7 +95,12 @@ def masks(data: Provider) -> None:
 
 def skips(data: Provider) -> None:
     message = words(data, 300)
-    skip_reason(message, is_asked_for=data.ConsumeBool()), own_head(message), own_key(message), own_scope(message)
+    (
+        skip_reason(message, is_asked_for=data.ConsumeBool()),
+        head_of_results(message),
+        key_of_results(message),
+        scope_of_results(message),
+    )
 
 
 TARGETS: dict[str, tuple[Callable[[Provider], None], tuple[type[Exception], ...]]] = {

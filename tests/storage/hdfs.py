@@ -18,14 +18,14 @@ from storage.gate import Site
 
 USER, PASSWORD, TOKEN = "ada", "correct-horse-battery", "JAAEcm9vdARyb290AIoBXeOurOwnDelegationToken"
 BASIC = f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"
-Way = Literal["user", "token", "password"]
+AuthMethod = Literal["user", "token", "password"]
 NAMES = {"user": ("user.name", USER), "token": ("delegation", TOKEN)}
 
 
 class Hdfs:
     """One cluster that lets in by one way. `files` are the files it holds, by path."""
 
-    def __init__(self, way: Way) -> None:
+    def __init__(self, way: AuthMethod) -> None:
         self.files: dict[str, bytes] = {}
         self.folders = {"/"}
         self.namenode, self.datanode = Site(self._name), Site(self._data)
@@ -97,7 +97,7 @@ class Hdfs:
 
 
 @contextmanager
-def started(way: Way) -> Iterator[Hdfs]:
+def started(way: AuthMethod) -> Iterator[Hdfs]:
     cluster = Hdfs(way)
     with cluster.namenode, cluster.datanode:
         yield cluster

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.hdfs import PASSWORD, TOKEN, USER, Way, started
+from storage.hdfs import PASSWORD, TOKEN, USER, AuthMethod, started
 from storage.journey import config, project, refused, round_trip
 from storage.processes import free_port
 
-WAYS: dict[Way, dict[str, str]] = {
+WAYS: dict[AuthMethod, dict[str, str]] = {
     "user": {"DVC_WEBHDFS_USER": USER},
     "token": {"DVC_WEBHDFS_TOKEN": TOKEN},
     "password": {"DVC_WEBHDFS_USER": USER, "DVC_WEBHDFS_PASSWORD": PASSWORD},
@@ -18,14 +18,14 @@ WAYS: dict[Way, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_each_way(way: Way, tmp_path: Path) -> None:
+def test_each_way(way: AuthMethod, tmp_path: Path) -> None:
     with started(way) as cluster:
         world = project(tmp_path, config(cluster.url))
         round_trip(world, WAYS[way], TOKEN, PASSWORD)
         assert any(path.startswith("/dvc/files/md5/") for path in cluster.files)
 
 
-WRONG: dict[Way, dict[str, str]] = {
+WRONG: dict[AuthMethod, dict[str, str]] = {
     "user": {"DVC_WEBHDFS_USER": "somebody-else"},
     "token": {"DVC_WEBHDFS_TOKEN": "JAAEcm9vdA-of-another-cluster"},
     "password": {"DVC_WEBHDFS_USER": USER, "DVC_WEBHDFS_PASSWORD": "incorrect-horse"},
@@ -33,7 +33,7 @@ WRONG: dict[Way, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("way", WRONG)
-def test_wrong_credentials(way: Way, tmp_path: Path) -> None:
+def test_wrong_credentials(way: AuthMethod, tmp_path: Path) -> None:
     with started(way) as cluster:
         world = project(tmp_path, config(cluster.url))
         said = refused(world, WRONG[way], "JAAEcm9vdA-of-another-cluster", "incorrect-horse")
@@ -41,7 +41,7 @@ def test_wrong_credentials(way: Way, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", WRONG)
-def test_no_credentials(way: Way, tmp_path: Path) -> None:
+def test_no_credentials(way: AuthMethod, tmp_path: Path) -> None:
     with started(way) as cluster:
         world = project(tmp_path, config(cluster.url))
         said = refused(world, {})

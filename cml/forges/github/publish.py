@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from cml.forges.base import LIMIT, Context, Outputs, Published, Twin, headline, is_marked, marker_of
-from cml.forges.retry import BEFORE_WORK_SECONDS, REQUEST_SECONDS, TRANSIENT, Patience, Trouble, unanswered
+from cml.forges.base import LIMIT, Context, DuplicateRun, Outputs, Published, headline, is_marked, marker_of
+from cml.forges.retry import BEFORE_WORK_SECONDS, REQUEST_SECONDS, TRANSIENT, ApiError, ApiRetry, unanswered
 
 if TYPE_CHECKING:
     from github.CheckRun import CheckRun
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 SUMMARY_LIMIT = 1_000_000  # bytes of a job summary are 1 MiB
 CLOSING_SECONDS = 3.0
-TWIN_IS_DEAD_AFTER_SECONDS = 6 * 3600
+DUPLICATE_TIMEOUT_SECONDS = 6 * 3600
 ANOTHER_ANSWER = "the answer is not what was asked for"
 EMBEDDED = "<!-- cml-outputs: "
 Made = TypeVar("Made", "CheckRun", "CommitStatus", "IssueComment")
 
 
-class Job(NamedTuple):
+class GitHubJob(NamedTuple):
     """What the runner says of the job: where its API is, and which files hand on outputs and the summary."""
 
     api_url: str
@@ -47,7 +47,7 @@ class Job(NamedTuple):
     summary_file: str | None
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> Job:
+    def read(cls, environment: Mapping[str, str]) -> GitHubJob:
         attempt = environment.get("GITHUB_RUN_ATTEMPT", "1")
         return cls(
             api_url=environment.get("GITHUB_API_URL", "").rstrip("/"),
@@ -61,7 +61,7 @@ class Job(NamedTuple):
 class GitHub:
     """A job on GitHub Actions, or on a GitHub Enterprise Server: hosts come from the environment alone."""
 
-    def __init__(self, context: Context, job: Job, token: str, *, report_name: str, comment: str) -> None:
+    def __init__(self, context: Context, job: GitHubJob, token: str, *, report_name: str, comment: str) -> None:
         self.context = context
         self._job = job
         self._token = token
@@ -71,7 +71,7 @@ class GitHub:
         self._key = ""
         self._uses_status = False
         self._pending: str | None = None
-        self._patience = Patience(_trouble)
+        self._retry = ApiRetry(_trouble)
         self._bot = "github-actions[bot]"
         self._api_object: Api | None = None
 
@@ -96,63 +96,63 @@ class GitHub:
 
     # The run begins
 
-    def begin(self, key: str) -> Twin | None:
+    def begin(self, key: str) -> DuplicateRun | None:
         """Marks the head commit as being worked on; returns the twin that has done, or is doing, the same work."""
         if self.context.head is None:
             return None
         self._key = key
         head = self.context.head
-        twin, dead = self._patience.ask("check run", lambda: self._begin_on(head)) or (None, [])
+        duplicate, dead = self._retry.ask("check run", lambda: self._begin_on(head)) or (None, [])
         self._end(dead)
-        if twin or self._check is None:
-            return twin
-        first = self._patience.ask("check run", lambda: self._first_of_race(head))
+        if duplicate or self._check is None:
+            return duplicate
+        first = self._retry.ask("check run", lambda: self._first_of_race(head))
         if first:
             check, self._check = self._check, None
-            self._patience.ask("check run", lambda: _end_check(check, conclusion="skipped"))
+            self._retry.ask("check run", lambda: _end_check(check, conclusion="skipped"))
         return first
 
-    def _begin_on(self, head: str) -> tuple[Twin | None, list[CheckRun]]:
+    def _begin_on(self, head: str) -> tuple[DuplicateRun | None, list[CheckRun]]:
         """Returns the twin, or makes this run's own check; and the checks whose runs are over, to be ended."""
         running, own = None, None
         dead: list[CheckRun] = []
         for check in self._checks(head):
-            is_twin = check.external_id.startswith(f"{self._key}:")
+            is_duplicate = check.external_id.startswith(f"{self._key}:")
             if check.external_id == self._external_id:
                 own = check
             elif check.status == "completed":
-                if is_twin and not self.context.is_asked_for and (done := _embedded(check)):
+                if is_duplicate and not self.context.is_asked_for and (done := _embedded(check)):
                     return done, dead
             elif not self._is_alive(check):
                 dead.append(check)
-            elif is_twin:
-                running = Twin(url=check.html_url or "")
+            elif is_duplicate:
+                running = DuplicateRun(url=check.html_url or "")
         if running is None:
             self._check = own or self._create_check(head, status="in_progress")
         return running, dead
 
     def end_abandoned(self, sha: str) -> None:
-        if self._uses_status or "check run" in self._patience.troubles:
+        if self._uses_status or "check run" in self._retry.troubles:
             return
 
         def find() -> list[CheckRun]:
             return [each for each in self._checks(sha) if each.status != "completed" and not self._is_alive(each)]
 
-        self._end(self._patience.ask("check run", find, at_most=BEFORE_WORK_SECONDS) or [])
+        self._end(self._retry.ask("check run", find, at_most=BEFORE_WORK_SECONDS) or [])
 
     def _end(self, checks: list[CheckRun]) -> None:
         def end(check: CheckRun) -> None:
             _end_check(check, conclusion="cancelled")
 
         for check in checks:
-            self._patience.ask("check run", partial(end, check), at_most=BEFORE_WORK_SECONDS)
+            self._retry.ask("check run", partial(end, check), at_most=BEFORE_WORK_SECONDS)
 
-    def _first_of_race(self, head: str) -> Twin | None:
+    def _first_of_race(self, head: str) -> DuplicateRun | None:
         own = self._check
         for check in self._checks(head):
-            is_twin = check.external_id.startswith(f"{self._key}:") and check.external_id != self._external_id
-            if own and is_twin and check.status != "completed" and check.id < own.id and self._is_alive(check):
-                return Twin(url=check.html_url or "")
+            is_duplicate = check.external_id.startswith(f"{self._key}:") and check.external_id != self._external_id
+            if own and is_duplicate and check.status != "completed" and check.id < own.id and self._is_alive(check):
+                return DuplicateRun(url=check.html_url or "")
         return None
 
     def _checks(self, sha: str) -> list[CheckRun]:
@@ -167,7 +167,7 @@ class GitHub:
             return bool(self._api.get_workflow_run(int(run_id)).status != "completed")
         except Exception:  # where runs cannot be read, age decides
             age = datetime.now(timezone.utc) - check.started_at.replace(tzinfo=timezone.utc)
-            return age.total_seconds() < TWIN_IS_DEAD_AFTER_SECONDS
+            return age.total_seconds() < DUPLICATE_TIMEOUT_SECONDS
 
     @property
     def _external_id(self) -> str:
@@ -178,13 +178,13 @@ class GitHub:
         check, pending = self._check, self._pending
         if check or pending:
             self._check = self._pending = None
-            self._patience.hurry(CLOSING_SECONDS)
+            self._retry.hurry(CLOSING_SECONDS)
 
             def end() -> None:
                 if check:
                     self._end([check])
                 if pending:
-                    self._patience.ask("commit status", lambda: self._set_statuses([pending], "error", "cancelled"))
+                    self._retry.ask("commit status", lambda: self._set_statuses([pending], "error", "cancelled"))
 
             # A cancelled job is killed soon: an answer that does not come must not cost it the rest of its way out.
             closing = threading.Thread(target=end, daemon=True)
@@ -205,7 +205,7 @@ class GitHub:
     ) -> Published:
         """Shows the report in every place that takes it, the most read one first."""
         text = markdown(LIMIT, {})  # no image has an address here: GitHub lets no token upload one
-        self._patience.troubles.clear()
+        self._retry.troubles.clear()
         known = {"outputs": outputs.pairs(), "exit_code": exit_code} if is_done else {}
         url = self._publish_check(report, text, known, outputs) or self.context.run_url or ""
         url = self._publish_comment(text, outputs.sha) or url
@@ -218,24 +218,31 @@ class GitHub:
     def refusal(self, branch: str) -> str | None:
         return None  # git's own dry run tells
 
-    def done(self, sha: str) -> Twin | None:
-        def find() -> Twin | None:
-            twins = (_embedded(check) for check in self._checks(sha) if check.status == "completed")
-            return next((twin for twin in twins if twin and twin.outputs and twin.outputs.sha == sha), None)
+    def done(self, sha: str) -> DuplicateRun | None:
+        def find() -> DuplicateRun | None:
+            duplicates = (_embedded(check) for check in self._checks(sha) if check.status == "completed")
+            return next(
+                (
+                    duplicate
+                    for duplicate in duplicates
+                    if duplicate and duplicate.outputs and duplicate.outputs.sha == sha
+                ),
+                None,
+            )
 
-        return self._patience.ask("check run", find)
+        return self._retry.ask("check run", find)
 
-    def adopt(self, twin: Twin) -> Published:
+    def adopt(self, duplicate: DuplicateRun) -> Published:
         """Shows what a twin found where it is not shown yet: on a pull request that was opened after its run."""
-        self._patience.troubles.clear()
-        sha = twin.outputs.sha if twin.outputs else ""
-        url = self._publish_comment(twin.markdown, sha) if twin.markdown else None
-        warnings = self._write_summary(twin.markdown)
-        return Published(url=url or twin.url, warnings=(*self._warnings(), *warnings))
+        self._retry.troubles.clear()
+        sha = duplicate.outputs.sha if duplicate.outputs else ""
+        url = self._publish_comment(duplicate.markdown, sha) if duplicate.markdown else None
+        warnings = self._write_summary(duplicate.markdown)
+        return Published(url=url or duplicate.url, warnings=(*self._warnings(), *warnings))
 
     def comment(self, text: str) -> Published:
         """Shows a saved report on the event's pull request: as a comment, never as a check that could let it in."""
-        self._patience.troubles.clear()
+        self._retry.troubles.clear()
         url = self._publish_comment(text, "")
         warnings = self._warnings()
         if url is None and not warnings:
@@ -248,10 +255,10 @@ class GitHub:
             comments = self._api.get_issue(number).get_comments() if number else ()
             return any(is_marked(comment.body, self._name) and self._is_ours(comment) for comment in comments)
 
-        return self._comment_mode == "off" or self._patience.ask("comment", find) is not False
+        return self._comment_mode == "off" or self._retry.ask("comment", find) is not False
 
     def _warnings(self) -> tuple[str, ...]:
-        return tuple(_hint(what, trouble) for what, trouble in self._patience.troubles.items())
+        return tuple(_hint(what, trouble) for what, trouble in self._retry.troubles.items())
 
     def _publish_check(self, report: Report, text: str, known: dict[str, Any], outputs: Outputs) -> str | None:
         conclusion = "failure" if report.verdict == "failed" else "success"
@@ -259,17 +266,17 @@ class GitHub:
         check = self._check
         url = None
         if check:
-            self._patience.ask("check run", lambda: self._complete(check, conclusion, shown))
+            self._retry.ask("check run", lambda: self._complete(check, conclusion, shown))
             url = check.html_url
         if check is None or outputs.sha != check.head_sha:
             sha = outputs.sha
             shown = {**shown, "text": _mark({**known, "left_open": self._check is not None} if known else {})}
-            own = self._patience.ask("check run", lambda: self._complete_on(sha, conclusion, shown))
+            own = self._retry.ask("check run", lambda: self._complete_on(sha, conclusion, shown))
             url = own.html_url if own else url
         if self._uses_status:
             state = "failure" if conclusion == "failure" else "success"
             shas = dict.fromkeys([outputs.sha, self.context.head or outputs.sha])
-            self._patience.ask("commit status", lambda: self._set_statuses(list(shas), state, shown["title"]))
+            self._retry.ask("commit status", lambda: self._set_statuses(list(shas), state, shown["title"]))
         return url
 
     def _complete(self, check: CheckRun, conclusion: str, shown: dict[str, str]) -> None:
@@ -321,13 +328,13 @@ class GitHub:
     def _publish_comment(self, text: str, sha: str) -> str | None:
         if self._comment_mode == "off":
             return None
-        number = self._patience.ask("comment", self._pull_number)
+        number = self._retry.ask("comment", self._pull_number)
         if number is None:
             return None
         run = f"{self._job.run_id}.{self._job.attempt}" if self._comment_mode == "new" else ""
         marker = marker_of(self._name, run)
         body = f"{marker}\n{text}"
-        comment = self._patience.ask("comment", lambda: self._write_comment(number, marker, body, sha))
+        comment = self._retry.ask("comment", lambda: self._write_comment(number, marker, body, sha))
         return comment.html_url if comment else None
 
     def _pull_number(self) -> int | None:
@@ -432,7 +439,7 @@ def _mark(known: dict[str, Any]) -> str:
     return f"{EMBEDDED}{json.dumps(known)} -->" if known else ""
 
 
-def _embedded(check: CheckRun) -> Twin | None:
+def _embedded(check: CheckRun) -> DuplicateRun | None:
     text = check.output.text or ""
     if not text.startswith(EMBEDDED):
         return None
@@ -449,7 +456,7 @@ def _embedded(check: CheckRun) -> Twin | None:
         )
         if data["exit_code"] not in (0, 3):
             return None
-        return Twin(
+        return DuplicateRun(
             url=check.html_url or "",
             outputs=outputs,
             exit_code=int(data["exit_code"]),
@@ -460,14 +467,14 @@ def _embedded(check: CheckRun) -> Twin | None:
         return None
 
 
-def _trouble(error: Exception) -> Trouble:
+def _trouble(error: Exception) -> ApiError:
     from github import GithubException
 
     if not isinstance(error, GithubException):
         return unanswered(error)
     message = _message(error)
     is_limit = error.status == 403 and "rate limit" in message.lower()
-    return Trouble(
+    return ApiError(
         status=error.status,
         words=message,
         wait=_retry_after(error),
@@ -497,7 +504,7 @@ PERMISSIONS = {
 }
 
 
-def _hint(what: str, trouble: Trouble) -> str:
+def _hint(what: str, trouble: ApiError) -> str:
     if not trouble.is_final:
         return f"GitHub did not take the {what} in time: {trouble}"
     if trouble.status == 401:

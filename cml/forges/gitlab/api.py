@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from cml.forges.gitlab.context import Job
-from cml.forges.retry import REQUEST_SECONDS, TRANSIENT, Trouble, unanswered
+from cml.forges.gitlab.context import GitLabJob
+from cml.forges.retry import REQUEST_SECONDS, TRANSIENT, ApiError, unanswered
 
 if TYPE_CHECKING:
     from gitlab import Gitlab
@@ -19,7 +19,7 @@ AT_ONCE: dict[str, Any] = {"obey_rate_limit": False}  # Patience waits, and know
 class Api:
     """The API as a token may use it; `is_job_token` where it is the job's own, which opens other doors."""
 
-    def __init__(self, job: Job, token: str, *, is_job_token: bool) -> None:
+    def __init__(self, job: GitLabJob, token: str, *, is_job_token: bool) -> None:
         self.job = job
         self.is_job_token = is_job_token
         self._token = token
@@ -58,7 +58,7 @@ class Api:
         answer: Any = self._client.http_get("/user", **AT_ONCE)
         return int(answer["id"])
 
-    def trouble(self, error: Exception) -> Trouble:
+    def trouble(self, error: Exception) -> ApiError:
         from gitlab import GitlabError, RedirectError
 
         if not isinstance(error, GitlabError):
@@ -66,8 +66,8 @@ class Api:
         said: Any = error.error_message
         words = "; ".join(f"{key}: {_line(text)}" for key, text in said.items()) if isinstance(said, dict) else said
         if not error.response_code:  # a page that is no JSON: a proxy's, which may pass, or one that we were sent to
-            return Trouble(status=0, words=_line(words), is_final=isinstance(error, RedirectError))
-        return Trouble(
+            return ApiError(status=0, words=_line(words), is_final=isinstance(error, RedirectError))
+        return ApiError(
             status=error.response_code,
             words=_line(words).removeprefix(f"{error.response_code} "),
             wait=self._wait,

@@ -16,7 +16,7 @@ PUSH_ADVICE = (
 )
 
 
-class Job(NamedTuple):
+class GitLabJob(NamedTuple):
     """What the runner says of the job: where its API is, and by which numbers GitLab knows it. `merge_project` is the
     project that holds the merge request, which a fork's pipeline does not run in. `refs` are those that pipelines of
     this job's branch have: its own, and its open merge requests'.
@@ -34,7 +34,7 @@ class Job(NamedTuple):
     ca_file: str | None
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> Job:
+    def read(cls, environment: Mapping[str, str]) -> GitLabJob:
         project = environment.get("CI_PROJECT_ID") or environment.get("CI_PROJECT_PATH", "")
         return cls(
             url=environment.get("CI_API_V4_URL", "").rstrip("/").removesuffix("/api/v4"),

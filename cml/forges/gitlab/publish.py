@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 from urllib.parse import quote, unquote
 
-from cml.forges.base import Context, Outputs, Published, Twin, headline
+from cml.forges.base import Context, DuplicateRun, Outputs, Published, headline
 from cml.forges.gitlab.api import AT_ONCE, Api
 from cml.forges.gitlab.notes import Notes
-from cml.forges.retry import BEFORE_WORK_SECONDS, Patience, Trouble
+from cml.forges.retry import BEFORE_WORK_SECONDS, ApiError, ApiRetry
 
 if TYPE_CHECKING:
     from gitlab.base import RESTObject
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cml.model.report import Report
 
 LIMIT = 990_000  # bytes of a note or a release; both are refused above 1,000,000 characters
-TWINS = ("push", "merge_request_event")
+DUPLICATE_EVENTS = ("push", "merge_request_event")
 STATUS_LIMIT = 255  # characters of a status's description, and of its address
 OWN_STATUS = re.compile(r"\?cml=([0-9a-f]+)-([0-9a-f]{40,64})-(passed|failed|none)-([03])-([01])-([^#]*)")
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class GitLab:
         self._show = show
         self._terminal = terminal
         self._key = ""
-        self._patience = Patience(api.trouble)
+        self._retry = ApiRetry(api.trouble)
         self._left_out: set[str] = set()
 
     # The log
@@ -110,23 +110,23 @@ class GitLab:
 
     def _ask_first(self, what: str, work: Callable[[], T]) -> T | None:
         """Asks before the work, what a run can do without."""
-        found = self._patience.ask(what, work, at_most=BEFORE_WORK_SECONDS)
+        found = self._retry.ask(what, work, at_most=BEFORE_WORK_SECONDS)
         if self._is_job_token:
-            self._patience.troubles.pop(what, None)  # some versions of GitLab let it, some do not
+            self._retry.troubles.pop(what, None)  # some versions of GitLab let it, some do not
         return found
 
-    def begin(self, key: str) -> Twin | None:
+    def begin(self, key: str) -> DuplicateRun | None:
         """Returns the twin that is doing, or has done, the same work."""
         self._key = key
         head = self.context.head
         # Pushes alone start two pipelines for the same work; variables of others may differ.
-        if self._is_job_token or head is None or self.context.event not in TWINS:
+        if self._is_job_token or head is None or self.context.event not in DUPLICATE_EVENTS:
             return None
-        if running := self._ask_first("job", lambda: self._running_twin(head)):
+        if running := self._ask_first("job", lambda: self._running_duplicate(head)):
             return running
-        return self._ask_first("commit status", lambda: self._finished_twin(head, lambda known: known[0] == key))
+        return self._ask_first("commit status", lambda: self._finished_duplicate(head, lambda known: known[0] == key))
 
-    def _running_twin(self, head: str) -> Twin | None:
+    def _running_duplicate(self, head: str) -> DuplicateRun | None:
         """The job of the same name for the same commit and branch that began before this one does the work of both."""
         jobs = [
             job
@@ -134,7 +134,7 @@ class GitLab:
             if job.name == self._job.name
             and job.ref in self._job.refs
             and not job.tag
-            and job.pipeline.get("source", "push") in TWINS
+            and job.pipeline.get("source", "push") in DUPLICATE_EVENTS
             and head in (job.commit["id"], *_merged(job))
         ]
         began = {str(job.id): (job.started_at or "", job.id) for job in jobs}
@@ -142,9 +142,9 @@ class GitLab:
         if own is None:
             return None
         first = min(jobs, key=lambda job: began[str(job.id)])
-        return None if str(first.id) == self._job.id else Twin(url=first.web_url)
+        return None if str(first.id) == self._job.id else DuplicateRun(url=first.web_url)
 
-    def _finished_twin(self, sha: str, is_it: Callable[[tuple[str, str]], bool]) -> Twin | None:
+    def _finished_duplicate(self, sha: str, is_it: Callable[[tuple[str, str]], bool]) -> DuplicateRun | None:
         wanted = {"name": self._name, "all": True}  # `all` as an argument is the library's own
         for status in self._api.statuses(sha).list(query_parameters=wanted, iterator=True, **AT_ONCE):
             found = OWN_STATUS.search(status.target_url or "")
@@ -155,13 +155,13 @@ class GitLab:
                     changed=found[5] == "1", sha=found[2], tag=tag, verdict=found[3], report_url=url, report=""
                 )
                 text = self._find_release(tag) if tag else None
-                return Twin(url=url, outputs=outputs, exit_code=int(found[4]), markdown=text or "")
+                return DuplicateRun(url=url, outputs=outputs, exit_code=int(found[4]), markdown=text or "")
         return None
 
-    def done(self, sha: str) -> Twin | None:
+    def done(self, sha: str) -> DuplicateRun | None:
         if self._is_job_token:
             return None
-        return self._ask_first("commit status", lambda: self._finished_twin(sha, lambda known: known[1] == sha))
+        return self._ask_first("commit status", lambda: self._finished_duplicate(sha, lambda known: known[1] == sha))
 
     def end_abandoned(self, sha: str) -> None:
         """Does nothing: a status is set when a run ends, and never says that one is under way."""
@@ -198,18 +198,18 @@ class GitLab:
 
     def is_told(self) -> bool:
         number = self._merge_request()
-        return number is None or self._patience.ask("note", lambda: self._notes.own(number) != []) is not False
+        return number is None or self._retry.ask("note", lambda: self._notes.own(number) != []) is not False
 
-    def adopt(self, twin: Twin) -> Published:
+    def adopt(self, duplicate: DuplicateRun) -> Published:
         self._start_publishing()
         number = self._merge_request()
         url = None
-        if number and twin.markdown and not self.is_told():
-            url = self._publish_note(number, twin.markdown, twin.outputs.sha if twin.outputs else "")
-        if twin.outputs and twin.outputs.verdict == "failed":
+        if number and duplicate.markdown and not self.is_told():
+            url = self._publish_note(number, duplicate.markdown, duplicate.outputs.sha if duplicate.outputs else "")
+        if duplicate.outputs and duplicate.outputs.verdict == "failed":
             # Else this pipeline, which is the merge request's, would let in what a gate holds back.
-            self._publish_status(twin.url, "", "a gate failed", twin.outputs)
-        return Published(url=url or twin.url, warnings=self._warnings())
+            self._publish_status(duplicate.url, "", "a gate failed", duplicate.outputs)
+        return Published(url=url or duplicate.url, warnings=self._warnings())
 
     def comment(self, text: str) -> Published:
         """Shows a saved report on the merge request: as a note, never as a status that could let it in."""
@@ -230,11 +230,11 @@ class GitLab:
             self._left_out.add("the merge request's note")
         if not self._has_note or self._is_job_token:
             return None
-        return self._patience.ask("merge request", self._notes.merge_request)
+        return self._retry.ask("merge request", self._notes.merge_request)
 
     def _publish_note(self, number: int, text: str, sha: str) -> str | None:
         shas = (sha, self.context.head or "")
-        return self._patience.ask("note", lambda: self._notes.write(number, _without_commands(text), shas))
+        return self._retry.ask("note", lambda: self._notes.write(number, _without_commands(text), shas))
 
     # Images
 
@@ -252,7 +252,7 @@ class GitLab:
             return {}
         if self._job.merge_project != self._job.project:
             return {}  # an upload shows in its own project alone
-        known = self._patience.ask("note", lambda: self._notes.images(number)) if number else None
+        known = self._retry.ask("note", lambda: self._notes.images(number)) if number else None
         addresses = dict(known or {})
         images = {}
         for file in files:
@@ -260,7 +260,7 @@ class GitLab:
             name = f"{hashlib.sha256(content).hexdigest()[:16]}.png"
             if name not in addresses:
                 upload = partial(self._api.project.upload, name, filedata=content, **AT_ONCE)
-                made = self._patience.ask("image", upload)
+                made = self._retry.ask("image", upload)
                 if made is None:
                     break
                 addresses[name] = str(made["url"])
@@ -286,7 +286,7 @@ class GitLab:
                 self._api.project.releases.update(tag, {"description": text}, **AT_ONCE)
             return f"{self.context.project_url}/-/releases/{quote(tag, safe='')}"
 
-        return self._patience.ask("release", write)
+        return self._retry.ask("release", write)
 
     def _find_release(self, tag: str) -> str | None:
         """Returns a release's text, or None where the tag has none."""
@@ -314,7 +314,7 @@ class GitLab:
         for sha in dict.fromkeys([outputs.sha, self.context.head or outputs.sha, self._job.sha]):
             where = {"pipeline_id": self._job.pipeline} if sha == self._job.sha else branch
             create = partial(self._api.statuses(sha).create, {**words, **where}, **AT_ONCE)
-            self._patience.ask("commit status", create)
+            self._retry.ask("commit status", create)
 
     def _marks(self, outputs: Outputs, exit_code: int) -> str:
         """Returns what a twin needs to know."""
@@ -330,17 +330,17 @@ class GitLab:
     # Warnings
 
     def _start_publishing(self) -> None:
-        self._patience.troubles.clear()
+        self._retry.troubles.clear()
         self._left_out.clear()
 
     def _warnings(self) -> tuple[str, ...]:
         warnings = [
             f"GitLab did not take the {what} in time: {trouble}"
-            for what, trouble in self._patience.troubles.items()
+            for what, trouble in self._retry.troubles.items()
             if not trouble.is_final
         ]
-        refused: dict[Trouble, list[str]] = {}
-        for what, trouble in self._patience.troubles.items():
+        refused: dict[ApiError, list[str]] = {}
+        for what, trouble in self._retry.troubles.items():
             if trouble.is_final:
                 refused.setdefault(trouble, []).append(what)
         warnings += [_hint(", the ".join(what), trouble) for trouble, what in refused.items()]
@@ -360,7 +360,7 @@ def _without_commands(text: str) -> str:
     return re.sub(r"^([ \t]*)(?=/)", "\\1\u200b", text, flags=re.MULTILINE)
 
 
-def _hint(what: str, trouble: Trouble) -> str:
+def _hint(what: str, trouble: ApiError) -> str:
     if trouble.status == 401:
         return f"GitLab knows the token no more ({trouble}): has it expired, or is it of another host?"
     if trouble.status == 403:
