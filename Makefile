@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pipelines test-chaos chaos mutants test-gitlab test-storage test-mnist test-image test-gpu-image bench bench-fanout bench-image lint lint-workflows lock messages clean
+.PHONY: help demo test test-pipelines test-chaos chaos mutants test-gitlab test-storage test-mnist test-image test-gpu-image bench bench-fanout bench-image lint lint-workflows lock generate clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -177,8 +177,8 @@ lock: .venv/ready  ## write the locked requirements anew
 	  --constraint examples/mnist/requirements.txt --overrides requirements/mnist.overrides \
 	  requirements/mnist.in --output-file requirements/mnist.txt
 
-messages: .venv/ready  ## bring the catalogs of the report's languages up to date
-	@$(BIN)/python tests/messages.py
+generate: .venv/ready  ## update all generated files: action.yml, templates, workflow, README table, translations
+	@$(BIN)/python -m scripts.generate
 
 clean:  ## remove what make made
 	@rm -rf .venv .demo .bench .chaos

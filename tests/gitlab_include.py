@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tables import PIPELINE, TEMPLATE
 
 from cml.model.plan import DueStage, Plan, Runner
 from cml.plan.formats import GitLabDefaults, as_gitlab
 from cml.plan.grouping import jobs_of
+from scripts.paths import PIPELINE, TEMPLATE
 
 BLOCK = re.compile(r"\$\[\[ inputs\.(\w+) \]\]")
 TYPES = {"string": str, "array": list}

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import yaml
 from gitlab_include import child_pipeline, documents, include, jobs
-from tables import PIPELINE, TEMPLATE, TOP
 
 from cml.config.settings import read_settings
 from cml.config.variables import BY_NAME
 from cml.forges.base import Outputs
 from cml.process.tokens import NAMES
+from scripts.paths import PIPELINE, TEMPLATE, TOP
 
 MNIST = [TOP / "examples" / "mnist" / name for name in (".gitlab-ci.yml", "gpu/gitlab.yml")]
 EXAMPLES = [*sorted((TOP / "examples" / "gitlab").glob("*.yml")), *MNIST]

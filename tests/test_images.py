@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from tables import TOP
 
 from cml.commands.doctor_gpu import FIRST_CUDA, OLDEST_DRIVER, OLDEST_GPU
+from scripts.paths import TOP
 
 STEPS = ["packages", "cml", "system", "finish"]
 DOCS = (TOP / "docs" / "gpu.md").read_text()

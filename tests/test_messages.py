@@ -7,7 +7,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import messages
 import pytest
 from test_render import (
     GOLDEN,
@@ -26,16 +25,10 @@ from cml.model.report import Baseline
 from cml.report import formatting
 from cml.report.i18n import LANGUAGES, language_of
 from cml.report.view_builder import _PLAIN_REASONS, _REASONS
+from scripts import catalogs
+from scripts.paths import LOCALES
 
 TOP = Path(__file__).resolve().parent.parent
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_a_catalog_is_what_make_messages_writes(language: str) -> None:
-    catalog = messages.updated(language)
-    path = messages.po(language)
-    assert messages.as_po(catalog) == path.read_bytes(), "make messages"
-    assert messages.as_mo(catalog) == path.with_suffix(".mo").read_bytes(), "make messages"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -43,10 +36,10 @@ def test_every_message_has_a_translation_with_the_same_values(language: str) -> 
     def names(text: str) -> set[str]:
         return set(re.findall(r"%\((\w+)\)s", text))
 
-    for message in messages.read(language):
+    for message in catalogs.read_catalog(language):
         if message.id:
             one, *many = message.id if isinstance(message.id, tuple) else (str(message.id),)
-            singular, *plural = messages.strings(message)
+            singular, *plural = catalogs.translations(message)
             assert singular, message.id
             assert names(singular) <= names(one), message.id
             assert [names(text) for text in plural] == [names(text) for text in many], message.id
@@ -54,7 +47,7 @@ def test_every_message_has_a_translation_with_the_same_values(language: str) -> 
 
 
 def test_every_folder_is_a_language() -> None:
-    assert sorted(path.name for path in messages.LOCALES.iterdir()) == sorted(LANGUAGES)
+    assert sorted(path.name for path in LOCALES.iterdir()) == sorted(LANGUAGES)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +81,8 @@ def test_no_word_of_ours_stays_english(language: str) -> None:
     written.append(markdown(everything(), locale=language, limit=1200))
     ours = r"<(style|script)>.*?</\1>|```mermaid.*?```|<meta [^>]*>|(class|id|href|name)=\"[^\"]*\""
     said = re.sub(ours, "", "\n".join(written), flags=re.DOTALL).replace("loss change", "")
-    for message in messages.read(language):
-        text, translation = message.id, messages.strings(message)[0]
+    for message in catalogs.read_catalog(language):
+        text, translation = message.id, catalogs.translations(message)[0]
         if isinstance(text, str) and len(text) > 4 and "%" not in text and text not in translation:
             assert not re.search(rf"(?<![\w-]){re.escape(text)}(?![\w.-])", said), text
 
@@ -140,6 +133,6 @@ def test_the_page_says_its_language_and_searches_in_it() -> None:
 
 
 def test_every_reason_of_a_baseline_is_known() -> None:
-    source = (TOP / "cml" / "baseline.py").read_text()
+    source = (TOP / "cml" / "run" / "baseline.py").read_text()
     found = re.findall(r'(?:reason = |reason=f?|else )"([^";]+)', source)
     assert sorted(set(found)) == sorted((*_REASONS, *_PLAIN_REASONS))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from mnist.walkthrough import EXAMPLE, FOLLOWED, NOT_HERE, Block, read
-from tables import TOP
+
+from scripts.paths import TOP
 
 BLOCKS = read()
 TEXT = (EXAMPLE / "README.md").read_text()

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from tables import TOP, WORKFLOW
 
 from cml.config.variables import BY_NAME
+from scripts.paths import TOP, WORKFLOW
 
 MNIST = [TOP / "examples" / "mnist" / name for name in (".github/workflows/cml.yml", "gpu/github.yml")]
 EXAMPLES = [*sorted((TOP / "examples" / "github").glob("*.yml")), *MNIST]

@@ -1,6 +1,6 @@
 """The words of a report in its readers' language: catalogs lie beside the templates, English stands in the code.
 
-`make messages` writes the catalogs anew, of what is marked in the code and in the templates.
+`make generate` updates the catalogs with the messages that the code and the templates mark.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from conftest import Result, World
 from standins.github import Forge
-from tables import TOP
 
 from cml.config.variables import VARIABLES
+from scripts.paths import TOP
 
 WANTED = os.environ.get("CML_TEST_IMAGE", "")
 # A plain `pytest` leaves this folder out; whoever names an image gets every test, or a failure.

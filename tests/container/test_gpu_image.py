@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tables import TOP
 
 from container.conftest import Image, Runner, docker
+from scripts.paths import TOP
 
 # Ubuntu 18.04's own.
 GLIBC, GLIBCXX, CXXABI = (2, 27), (3, 4, 25), (1, 3, 11)

@@ -7,10 +7,10 @@ import re
 import time
 
 import pytest
-from tables import TOP
 
 from cml import __version__
 from container.conftest import Image, docker, fresh_name
+from scripts.paths import TOP
 
 MOST_BYTES = 900_000_000  # without CUDA, which is 1 to 3 GB
 # What our own layers may have, each known by how Docker's builder, or BuildKit, tells of it.

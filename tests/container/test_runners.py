@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tables import TOP
 
 from cml import __version__
 from container.conftest import docker, fresh_name
+from scripts.paths import TOP
 
 SERVICES: dict[str, Any] = yaml.safe_load((TOP / "examples" / "runners" / "compose.yml").read_text())["services"]
 JOB = 'echo job; env | grep -c TOKEN || true; cml --version; python --version; test "$NVIDIA_VISIBLE_DEVICES" = all\n'

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from conftest import BIN, KEPT, World
 from standins.gitlab import Forge
-from tables import COMPONENT, PIPELINE, PIPELINE_COMPONENT, TEMPLATE
+
+from scripts.paths import COMPONENT, PIPELINE, PIPELINE_COMPONENT, TEMPLATE
 
 WANTED = os.environ.get("CML_TEST_GITLAB", "")
 # A plain `pytest` leaves this folder out; whoever names gitlab-ci-local gets every test, or a failure.

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tables import TEMPLATE, TOP
 
 from cml.config.variables import VARIABLES
 from gitlab_ci.conftest import GitLabRunner, Ran, templates
+from scripts.paths import TEMPLATE, TOP
 
 LOCAL = {"local": "gitlab/cml.yml"}
 PUSH = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main", "CI_COMMIT_REF_NAME": "main"}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import World
 from standins.gitlab import Forge
-from tables import TOP
 
 from gitlab_ci.conftest import GitLab, GitLabRunner, Ran, templates
+from scripts.paths import TOP
 
 MINIMAL = """\
 include:

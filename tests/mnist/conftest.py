@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from conftest import BIN, World
-from tables import TOP
+
+from scripts.paths import TOP
 
 WANTED = os.environ.get("CML_TEST_MNIST", "")
 # A plain `pytest` leaves this folder out; whoever names the environment gets every test, or a failure.

@@ -19,10 +19,10 @@ import pytest
 import yaml
 from gitlab_include import include, jobs
 from places import Hub, Lab, close_place, open_place
-from tables import TEMPLATE, TOP
 
 from mnist.conftest import STAGES_BIN, Walker
 from mnist.walkthrough import EXAMPLE, NOT_HERE, read
+from scripts.paths import TEMPLATE, TOP
 
 BUCKET = "s3://your-bucket/mnist"
 SETUP = "pip install -r requirements.txt"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tables import TOP
+from scripts.paths import TOP
 
 EXAMPLE = TOP / "examples" / "mnist"
 Forge = Literal["github", "gitlab"]

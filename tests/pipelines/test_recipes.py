@@ -11,12 +11,12 @@ import pytest
 import yaml
 from conftest import World
 from gitlab_include import include
-from tables import PIPELINE, TOP, WORKFLOW
 from wide import fan_pipeline, locked, make_wide_world, records
 
 from cml.model.plan import DueStage, Plan, Runner
 from cml.plan.formats import as_mermaid
 from cml.plan.grouping import jobs_of
+from scripts.paths import PIPELINE, TOP, WORKFLOW
 
 DOCS = (TOP / "docs" / "pipelines.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", DOCS, re.DOTALL)

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from conftest import World
 from places import NAME, Hub, close_place, open_place
-from tables import SECRETS, WORKFLOW
 from wide import MODELS, locked, make_wide_world, records, wide_pipeline
 
 from cml import __version__
 from pipelines.actions_runner import WorkflowRun, evaluate, filled
+from scripts.github_workflow import SECRETS
+from scripts.paths import WORKFLOW
 
 IMAGE = f"ghcr.io/org/cml:{__version__}"
 UNSET = dict.fromkeys(SECRETS, "")
