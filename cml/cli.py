@@ -31,7 +31,7 @@ def _exit(arguments: Sequence[str]) -> NoReturn:
     gc.disable()  # until DVC is open: imports leave no garbage worth the search
     is_at_work = arguments[:1] and arguments[0] in AT_WORK
     if is_at_work:
-        # Signals wait until interrupt listens.
+        # Signals wait until the handlers are installed: an import must not be interrupted half-way.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     import contextlib
 
@@ -40,7 +40,7 @@ def _exit(arguments: Sequence[str]) -> NoReturn:
         if is_at_work:
             from cml.process import signals
 
-            signals.listen()
+            signals.install_handlers()
         from cml.commands.parser import dispatch
 
         code = dispatch(arguments)
@@ -71,8 +71,9 @@ def _say(text: str) -> None:
     import contextlib
 
     from cml.process.masking import Masks
+    from cml.remotes.kinds import holds_secret
 
-    text = Masks.from_environment(os.environ).mask(text)
+    text = Masks.from_environment(os.environ, holds_secret=holds_secret).mask(text)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from actions_toolkit import core
 

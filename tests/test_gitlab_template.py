@@ -17,7 +17,7 @@ from gitlab_include import child_pipeline, documents, include, jobs
 from cml.config.settings import read_settings
 from cml.config.variables import BY_NAME
 from cml.forges.base import Outputs
-from cml.process.tokens import NAMES
+from cml.process.tokens import TOKEN_VARIABLES
 from scripts.paths import PIPELINE, TEMPLATE, TOP
 
 MNIST = [TOP / "examples" / "mnist" / name for name in (".gitlab-ci.yml", "gpu/gitlab.yml")]
@@ -82,7 +82,9 @@ def test_the_child_pipeline_asks_for_machines_and_keeps_to_gitlabs_limits() -> N
 @pytest.mark.parametrize("path", [TEMPLATE, PIPELINE], ids=lambda path: path.stem)
 def test_no_input_is_a_secret(path: Path) -> None:
     inputs = documents(path)[0]["spec"]["inputs"]
-    assert not {name for name in inputs if name.upper() in {token.upper() for token in NAMES} or "token" in name}
+    assert not {
+        name for name in inputs if name.upper() in {token.upper() for token in TOKEN_VARIABLES} or "token" in name
+    }
 
 
 def test_the_report_is_taken_from_where_it_is_written() -> None:

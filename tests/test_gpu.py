@@ -127,10 +127,10 @@ WATCH = (
     + """\
 from cml.process import gpu
 from dataclasses import asdict
-watch = gpu.Watch()
+monitor = gpu.GpuMonitor()
 """
 )
-TOLD = "\nusage = watch.stop()\nprint(json.dumps(asdict(usage) if usage else None))\n"
+TOLD = "\nusage = monitor.stop()\nprint(json.dumps(asdict(usage) if usage else None))\n"
 
 
 def watched(folder: Path, machine: Mapping[str, Any], code: str) -> Any:
@@ -138,18 +138,18 @@ def watched(folder: Path, machine: Mapping[str, Any], code: str) -> Any:
 
 
 def test_utilization_is_a_mean_over_the_time(tmp_path: Path) -> None:
-    code = "watch.start()\ntake(used=9 << 30, busy=100)\ntime.sleep(1)\ntake(busy=0)\ntime.sleep(1)"
+    code = "monitor.start()\ntake(used=9 << 30, busy=100)\ntime.sleep(1)\ntake(busy=0)\ntime.sleep(1)"
     assert watched(tmp_path, DRIVER, code)["utilization"] == pytest.approx(0.5, abs=0.2)
 
 
 def test_memory_is_above_what_others_hold_also_when_they_let_go(tmp_path: Path) -> None:
-    code = "watch.start()\ntake(used=1 << 29)\ntime.sleep(1)\ntake(used=3 << 30)\ntime.sleep(1)"
+    code = "monitor.start()\ntake(used=1 << 29)\ntime.sleep(1)\ntake(used=3 << 30)\ntime.sleep(1)"
     assert watched(tmp_path, DRIVER, code)["peak_memory"] == 3 * GIB - GIB // 2
 
 
 def test_only_the_gpus_that_were_used_count(tmp_path: Path) -> None:
     machine = {**DRIVER, "gpus": [{**A10, "busy": 60}, {**A10, "busy": 100}, {**A10, "is_lost": True}]}
-    code = "watch.start()\ntake(used=2 << 30, busy=60)\ntime.sleep(1)"
+    code = "monitor.start()\ntake(used=2 << 30, busy=60)\ntime.sleep(1)"
     usage = watched(tmp_path, machine, code)
     assert usage == {"devices": 1, "peak_memory": GIB, "utilization": pytest.approx(0.6)}
 
@@ -157,39 +157,39 @@ def test_only_the_gpus_that_were_used_count(tmp_path: Path) -> None:
 def test_a_slice_of_a_gpu_has_a_memory_and_no_utilization(tmp_path: Path) -> None:
     piece = {"name": "NVIDIA A100 MIG 1g.5gb", "total": 5 * GIB, "used": 0}
     machine = {**DRIVER, "gpus": [{"name": "NVIDIA A100", "slices": [piece, piece]}]}
-    code = f"watch.start()\ntake(slices=[{piece}, {{**{piece}, 'used': 3 << 30}}])\ntime.sleep(1)"
+    code = f"monitor.start()\ntake(slices=[{piece}, {{**{piece}, 'used': 3 << 30}}])\ntime.sleep(1)"
     assert watched(tmp_path, machine, code) == {"devices": 1, "peak_memory": 3 * GIB, "utilization": None}
 
 
 def test_a_little_memory_is_a_desktop_s_noise(tmp_path: Path) -> None:
-    assert watched(tmp_path, DRIVER, "watch.start()\ntake(used=(1 << 30) + (9 << 20))\ntime.sleep(1)") is None
+    assert watched(tmp_path, DRIVER, "monitor.start()\ntake(used=(1 << 30) + (9 << 20))\ntime.sleep(1)") is None
 
 
 def test_a_gpu_that_tells_no_memory_is_no_trouble(tmp_path: Path) -> None:
     machine = {**DRIVER, "gpus": [{"name": "NVIDIA GB10", "capability": [12, 1], "busy": 50}]}
-    assert watched(tmp_path, machine, "watch.start()\ntake(busy=90)\ntime.sleep(1)") is None
+    assert watched(tmp_path, machine, "monitor.start()\ntake(busy=90)\ntime.sleep(1)") is None
 
 
 def test_what_was_seen_before_the_driver_broke_is_told(tmp_path: Path) -> None:
     broken = "path.write_text('no JSON')"
-    code = f"watch.start()\ntake(used=4 << 30, busy=50)\ntime.sleep(1)\n{broken}\ntime.sleep(1)"
+    code = f"monitor.start()\ntake(used=4 << 30, busy=50)\ntime.sleep(1)\n{broken}\ntime.sleep(1)"
     assert watched(tmp_path, DRIVER, code)["peak_memory"] == 3 * GIB
 
 
 @pytest.mark.parametrize("code", [4, 9, 15, 18, 999])
 def test_nvml_that_refuses_is_no_usage_and_no_trouble(tmp_path: Path, code: int) -> None:
-    assert watched(tmp_path, {**DRIVER, "init": code}, "watch.start()\ntime.sleep(.3)") is None
+    assert watched(tmp_path, {**DRIVER, "init": code}, "monitor.start()\ntime.sleep(.3)") is None
 
 
 def test_a_driver_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
-    code = "gpu.PATIENCE_SECONDS = 0.2\nbegun = time.monotonic()\nwatch.start()\nassert time.monotonic() - begun < 1"
-    in_background = time.monotonic()
+    code = "gpu.START_TIMEOUT_SECONDS = 0.2\nstarted = time.monotonic()\nmonitor.start()\nassert time.monotonic() - started < 1"
+    started = time.monotonic()
     assert watched(tmp_path, {**DRIVER, "seconds": 30}, code) is None
-    assert time.monotonic() - in_background < 15
+    assert time.monotonic() - started < 15
 
 
 def test_a_watch_that_nobody_stops_does_not_keep_the_program(tmp_path: Path) -> None:
-    python(WATCH + "watch.start()\n", env=with_nvml(tmp_path, DRIVER))
+    python(WATCH + "monitor.start()\n", env=with_nvml(tmp_path, DRIVER))
 
 
 def test_the_binding_without_a_library_raises_what_we_catch(tmp_path: Path) -> None:

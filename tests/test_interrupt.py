@@ -20,9 +20,9 @@ def write():
     while True:
         (folder / "deep").mkdir(parents=True, exist_ok=True)
 
-signals.listen()
+signals.install_handlers()
 try:
-    signals.beside(write)
+    signals.run_in_thread(write)
 except Cancelled:
     shutil.rmtree(folder, ignore_errors=True)
     time.sleep(0.3)

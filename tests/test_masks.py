@@ -8,14 +8,15 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cml.process.masking import Masks, holds_secret
+from cml.process.masking import Masks
+from cml.remotes.kinds import holds_secret
 
 PEM_BODY = [base64.b64encode(bytes(range(i, i + 48))).decode() for i in range(20)]
 PEM = "\n".join(["-----BEGIN PRIVATE KEY-----", *PEM_BODY, "dGhlIGVuZA==", "-----END PRIVATE KEY-----"]) + "\n"
@@ -49,6 +50,10 @@ SECRETS = {
 }
 
 Encoding = Callable[[str], str]
+
+
+def masks_for(environment: Mapping[str, str], extra: Iterable[str] = ()) -> Masks:
+    return Masks.from_environment(environment, holds_secret=holds_secret, extra=extra)
 
 
 def _between(before: str, after: str = "") -> Encoding:
@@ -92,7 +97,7 @@ def readings(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def masks_of_all() -> Masks:
-    return Masks.from_environment(SECRETS)
+    return masks_for(SECRETS)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -112,7 +117,7 @@ secret_texts = st.text(visible, min_size=8, max_size=60)
 @settings(max_examples=25, deadline=None)
 @given(values=st.lists(secret_texts, min_size=12, max_size=12, unique=True), around=st.text(visible, max_size=9))
 def test_no_generated_secret_survives_in_any_encoding(values: list[str], around: str) -> None:
-    masks = Masks.from_environment({f"KEY_{number}_TOKEN": "a" + value for number, value in enumerate(values)})
+    masks = masks_for({f"KEY_{number}_TOKEN": "a" + value for number, value in enumerate(values)})
     for value in values:
         for encode in ENCODINGS.values():
             masked = masks.mask(f"{around} {encode('a' + value)} {around}")
@@ -122,7 +127,7 @@ def test_no_generated_secret_survives_in_any_encoding(values: list[str], around:
 
 
 def test_every_line_of_a_private_key_is_masked_when_lines_are_masked_one_by_one() -> None:
-    masks = Masks.from_environment({"DVC_SSH_PRIVATE_KEY": PEM})
+    masks = masks_for({"DVC_SSH_PRIVATE_KEY": PEM})
     shown = [masks.mask(line) for line in PEM.splitlines()]
     assert shown == ["-----BEGIN PRIVATE KEY-----", *["***"] * 21, "-----END PRIVATE KEY-----"]
 
@@ -130,7 +135,7 @@ def test_every_line_of_a_private_key_is_masked_when_lines_are_masked_one_by_one(
 @pytest.mark.parametrize("given_as", ["JSON", "base64 of JSON"])
 def test_strings_inside_a_json_secret_are_masked_but_not_its_public_fields(given_as: str) -> None:
     value = ACCOUNT if given_as == "JSON" else base64.b64encode(ACCOUNT.encode()).decode()
-    masks = Masks.from_environment({"GDRIVE_CREDENTIALS_DATA": value})
+    masks = masks_for({"GDRIVE_CREDENTIALS_DATA": value})
     for nested in ("0f1e2d3c4b5a69788796", PEM_BODY[3], "1//refresh-token-value"):
         assert masks.mask(f"<{nested}>") == "<***>"
     public = "service_account our-project https://oauth2.googleapis.com/token"
@@ -139,7 +144,7 @@ def test_strings_inside_a_json_secret_are_masked_but_not_its_public_fields(given
 
 def test_keys_inside_connection_strings_and_settings_files_are_masked() -> None:
     secrets = {**SECRETS, "AWS_SHARED_CREDENTIALS_FILE": "[default]\naws_secret_access_key = abcd/efgh+1234\n"}
-    masks = Masks.from_environment(secrets)
+    masks = masks_for(secrets)
     for nested in ("Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq==", "a+b/c1234567890="):
         assert masks.mask(f"key: {nested}") == "key: ***"
     assert masks.mask("key: abcd/efgh+1234") == "key: ***"
@@ -150,7 +155,7 @@ def test_keys_inside_connection_strings_and_settings_files_are_masked() -> None:
 def test_base64_in_broken_lines_is_masked(width: int) -> None:
     token = "glcbt-" + "Ab3dEf6h" * 40
     digits = base64.b64encode(token.encode()).decode()
-    masks = Masks.from_environment({"CI_JOB_TOKEN": token})
+    masks = masks_for({"CI_JOB_TOKEN": token})
     for at in range(0, len(digits) - width, width):
         assert masks.mask(digits[at : at + width]) == "***"
 
@@ -167,11 +172,11 @@ def test_base64_in_broken_lines_is_masked(width: int) -> None:
     ],
 )
 def test_users_and_passwords_in_urls_are_masked_whoever_they_are(url: str, masked: str) -> None:
-    assert Masks.from_environment({}).mask(f"at {url} now") == f"at {masked} now"
+    assert masks_for({}).mask(f"at {url} now") == f"at {masked} now"
 
 
 def test_the_password_in_a_variables_url_is_masked_alone_too() -> None:
-    masks = Masks.from_environment({"MLFLOW_BACKEND": "postgresql://ml:s3cr%40t-word@db/ml"})
+    masks = masks_for({"MLFLOW_BACKEND": "postgresql://ml:s3cr%40t-word@db/ml"})
     assert masks.mask("password s3cr@t-word, s3cr%40t-word") == "password ***, ***"
 
 
@@ -194,26 +199,26 @@ def test_the_password_in_a_variables_url_is_masked_alone_too() -> None:
 )
 def test_paths_counts_and_public_names_stay_readable(name: str, value: str) -> None:
     assert not holds_secret(name, value)
-    assert Masks.from_environment({name: value}).mask(value) == value
+    assert masks_for({name: value}).mask(value) == value
 
 
 @pytest.mark.parametrize("value", ["", " ", "1", "true", "basic", "******"])
 def test_values_too_short_to_be_secrets_stay(value: str) -> None:
     text = f"accuracy: 1 {value} true basic"
-    assert Masks.from_environment({"SOME_SECRET": value}, extra=[value]).mask(text) == text
+    assert masks_for({"SOME_SECRET": value}, extra=[value]).mask(text) == text
 
 
 def test_secrets_that_left_the_environment_are_masked_when_handed_in() -> None:
-    assert Masks.from_environment({}, extra=["glpat-abcdefgh"]).mask("glpat-abcdefgh") == "***"
+    assert masks_for({}, extra=["glpat-abcdefgh"]).mask("glpat-abcdefgh") == "***"
 
 
 def test_masks_do_not_show_themselves() -> None:
-    assert "hunter2" not in repr(Masks.from_environment({"DB_PASSWORD": "hunter2"}))
+    assert "hunter2" not in repr(masks_for({"DB_PASSWORD": "hunter2"}))
 
 
 def test_secrets_that_begin_alike_are_masked_whole() -> None:
     values = {f"A{length}_TOKEN": "a" * length for length in range(6, 400)}
-    masks = Masks.from_environment(values)
+    masks = masks_for(values)
     assert masks.mask("x" + "a" * 399 + "x " + "a" * 7) == "x***x ***"
 
 
@@ -226,10 +231,10 @@ def test_megabytes_are_masked_in_seconds(masks_of_all: Masks) -> None:
 
 def test_a_secret_that_is_no_utf_8_is_masked_as_the_log_reads_it() -> None:
     secret = b"secret-\xff\xfe-value"
-    masks = Masks.from_environment({"MY_TOKEN": secret.decode("utf-8", "surrogateescape")})
+    masks = masks_for({"MY_TOKEN": secret.decode("utf-8", "surrogateescape")})
     assert masks.mask(secret.decode("utf-8", "replace")) == "***"
 
 
 def test_half_a_surrogate_pair_in_a_json_secret_breaks_nothing() -> None:
-    masks = Masks.from_environment({"MY_TOKEN": '{"private_key": "long-secret-\\udf22-text"}'})
+    masks = masks_for({"MY_TOKEN": '{"private_key": "long-secret-\\udf22-text"}'})
     assert masks.mask("long-secret-\udf22-text") == "***"

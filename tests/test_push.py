@@ -124,7 +124,7 @@ def save(made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     for name, value in world.environment(dates).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(world.project)
-    log = Log(Masks.from_environment({}))
+    log = Log(Masks())
     repository = Origin(world.project)
     repository.pushes, repository.fetches = [], []
     pipeline = Project.open(world.project, top=world.project, log=log)

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
 def opened(world: World, monkeypatch: pytest.MonkeyPatch, folder: str = "") -> Iterator[Project]:
     monkeypatch.chdir(world.project / folder)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(world.place / "site"))
-    pipeline = Project.open(Path.cwd(), top=world.project, log=Log(Masks.from_environment({})))
+    pipeline = Project.open(Path.cwd(), top=world.project, log=Log(Masks()))
     with pipeline.repo:
         yield pipeline
 

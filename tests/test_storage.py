@@ -17,7 +17,7 @@ from dvc.config import Config
 from cml.errors import Cancelled, WorkFailed
 from cml.process.masking import Masks
 from cml.remotes.credentials import FOLDER, provide_credentials, sweep
-from cml.remotes.kinds import KINDS, VARIABLES, find, kind_of
+from cml.remotes.kinds import KINDS, VARIABLES, find, holds_secret, kind_of
 
 PEM_BODY = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU\nAAAAEbm9uZQAAAAAAAAAB"
 PEM = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{PEM_BODY}\n-----END OPENSSH PRIVATE KEY-----"
@@ -227,7 +227,7 @@ def test_a_temporary_folder_that_cannot_be_written_is_one_line_about_it(tmp_path
 def test_files_and_decoded_variables_are_handed_to_the_masks(tmp_path: Path) -> None:
     environment = {"GOOGLE_APPLICATION_CREDENTIALS": base64.b64encode(ACCOUNT.encode()).decode()}
     with provide_credentials(environment, tmp_path) as credentials:
-        masks = Masks.from_environment(environment, credentials.secrets)
+        masks = Masks.from_environment(environment, holds_secret=holds_secret, extra=credentials.secrets)
         assert masks.mask("b3BlbnNzaC1rZXktdjEAAAAABG5vbmU and robot@ours") == "*** and ***"
         assert "GOOGLE" not in repr(credentials)
 
@@ -382,8 +382,8 @@ def test_a_value_that_cannot_be_right_is_found_before_a_storage_refuses_it(
 
 def test_leftovers_of_a_killed_run_are_swept_and_those_of_a_living_one_are_not(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib; from cml.remotes.credentials import credentials\n"
-        "with credentials({'DVC_SSH_PRIVATE_KEY': sys.argv[2]}, pathlib.Path(sys.argv[1])):\n"
+        "import sys, pathlib; from cml.remotes.credentials import provide_credentials\n"
+        "with provide_credentials({'DVC_SSH_PRIVATE_KEY': sys.argv[2]}, pathlib.Path(sys.argv[1])):\n"
         "    print('ready', flush=True); sys.stdin.read()"
     )
     root = str(Path(__file__).parent.parent)

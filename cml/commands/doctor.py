@@ -43,7 +43,7 @@ def doctor(options: Mapping[str, str], *, as_json: bool, with_write: bool) -> in
     try:
         with session(options) as here:
             try:
-                with here.log.children("doctor"):  # what storages' libraries print goes through the masks
+                with here.log.capture_output("doctor"):  # what storages' libraries print goes through the masks
                     checks += machine_checks(Path("/"), os.environ)
                     checks += _checks(here, with_write=with_write)
             except CmlError as error:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cml.commands.doctor import Check
-from cml.process.gpu import Driver, Gpu, NvmlFailed, read_driver
+from cml.process.gpu import Driver, Gpu, NvmlError, read_driver
 
 NVIDIA = "0x10de"  # the vendor on the PCI bus; class 03 is a display controller, with or without a screen
 TOOLKIT = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
@@ -72,7 +72,7 @@ def machine_checks(root: Path, environment: Mapping[str, str]) -> Iterator[Check
     machine = _machine(root, environment)
     try:
         driver = read_driver()
-    except NvmlFailed as error:
+    except NvmlError as error:
         yield from _without_nvml(machine, error)
     else:
         yield from _with(machine, driver) if driver.gpus else _without_gpus(machine, driver)
@@ -170,7 +170,7 @@ def _without_gpus(machine: Machine, driver: Driver) -> Iterator[Check]:
     yield Check(name="gpu", status="problem" if machine.asked else "note", found=found, advice=advice)
 
 
-def _without_nvml(machine: Machine, error: NvmlFailed) -> Iterator[Check]:
+def _without_nvml(machine: Machine, error: NvmlError) -> Iterator[Check]:
     restart = "restart the machine that runs this container" if machine.is_container else "restart the machine"
     match error.kind:
         case "mismatch":

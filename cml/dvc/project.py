@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from cml.dvc.pull import fetched_by_stage
 from cml.dvc.staleness import OutputIndex, is_stale, was_never_made
 from cml.errors import BadInput
 from cml.model.report import GpuUsage, PipelineSection, StageRun
-from cml.process.gpu import Watch
+from cml.process.gpu import GpuMeasurement, GpuMonitor
 from cml.process.log import Log
 from cml.remotes.errors import StorageError
 
@@ -291,16 +292,16 @@ class Project:
             out.verify_metric = lambda: None
         if options.get("pull") and not stage.frozen:
             self._settle(stage, options)
-        started, watch = time.monotonic(), Watch()
-        with started_commands(self._log, watch.start) as commands:
+        started, monitor = time.monotonic(), GpuMonitor()
+        with started_commands(self._log, monitor.start) as commands:
             try:
                 result = _reproduce_stage(stage, **options)
             except StorageError:  # it did not begin
                 raise
             except BaseException:
-                self._record(stage, "failed", started, gpu=watch.stop())
+                self._record(stage, "failed", started, gpu=monitor.stop())
                 raise
-        gpu = watch.stop()
+        gpu = monitor.stop()
         if stage.frozen or result is None:
             self._record(stage, "frozen" if stage.frozen else "up to date", None)
         else:
@@ -335,10 +336,11 @@ class Project:
         status: Literal["ran", "restored", "up to date", "frozen", "failed"],
         started: float | None,
         *,
-        gpu: GpuUsage | None = None,
+        gpu: GpuMeasurement | None = None,
     ) -> None:
         seconds = None if started is None else time.monotonic() - started
-        self.runs.append(StageRun(name=stage.addressing, status=status, seconds=seconds, gpu=gpu))
+        usage = GpuUsage(**asdict(gpu)) if gpu else None
+        self.runs.append(StageRun(name=stage.addressing, status=status, seconds=seconds, gpu=usage))
         words = {"restored": "restored from the run cache", "up to date": "is up to date", "frozen": "is frozen"}
         self._log.note(
             f"{stage.addressing} {words.get(status, status)}{'' if seconds is None else f' in {seconds:.1f} s'}"

@@ -1,6 +1,7 @@
-"""NVIDIA's GPUs, as NVML tells of them: what is here, and what a stage takes of it. The only place that speaks NVML.
+"""NVIDIA's GPUs: which are here, and how much of them a stage uses. The only module that uses NVML.
 
-The binding is imported only where the driver's library can be loaded: elsewhere a stage pays for one failed dlopen.
+NVML is the library of NVIDIA's driver for monitoring. Its Python binding (pynvml) is imported only when that library
+can be loaded: on a machine without a GPU, a stage pays for one failed dlopen.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from cml.model.report import GpuUsage
-
 LIBRARY = "libnvidia-ml.so.1"
 INTERVAL_SECONDS = 0.25
-PATIENCE_SECONDS = 5.0
-NOISE = 32 * 2**20  # bytes; a desktop's windows come and go below this, and CUDA alone takes more
+START_TIMEOUT_SECONDS = 5.0
+# Bytes. The windows of a desktop allocate and free less than this; a program that uses CUDA allocates more.
+NOISE = 32 * 2**20
+ErrorKind = Literal["no library", "no driver", "mismatch", "no permission", "other"]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """A GPU, or a slice of one (MIG). `memory` in bytes, `capability` as (major, minor), None where NVML tells none."""
+    """A GPU or a MIG slice of one: memory in bytes, compute capability as (major, minor). None if NVML cannot tell."""
 
     name: str
     memory: int | None
@@ -32,25 +33,32 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True)
 class Driver:
-    """NVIDIA's driver: its version, the newest CUDA that it runs as (major, minor), the GPUs that can be used here."""
+    """NVIDIA's driver: its version, the newest CUDA that it supports as (major, minor), the GPUs that can be used."""
 
     version: str
     cuda: tuple[int, int]
     gpus: tuple[Gpu, ...]
 
 
-class NvmlFailed(Exception):
-    """NVML does not answer. Its text is NVML's own."""
+@dataclass(frozen=True, kw_only=True)
+class GpuMeasurement:
+    """What was used of the GPUs: their number, the peak memory in bytes of one, the mean utilization (0 to 1)."""
 
-    def __init__(
-        self, kind: Literal["no library", "no driver", "mismatch", "no permission", "other"], said: str = ""
-    ) -> None:
-        super().__init__(said)
+    devices: int
+    peak_memory: int
+    utilization: float | None
+
+
+class NvmlError(Exception):
+    """NVML does not work. The text is NVML's own."""
+
+    def __init__(self, kind: ErrorKind, message: str = "") -> None:
+        super().__init__(message)
         self.kind = kind
 
 
 def has_library() -> bool:
-    """Whether the driver's library can be loaded. A container has it where the container runtime hands GPUs on."""
+    """Whether the driver's library can be loaded. NVIDIA's container runtime mounts it into containers."""
     try:
         ctypes.CDLL(LIBRARY)
     except OSError:
@@ -59,23 +67,23 @@ def has_library() -> bool:
 
 
 def read_driver() -> Driver:
-    """Returns what NVML says of this machine, or of this container. Raises NvmlFailed."""
-    with _nvml() as nvml:
+    """Returns the driver and the GPUs of this machine or container. Raises NvmlError."""
+    with _open_nvml() as nvml:
         cuda = nvml.nvmlSystemGetCudaDriverVersion()
         return Driver(
             version=nvml.nvmlSystemGetDriverVersion(),
             cuda=(cuda // 1000, cuda % 1000 // 10),
-            gpus=tuple(_gpu(nvml, device) for device in _devices(nvml)),
+            gpus=tuple(_read_gpu(nvml, device) for device in _devices(nvml)),
         )
 
 
 @contextmanager
-def _nvml() -> Iterator[Any]:
+def _open_nvml() -> Iterator[Any]:
     if not has_library():
-        raise NvmlFailed("no library")
-    import pynvml
+        raise NvmlError("no library")
+    import pynvml  # only on machines with a GPU
 
-    kinds: dict[int, Literal["no library", "no driver", "mismatch", "no permission"]] = {
+    kinds: dict[int, ErrorKind] = {
         pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no library",
         pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "no driver",
         pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "mismatch",
@@ -88,130 +96,140 @@ def _nvml() -> Iterator[Any]:
         finally:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
-        raise NvmlFailed(kinds.get(error.value, "other"), str(error)) from error
+        raise NvmlError(kinds.get(error.value, "other"), str(error)) from error
 
 
 def _devices(nvml: Any) -> Iterator[Any]:
-    for place in range(nvml.nvmlDeviceGetCount()):
-        with suppress(nvml.NVMLError):  # one that fell off the bus, or that this user may not open
-            device = nvml.nvmlDeviceGetHandleByIndex(place)
-            yield from _slices(nvml, device) or (device,)
+    for index in range(nvml.nvmlDeviceGetCount()):
+        with suppress(nvml.NVMLError):  # a GPU that fell off the bus, or that this user may not open
+            device = nvml.nvmlDeviceGetHandleByIndex(index)
+            yield from _mig_slices(nvml, device) or (device,)
 
 
-def _slices(nvml: Any, device: Any) -> list[Any]:
-    """The slices of a GPU that is shared by MIG; none for a whole one."""
-    mode = _told(nvml, nvml.nvmlDeviceGetMigMode, device)
+def _mig_slices(nvml: Any, device: Any) -> list[Any]:
+    """The slices of a GPU that is divided by MIG (Multi-Instance GPU); an empty list for a whole GPU."""
+    mode = _ask(nvml, nvml.nvmlDeviceGetMigMode, device)
     if mode is None or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
         return []
-    found = []
-    for place in range(_told(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, device) or 0):
-        with suppress(nvml.NVMLError):  # a place that no slice has taken
-            found.append(nvml.nvmlDeviceGetMigDeviceHandleByIndex(device, place))
-    return found
+    slices = []
+    for index in range(_ask(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, device) or 0):
+        with suppress(nvml.NVMLError):  # there is no slice with this index
+            slices.append(nvml.nvmlDeviceGetMigDeviceHandleByIndex(device, index))
+    return slices
 
 
-def _gpu(nvml: Any, device: Any) -> Gpu:
-    memory = _told(nvml, nvml.nvmlDeviceGetMemoryInfo, device)
+def _read_gpu(nvml: Any, device: Any) -> Gpu:
+    memory = _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, device)
     return Gpu(
-        name=_told(nvml, nvml.nvmlDeviceGetName, device) or "a GPU without a name",
+        name=_ask(nvml, nvml.nvmlDeviceGetName, device) or "a GPU without a name",
         memory=memory.total if memory else None,
-        capability=_told(nvml, nvml.nvmlDeviceGetCudaComputeCapability, device),
+        capability=_ask(nvml, nvml.nvmlDeviceGetCudaComputeCapability, device),
     )
 
 
-def _told(nvml: Any, ask: Callable[[Any], T], device: Any) -> T | None:
-    """The answer to one question; None where NVML has none for this kind of GPU, or the GPU has gone."""
+def _ask(nvml: Any, question: Callable[[Any], T], device: Any) -> T | None:
+    """The answer to one question; None when this kind of GPU does not support it, or the GPU is lost."""
     try:
-        return ask(device)
+        return question(device)
     except nvml.NVMLError:
         return None
 
 
-class Watch:
-    """Looks now and then at what is taken of the GPUs, from `start` to `stop`, in a thread of its own. Never raises.
+class GpuMonitor:
+    """Samples the use of the GPUs in a thread, from `start` to `stop`. Never raises.
 
-    It is the device's memory that is looked at, not that of our processes: a container's are unknown to NVML.
+    It samples the memory of the devices, not of our processes: inside a container, NVML does not know the process IDs.
     """
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
-        self._is_begun = threading.Event()
-        self._is_over = threading.Event()
-        self._tallies: list[_Tally] = []
+        self._has_started = threading.Event()
+        self._must_stop = threading.Event()
+        self._samples: list[_GpuSamples] = []
 
     def start(self) -> None:
-        """Begins, once: what is taken by then is others'. Returns at once where there is no GPU."""
+        """Starts, if it has not started yet. Memory that is in use now belongs to other programs.
+
+        Returns immediately where there is no GPU.
+        """
         if self._thread or not has_library():
             return
-        thread = threading.Thread(target=self._look, daemon=True)
+        thread = threading.Thread(target=self._run, daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # this machine gives out no more threads
+        except RuntimeError:  # this machine allows no more threads
             return
         self._thread = thread
-        if not self._is_begun.wait(PATIENCE_SECONDS):  # a driver that hangs: the stage is not to wait for it
-            self._is_over.set()
+        if not self._has_started.wait(START_TIMEOUT_SECONDS):  # a driver that hangs must not delay the stage
+            self._must_stop.set()
 
-    def stop(self) -> GpuUsage | None:
-        """Ends. Returns what was taken, None where no GPU was used for longer than an interval."""
+    def stop(self) -> GpuMeasurement | None:
+        """Stops and returns the measurement; None if no GPU was used for longer than an interval."""
         if self._thread is None:
             return None
-        self._is_over.set()
+        self._must_stop.set()
         self._thread.join(timeout=1.0)
-        return _usage([tally for tally in self._tallies if tally.held])
+        return _summarize([samples for samples in self._samples if samples.count_in_use])
 
-    def _look(self) -> None:
+    def _run(self) -> None:
         try:
-            with _nvml() as nvml:
-                tallies = [_Tally(nvml, device) for device in _devices(nvml)]
-                if not self._is_over.is_set():
-                    self._tallies = tallies
-                self._is_begun.set()
-                while not self._is_over.wait(INTERVAL_SECONDS):
-                    for tally in tallies:
-                        tally.add()
-        except Exception:  # whatever becomes of a driver, it must not cost a training; what was seen so far is told
+            with _open_nvml() as nvml:
+                samples = [_GpuSamples(nvml, device) for device in _devices(nvml)]
+                if not self._must_stop.is_set():
+                    self._samples = samples
+                self._has_started.set()
+                while not self._must_stop.wait(INTERVAL_SECONDS):
+                    for each in samples:
+                        each.add()
+        except Exception:  # a broken driver must not fail a training; the samples so far are reported
             return
         finally:
-            self._is_begun.set()
+            self._has_started.set()
 
 
-class _Tally:
-    """What was seen of one GPU. `held` and `busy` end with the last sample that found its memory taken: what follows
-    is DVC's work on the stage's outputs.
+class _GpuSamples:
+    """The samples of one GPU.
+
+    `count_in_use` and `utilization_in_use` (a sum) include the samples up to the last one with memory in use: after
+    that, DVC works on the outputs of the stage.
     """
 
     def __init__(self, nvml: Any, device: Any) -> None:
-        self.peak = self.held = 0
-        self.busy: float | None = 0.0
+        self.peak_memory = self.count_in_use = 0
+        self.utilization_in_use: float | None = 0.0
         self._nvml = nvml
         self._device = device
-        self._samples = 0
-        self._sum: float | None = 0.0
-        memory = _told(nvml, nvml.nvmlDeviceGetMemoryInfo, device)
-        self._others: int | None = memory.used if memory else None
+        self._count = 0
+        self._utilization: float | None = 0.0
+        memory = _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, device)
+        self._memory_of_others: int | None = memory.used if memory else None
 
     def add(self) -> None:
-        rates = _told(self._nvml, self._nvml.nvmlDeviceGetUtilizationRates, self._device)
-        memory = _told(self._nvml, self._nvml.nvmlDeviceGetMemoryInfo, self._device)
-        if memory is None or self._others is None:
+        """Takes one sample."""
+        rates = _ask(self._nvml, self._nvml.nvmlDeviceGetUtilizationRates, self._device)
+        memory = _ask(self._nvml, self._nvml.nvmlDeviceGetMemoryInfo, self._device)
+        if memory is None or self._memory_of_others is None:
             return
-        self._others = min(self._others, memory.used)
-        self._samples += 1
-        # A slice, for one, has a memory and no utilization.
-        self._sum = None if rates is None or self._sum is None else self._sum + rates.gpu / 100
-        taken = memory.used - self._others
-        if taken >= NOISE:
-            self.peak = max(self.peak, taken)
-            self.held, self.busy = self._samples, self._sum
+        # Another program may end meanwhile: the smallest value is the best estimate of what others use.
+        self._memory_of_others = min(self._memory_of_others, memory.used)
+        self._count += 1
+        if rates is None or self._utilization is None:  # a MIG slice has no utilization, for example
+            self._utilization = None
+        else:
+            self._utilization += rates.gpu / 100
+        used = memory.used - self._memory_of_others
+        if used >= NOISE:
+            self.peak_memory = max(self.peak_memory, used)
+            self.count_in_use, self.utilization_in_use = self._count, self._utilization
 
 
-def _usage(used: list[_Tally]) -> GpuUsage | None:
+def _summarize(used: list[_GpuSamples]) -> GpuMeasurement | None:
     if not used:
         return None
-    sums = [tally.busy for tally in used if tally.busy is not None]
-    return GpuUsage(
+    sums = [samples.utilization_in_use for samples in used if samples.utilization_in_use is not None]
+    count = sum(samples.count_in_use for samples in used)
+    return GpuMeasurement(
         devices=len(used),
-        peak_memory=max(tally.peak for tally in used),
-        utilization=sum(sums) / sum(tally.held for tally in used) if len(sums) == len(used) else None,
+        peak_memory=max(samples.peak_memory for samples in used),
+        utilization=sum(sums) / count if len(sums) == len(used) else None,
     )

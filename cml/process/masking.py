@@ -1,6 +1,7 @@
-"""Secrets out of texts: every value of a variable that holds one, in every form we know, becomes `***`.
+"""Masks secrets in text: replaces every secret with `***`, in each encoding that is likely in a log.
 
-Pure. Which variables hold a secret say storage's table and `NAME`; what is printed is masked before it is published.
+Pure: no I/O. The caller says which variables hold secrets; `name_suggests_secret` decides for variables that nobody
+knows.
 """
 
 from __future__ import annotations
@@ -10,126 +11,151 @@ import html
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import quote, quote_plus, unquote_plus
 
-from cml.remotes.kinds import VARIABLES, decoded, is_text
+from cml.process.secret_text import decode, is_text
 
 MASK = "***"
-MINIMUM = 6  # characters of a whole value: "true" and "basic" stay, "hunter2" goes
-MINIMUM_PART = 8  # of a line or a JSON value, of which many are words
-MAXIMUM_NESTING = 8
-LINE_WIDTHS = (76, 64)  # of `base64` and `openssl base64`
+MINIMUM = 6  # characters of a whole value: "true" and "basic" stay readable, "hunter2" is masked
+MINIMUM_PART = 8  # characters of a line or of a JSON value: many of them are ordinary words
+MAXIMUM_NESTING = 8  # of the regular expression: Python's compiler recurses
+LINE_WIDTHS = (76, 64)  # of `base64` and of `openssl base64`
 MINIMUM_LINE = 16
 
-NAME = re.compile(
+SECRET_NAME = re.compile(
     r"TOKEN(?!IZ)|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|PRIVATE|(API|ACCESS|ACCOUNT|SIGNING|ENCRYPTION|DEPLOY|SSH|"
     r"STORAGE|LICENSE)_?KEY|CONNECTION_?STRING|WEBHOOK|AUTHORIZATION|AUTH_CONFIG|JWT|NETRC|KUBECONFIG|COOKIE|"
     r"_(AUTH|PASS|PWD|PAT|DSN|SAS)$",
     re.IGNORECASE,
 )
-KEY_NAME = re.compile(r"_KEY$", re.IGNORECASE)  # KAGGLE_KEY, but CACHE_KEY too: the value must look like one
-KEY = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+/=-]{16,}")
-PLACE_NAME = re.compile(r"_(FILE|PATH|DIR|SOCK|HELPER|URL|URI|ENDPOINT|HOST)(_OVERRIDE)?$", re.IGNORECASE)
-COUNT_NAME = re.compile(r"TOKEN", re.IGNORECASE)  # MAX_TOKENS=4096000 is a parameter
-COUNT = re.compile(r"[\d.,_eE+-]+")
+KEY_NAME = re.compile(r"_KEY$", re.IGNORECASE)  # KAGGLE_KEY, but CACHE_KEY too: the value must look like a key
+KEY_VALUE = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+/=-]{16,}")
+PATH_NAME = re.compile(r"_(FILE|PATH|DIR|SOCK|HELPER|URL|URI|ENDPOINT|HOST)(_OVERRIDE)?$", re.IGNORECASE)
+COUNT_NAME = re.compile(r"TOKEN", re.IGNORECASE)  # MAX_TOKENS=4096000 is a parameter of a model
+COUNT_VALUE = re.compile(r"[\d.,_eE+-]+")
 
-# Fields of JSON secrets that say nothing: Google's service accounts, users and federations.
+# Fields of JSON credentials that are not secret: Google's service accounts, users and identity federation.
 PUBLIC_FIELDS = {"type", "universe_domain", "project_id", "quota_project_id", "scopes", "token_type", "token_expiry"}
 PUBLIC_FIELDS |= {"user_agent", "audience", "subject_token_type", "_class", "_module"}
-PUBLIC_LINE = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----|\[[\w. -]+\]")
+PUBLIC_LINE = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----|\[[\w. -]+\]")  # of PEM and INI files
 ASSIGNMENT = re.compile(r"(?:^|[;&?\s,\"'])([\w.-]*)[\"']?\s*[=:]\s*[\"']?([^;\s\"',]+)")
-SIGNATURE = re.compile(r"(?:^|[?&;=])sig=([^&;\s]+)")
-USERINFO = re.compile(r"://[^\s/?#\"'<>`\\:@]*:([^\s/?#\"'<>`\\]+)@")
-USERINFO_OF_HTTP = re.compile(r"(https?://)[^\s/?#\"'<>`\\]+@", re.IGNORECASE)
-USERINFO_OF_ANY = re.compile(r"://[^\s/?#\"'<>`\\:@]*:[^\s/?#\"'<>`\\]+@")
+SIGNATURE = re.compile(r"(?:^|[?&;=])sig=([^&;\s]+)")  # of Azure's SAS tokens
+URL_PASSWORD = re.compile(r"://[^\s/?#\"'<>`\\:@]*:([^\s/?#\"'<>`\\]+)@")
+HTTP_USERINFO = re.compile(r"(https?://)[^\s/?#\"'<>`\\]+@", re.IGNORECASE)
+ANY_USERINFO = re.compile(r"://[^\s/?#\"'<>`\\:@]*:[^\s/?#\"'<>`\\]+@")
 
 
 class Masks:
-    """The secrets of a run as one expression. It is never shown, not even by `repr`."""
+    """The secrets of a run as one regular expression. Nothing prints it, not even `repr`."""
 
-    def __init__(self, *, expression: re.Pattern[str] | None) -> None:
+    def __init__(self, *, expression: re.Pattern[str] | None = None) -> None:
         self.expression = expression
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str], extra: Iterable[str] = ()) -> Masks:
-        """Masks for the secrets of `environment` and for `extra`, secrets that are not in it any more."""
+    def from_environment(
+        cls, environment: Mapping[str, str], *, holds_secret: Callable[[str, str], bool], extra: Iterable[str] = ()
+    ) -> Masks:
+        """Returns masks for the secrets in `environment` and for `extra`, which are secrets from anywhere else.
+
+        `holds_secret(name, value)` says whether a variable holds a secret.
+        """
         secrets = [*extra, *(value for name, value in environment.items() if holds_secret(name, value))]
         for value in environment.values():
-            secrets += (unquote_plus(password) for password in USERINFO.findall(value))
-        parts = {part for secret in secrets for part in parts_of(secret)}
-        forms = {form for part in parts for form in forms_of(part) if len(form) >= MINIMUM}
+            secrets += (unquote_plus(password) for password in URL_PASSWORD.findall(value))
+        parts = {part for secret in secrets for part in split_secret(secret)}
+        forms = {form for part in parts for form in encode_secret(part) if len(form) >= MINIMUM}
         return cls(expression=re.compile(_alternation(sorted(forms))) if forms else None)
 
     def mask(self, text: str) -> str:
-        """The text without secrets, and without the user and password of any URL."""
+        """Returns the text without secrets, and without the user and the password of any URL."""
         if self.expression:
             text = self.expression.sub(MASK, text)
         if "://" in text:
-            text = USERINFO_OF_ANY.sub(f"://{MASK}@", USERINFO_OF_HTTP.sub(rf"\1{MASK}@", text))
+            text = HTTP_USERINFO.sub(rf"\1{MASK}@", text)
+            text = ANY_USERINFO.sub(f"://{MASK}@", text)
         return text
 
 
-def holds_secret(name: str, value: str) -> bool:
-    """Whether a variable is a secret by storage's table or by its name, and its value no path, address or count."""
-    if variable := VARIABLES.get(name):
-        return variable.is_secret and (variable.holds == "value" or is_text(decoded(value)))
-    if not NAME.search(name):
-        return bool(KEY_NAME.search(name) and KEY.fullmatch(value))
-    if PLACE_NAME.search(name) and "WEBHOOK" not in name.upper():
-        return is_text(decoded(value))
-    return not (COUNT_NAME.search(name) and COUNT.fullmatch(value))
+def name_suggests_secret(name: str, value: str) -> bool:
+    """Whether a variable is named like a secret and its value is not a path, an address or a number."""
+    if not SECRET_NAME.search(name):
+        return bool(KEY_NAME.search(name) and KEY_VALUE.fullmatch(value))
+    if PATH_NAME.search(name) and "WEBHOOK" not in name.upper():  # whoever knows the URL of a webhook can use it
+        return is_text(decode(value))
+    return not (COUNT_NAME.search(name) and COUNT_VALUE.fullmatch(value))
 
 
-def parts_of(secret: str) -> Iterator[str]:
-    """A secret and what is one in it: lines, values of JSON, assignments and connection strings, base64's text."""
+def split_secret(secret: str) -> Iterator[str]:
+    """Yields a secret and the secrets inside it: lines, strings of JSON, parts of connection strings.
+
+    A log may show any of them alone: a private key line by line, for example.
+    """
     if len(stripped := secret.strip()) >= MINIMUM and stripped.strip("*"):
         yield stripped
-    texts = {secret, decoded(secret)}
-    for whole in (*texts, *(string for text in texts for string in _strings_of_json(text))):
-        yield from (part for part in _pieces(whole) if len(part) >= MINIMUM_PART and part.strip("*"))
+    texts = {secret, decode(secret)}
+    for whole in (*texts, *(string for text in texts for string in _json_strings(text))):
+        yield from (part for part in _split_text(whole) if len(part) >= MINIMUM_PART and part.strip("*"))
 
 
-def forms_of(part: str) -> Iterator[str]:
-    """A secret as it is written in shells, JSON, HTML, URLs, Python, base64 (after 0, 1 or 2 bytes) and hex."""
-    data = _bytes(part)
-    yield from (part, data.decode("utf-8", "replace"))  # how the log reads bytes that are no UTF-8
-    for text in (json.dumps(part), json.dumps(part, ensure_ascii=False)):
-        yield from (text[1:-1], text[1:-1].replace("/", "\\/"), json.dumps(text[1:-1])[1:-1])
-        yield text[1:-1].replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")  # Go's
-    yield from (repr(part)[1:-1], shlex.quote(part).strip("'"), html.escape(part), html.escape(part, quote=False))
-    yield html.escape(part).replace("&#x27;", "&#39;")
-    quoted = [quote(data, safe=safe) for safe in ("", "/", "!'()*", "!'()*;,/?:@&=+$#")]  # the last two JavaScript's
-    quoted += [quote_plus(data), quote(quote(data, safe=""), safe="")]
-    for text in quoted:
-        yield text
-        yield re.sub(r"%[0-9A-F]{2}", lambda code: code[0].lower(), text)
+def encode_secret(part: str) -> Iterator[str]:
+    """Yields a secret as logs may show it: in shell, JSON, HTML, URLs, Python, base64 and hex."""
+    data = _to_bytes(part)
+    yield from (part, data.decode("utf-8", "replace"))  # the second: how the log shows bytes that are not UTF-8
+    yield from _in_json(part)
+    yield from (repr(part)[1:-1], shlex.quote(part).strip("'"))
+    yield from (html.escape(part), html.escape(part, quote=False))
+    yield html.escape(part).replace("&#x27;", "&#39;")  # Jinja's and Go's form of the apostrophe
+    yield from _in_urls(data)
     yield from (data.hex(), data.hex().upper())
-    for text in _base64_of(data):
+    for text in _in_base64(data):
         yield from (text, text.translate({ord("+"): "-", ord("/"): "_"}), text.replace("/", "\\/"))
         yield from (quote(text, safe=""), text.replace("+", "%2b").replace("/", "%2f"), quote(text))
 
 
-def _bytes(text: str) -> bytes:
-    """What a variable's text stands for; half a surrogate pair, which JSON can name, is no byte of one."""
+def _to_bytes(text: str) -> bytes:
+    """The bytes of an environment variable, which Python shows as text with surrogates where they are not UTF-8."""
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
+    except UnicodeEncodeError:  # JSON can contain half a surrogate pair, which is not such a byte
         return text.encode("utf-8", "surrogatepass")
 
 
-def _base64_of(data: bytes) -> Iterator[str]:
+def _in_json(part: str) -> Iterator[str]:
+    for literal in (json.dumps(part), json.dumps(part, ensure_ascii=False)):
+        text = literal[1:-1]
+        yield from (text, text.replace("/", "\\/"))
+        yield json.dumps(text)[1:-1]  # JSON inside JSON
+        yield text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")  # as Go writes it
+
+
+def _in_urls(data: bytes) -> Iterator[str]:
+    # The last two are encodeURIComponent and encodeURI of JavaScript.
+    texts = [quote(data, safe=safe) for safe in ("", "/", "!'()*", "!'()*;,/?:@&=+$#")]
+    texts += [quote_plus(data), quote(quote(data, safe=""), safe="")]
+    for text in texts:
+        yield text
+        yield re.sub(r"%[0-9A-F]{2}", lambda code: code[0].lower(), text)
+
+
+def _in_base64(data: bytes) -> Iterator[str]:
+    """The secret in base64, also in the middle of a longer text: `user:TOKEN` of an HTTP header, for example.
+
+    Base64 encodes three bytes as four digits, so there are three forms, for 0, 1 or 2 bytes before the secret. The
+    first and the last digit may depend on the bytes around it and are left out.
+    """
     for offset in range(3):
         bits = 8 * (offset + len(data))
         text = base64.b64encode(bytes(offset) + data).decode()
-        yield text[(8 * offset + 5) // 6 : bits // 6]  # only the digits that nothing but the secret decides
+        yield text[(8 * offset + 5) // 6 : bits // 6]
     whole = base64.b64encode(data).decode()
     for width in LINE_WIDTHS:
         lines = [whole[at : at + width] for at in range(0, len(whole), width)] if len(whole) > width else []
         yield from (line for line in lines if len(line) >= MINIMUM_LINE)
 
 
-def _strings_of_json(text: str) -> Iterator[str]:
+def _json_strings(text: str) -> Iterator[str]:
+    """All strings in a JSON document, except those of public fields; nothing when it is not JSON."""
     try:
         pending: list[object] = [json.loads(text)] if text.lstrip()[:1] in ("{", "[") else []
     except (ValueError, RecursionError):
@@ -141,26 +167,30 @@ def _strings_of_json(text: str) -> Iterator[str]:
             case list(items):
                 pending += items
             case dict(fields):
-                pending += (value for key, value in fields.items() if not _is_public(str(key)))
+                pending += (value for key, value in fields.items() if not _is_public_field(str(key)))
 
 
-def _is_public(key: str) -> bool:
+def _is_public_field(key: str) -> bool:
     return key.lower() in PUBLIC_FIELDS or key.lower().endswith(("_uri", "_url"))
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _split_text(text: str) -> Iterator[str]:
     yield text.strip()
     lines = [line.strip() for line in text.splitlines()]
-    yield from (line for line in lines if len(lines) > 1 and not PUBLIC_LINE.fullmatch(line))
+    if len(lines) > 1:
+        yield from (line for line in lines if not PUBLIC_LINE.fullmatch(line))
     if not text.lstrip().startswith("{"):
-        yield from (value for key, value in ASSIGNMENT.findall(text) if NAME.search(key))
+        yield from (value for key, value in ASSIGNMENT.findall(text) if SECRET_NAME.search(key))
     for signature in SIGNATURE.findall(text):
         yield from (signature, unquote_plus(signature))
-    yield from (unquote_plus(password) for password in USERINFO.findall(text))
+    yield from (unquote_plus(password) for password in URL_PASSWORD.findall(text))
 
 
 def _alternation(forms: list[str], nesting: int = 0) -> str:
-    """A trie of the sorted forms as an expression, longest first: a flat alternation is slow for hundreds."""
+    """Returns an expression that matches any of the sorted forms, the longest first.
+
+    It is built as a trie: a flat list of alternatives is slow for hundreds of forms.
+    """
     if nesting == MAXIMUM_NESTING:
         return "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
     groups: dict[str, list[str]] = {}
@@ -168,15 +198,15 @@ def _alternation(forms: list[str], nesting: int = 0) -> str:
         groups.setdefault(form[:1], []).append(form)
     branches = []
     for first, members in groups.items():
-        if not first:
+        if not first:  # a form that ends here; its branch is empty and comes last, so that the longer ones win
             continue
-        prefix = _common_start(members[0], members[-1])
+        prefix = _common_prefix(members[0], members[-1])  # sorted: all between them share it
         rest = [member[len(prefix) :] for member in members]
         branches.append(re.escape(prefix) + (f"(?:{_alternation(rest, nesting + 1)})" if any(rest) else ""))
     return "|".join([*branches, ""] if "" in groups else branches)
 
 
-def _common_start(one: str, other: str) -> str:
+def _common_prefix(one: str, other: str) -> str:
     for at, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
             return one[:at]

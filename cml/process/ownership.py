@@ -1,4 +1,4 @@
-"""A container's root gives back what it wrote in another user's work tree."""
+"""Gives files back to their owner: a container runs as root in the work tree of another user."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def restore_ownership(top: Path) -> Iterator[None]:
-    """On exit every file below `top` that root wrote meanwhile belongs to the owner of `.git/HEAD`."""
+    """On exit, gives every file below `top` that root wrote during the block to the owner of `.git/HEAD`."""
     head = top / ".git" / "HEAD"
     owner = head.stat() if head.exists() else top.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         yield
         return
-    since = _now(top)
+    started = _file_system_time(top)
     try:
         yield
     finally:
         for folder, folders, files in os.walk(top):
             for name in (*folders, *files):
-                path = os.path.join(folder, name)
-                with contextlib.suppress(OSError):
-                    seen = os.lstat(path)
-                    if seen.st_uid == 0 and seen.st_ctime_ns >= since:
-                        os.lchown(path, owner.st_uid, owner.st_gid)
+                _give_back(os.path.join(folder, name), owner, since=started)
 
 
-def _now(top: Path) -> int:
-    """The file system's own time, which its ctimes are of."""
+def _give_back(path: str, owner: os.stat_result, *, since: int) -> None:
+    with contextlib.suppress(OSError):  # removed meanwhile, or a file system without owners
+        found = os.lstat(path)
+        if found.st_uid == 0 and found.st_ctime_ns >= since:
+            os.lchown(path, owner.st_uid, owner.st_gid)
+
+
+def _file_system_time(top: Path) -> int:
+    """The current time of the file system, in ns: on a network disk, ctimes come from the clock of the server."""
     git = top / ".git"
-    probe = (git if git.is_dir() else top) / f".cml-{os.getpid()}"  # in a worktree .git is a file
+    probe = (git if git.is_dir() else top) / f".cml-{os.getpid()}"  # in a worktree or submodule .git is a file
     try:
         probe.touch()
         return probe.stat().st_ctime_ns

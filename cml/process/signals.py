@@ -1,6 +1,7 @@
-"""How a run ends early: INT, TERM and HUP become Cancelled in the main thread, and no child outlives it.
+"""Signals, worker threads and child processes: a cancelled command stops its work and leaves no process behind.
 
-DVC ignores INT in the main thread while a stage runs, so long work runs in a thread beside it.
+INT, TERM and HUP raise Cancelled in the main thread. DVC ignores INT in the main thread while a stage runs, so long
+work runs in a worker thread and the main thread waits for it.
 """
 
 from __future__ import annotations
@@ -18,20 +19,22 @@ from typing import TypeVar
 from cml.errors import Cancelled
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-GRACE_SECONDS = 2.0
-MOMENT_SECONDS = 0.3
+GRACE_SECONDS = 2.0  # between TERM and KILL, and for a cancelled thread to end
+UNWIND_SECONDS = 0.3  # for a thread to end by itself once its child processes are gone
+POLL_SECONDS = 0.2
+PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl(2)
 T = TypeVar("T")
 
 
-class _Ended(Cancelled):
-    """Cancelled, in a thread that no signal reaches. Python makes it itself, so it takes no arguments."""
+class _ThreadCancelled(Cancelled):
+    """Cancelled, raised in a worker thread. Python creates it without arguments, so it has none."""
 
     def __init__(self) -> None:
-        super().__init__("its caller")
+        super().__init__("the main thread")
 
 
-def listen() -> None:
-    """Makes the first signal raise Cancelled; later ones are ignored, so that the way out is walked to its end."""
+def install_handlers() -> None:
+    """Makes the first signal raise Cancelled. Later signals are ignored, so that cleanup always completes."""
 
     def cancel(number: int, _: FrameType | None) -> None:
         for each in SIGNALS:
@@ -39,15 +42,16 @@ def listen() -> None:
         raise Cancelled(signal.Signals(number).name)
 
     for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's HUP stays ignored
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores HUP: keep that
             signal.signal(number, cancel)
+    # `cml.cli` blocks the signals before it imports this module: a signal that arrived since then is delivered now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    _adopt_orphans()
+    _become_subreaper()
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Inside, signals wait: what is begun there is either done or not begun."""
+def signals_blocked() -> Iterator[None]:
+    """Delays signals until the end of the block: use it around steps that must happen together or not at all."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -57,54 +61,61 @@ def held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_background(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
-    """Begins work in a thread of its own. What is yielded waits for it, while this thread hears signals, and returns
-    what it returned or raises what it raised.
+    """Starts `work` in a thread and yields a function that waits for it, returns its result or raises its error.
 
-    Work that is not over at the end, on Cancelled among others, is ended: first every child, then, after a moment to
-    unwind, the thread is cancelled as well, or it would go on to write what has been cleaned up.
+    Work that has not finished at the end of the block (after Cancelled, for example) is stopped: first all child
+    processes are ended. If the thread still runs a moment later, it is cancelled too: otherwise it would go on to
+    write files that have been cleaned up.
     """
-    outcome: list[T] = []
-    problem: list[BaseException] = []
-    over = threading.Event()  # a join that a signal ends takes the thread for ended as well (Python up to 3.12)
+    results: list[T] = []
+    errors: list[BaseException] = []
+    # Not Thread.join: when a signal interrupts a join, Python up to 3.12 treats the thread as finished.
+    is_finished = threading.Event()
 
     def run() -> None:
         try:
-            outcome.append(work())
+            results.append(work())
         except BaseException as error:
-            problem.append(error)
+            errors.append(error)
         finally:
-            over.set()
+            is_finished.set()
 
-    def finish() -> T:
-        # The kernel may hand the signal to the other thread, which does not wake this one: so it looks up now and then.
-        while not over.wait(timeout=0.2):
+    def wait() -> T:
+        # The kernel may deliver a signal to the worker thread, which does not wake the main thread. Python runs the
+        # handler only in the main thread, so the main thread has to wake up now and then.
+        while not is_finished.wait(timeout=POLL_SECONDS):
             pass
-        if problem:
-            raise problem[0]
-        return outcome[0]
+        if errors:
+            raise errors[0]
+        return results[0]
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield finish
+        yield wait
     finally:
-        if not over.is_set():
+        if not is_finished.is_set():
             end_children()
-            if not over.wait(timeout=MOMENT_SECONDS) and thread.ident:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Ended))
-                over.wait(timeout=GRACE_SECONDS)
+            if not is_finished.wait(timeout=UNWIND_SECONDS) and thread.ident:
+                _raise_in_thread(thread.ident)
+                is_finished.wait(timeout=GRACE_SECONDS)
 
 
 def run_in_thread(work: Callable[[], T]) -> T:
-    """Returns what `work` returns or raises what it raises, run in a thread beside this one: see `begun`."""
-    with in_background(work) as finish:
-        return finish()
+    """Runs `work` in a thread while this thread waits for signals. Returns its result or raises its error."""
+    with in_background(work) as wait:
+        return wait()
+
+
+def _raise_in_thread(thread_id: int) -> None:
+    """Raises _ThreadCancelled in another thread, at its next Python instruction."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(_ThreadCancelled))
 
 
 @contextlib.contextmanager
 def end_children_on_cancel() -> Iterator[None]:
-    """On Cancelled no child outlives what is inside: not what draws beside it, and not git's own helpers, which go on
-    after git itself was killed.
+    """Ends all child processes when the block is cancelled, also processes that outlive the child which started them
+    (the helpers of git continue after git was killed).
     """
     try:
         yield
@@ -114,32 +125,39 @@ def end_children_on_cancel() -> Iterator[None]:
 
 
 def end_children() -> None:
-    """Ends every process below this one: TERM, a moment, KILL. One that lost its parent on the way is below us too."""
-    import psutil
+    """Ends all descendants of this process: sends TERM, waits for GRACE_SECONDS, sends KILL.
 
-    here = psutil.Process(os.getpid())
-    until = time.monotonic() + GRACE_SECONDS
-    asked: set[psutil.Process] = set()
-    while children := here.children(recursive=True):
-        is_late = time.monotonic() > until
+    The list is read again in each round, because a process can start another one before it ends.
+    """
+    import psutil  # only needed when a run is cancelled
+
+    this_process = psutil.Process(os.getpid())
+    deadline = time.monotonic() + GRACE_SECONDS
+    terminated: set[psutil.Process] = set()
+    while children := this_process.children(recursive=True):
+        is_late = time.monotonic() > deadline
         for child in children:
-            if is_late or child not in asked:
-                asked.add(child)
-                with contextlib.suppress(psutil.Error):
-                    (child.kill if is_late else child.terminate)()
+            if child in terminated and not is_late:
+                continue
+            terminated.add(child)
+            with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                if is_late:
+                    child.kill()
+                else:
+                    child.terminate()
         psutil.wait_procs(children, timeout=0.1)
-        if time.monotonic() > until + GRACE_SECONDS:
-            return
+        if time.monotonic() > deadline + GRACE_SECONDS:
+            return  # not even KILL works: a process in uninterruptible sleep, on a dead network disk for example
 
 
 def reap_children() -> None:
-    """Takes leave of the adopted children that have ended, so that none of them stays as a zombie."""
+    """Reaps child processes that have exited, so that none remains as a zombie."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
-def _adopt_orphans() -> None:
-    """Makes processes that lose their parent ours (Linux's PR_SET_CHILD_SUBREAPER), so that they can be ended."""
+def _become_subreaper() -> None:
+    """Makes this process the new parent of orphaned descendants, so that `end_children` finds them. Linux only."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Git and forge tokens: taken out of the environment before any child is started, so that none can see them."""
+"""Tokens of git and of the forges: removed from the environment before any child process starts."""
 
 from __future__ import annotations
 
@@ -9,56 +9,67 @@ from collections.abc import Collection
 
 from cml.errors import BadInput
 
-# GitLab hands the job's token out under these names as well.
-COPIES = ("CI_REGISTRY_PASSWORD", "CI_DEPENDENCY_PROXY_PASSWORD")
-NAMES = ("repo_token", "INPUT_REPO_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN", "CI_REPOSITORY_URL", *COPIES)
+# The variables that may hold the token for a forge; the first one that is not empty is used.
+TOKEN_ORDER = {
+    "github": ("repo_token", "INPUT_REPO_TOKEN", "GITHUB_TOKEN"),
+    "gitlab": ("repo_token", "INPUT_REPO_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN"),
+    "local": ("repo_token",),
+}
+# GitLab puts a copy of the job token into these variables too.
+JOB_TOKEN_COPIES = ("CI_REPOSITORY_URL", "CI_REGISTRY_PASSWORD", "CI_DEPENDENCY_PROXY_PASSWORD")
+TOKEN_VARIABLES = (
+    *("repo_token", "INPUT_REPO_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN"),
+    *JOB_TOKEN_COPIES,
+)
 
 
 class Tokens:
-    """What NAMES held, by name."""
+    """The values of TOKEN_VARIABLES, by name."""
 
     def __init__(self, by_name: dict[str, str]) -> None:
         self.by_name = by_name
 
     def values(self) -> list[str]:
-        """Returns every secret of them, for the masks."""
+        """Returns all values, for the masks."""
         return list(self.by_name.values())
 
     def is_job_token(self, token: str | None) -> bool:
-        """Whether a token is the one that GitLab makes for each job, under whichever name it was passed."""
+        """Whether a token is the CI_JOB_TOKEN of GitLab, also when it was passed as `repo_token`."""
         return token is not None and token == self.by_name.get("CI_JOB_TOKEN")
 
-    def for_place(self, place: str) -> str | None:
-        """Returns the token of a place, by the contract's order. Raises BadInput for none at all in CI."""
-        order = {
-            "github": ("repo_token", "INPUT_REPO_TOKEN", "GITHUB_TOKEN"),
-            "gitlab": ("repo_token", "INPUT_REPO_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN"),
-            "local": ("repo_token",),
-        }[place]
-        for name in order:
+    def for_forge(self, forge: str) -> str | None:
+        """Returns the token for a forge; None for a local run without one. Raises BadInput if a CI job has none."""
+        names = TOKEN_ORDER[forge]
+        for name in names:
             if value := self.by_name.get(name):
                 return value
-        if place != "local":
-            raise BadInput(
-                f"repo_token is empty, and so is {' and '.join(order[2:])}: pass the job's token as repo_token"
-            )
-        return None
+        if forge == "local":
+            return None
+        others = names[2:]  # `repo_token` and INPUT_REPO_TOKEN are one and the same for users
+        raise BadInput(
+            f"no token: repo_token is empty, and {' and '.join(others)} {'is' if len(others) == 1 else 'are'} too; "
+            "pass the token of the job as repo_token"
+        )
 
 
 def take_tokens() -> Tokens:
-    """Returns the tokens and removes them from the environment of this process, also from what the kernel shows of it
-    (/proc/PID/environ), which is the memory that it was started with.
+    """Removes the tokens from the environment of this process and returns them."""
+    _overwrite_initial_environment(TOKEN_VARIABLES)
+    return Tokens({name: value for name in TOKEN_VARIABLES if (value := os.environ.pop(name, "").strip())})
+
+
+def _overwrite_initial_environment(names: Collection[str]) -> None:
+    """Overwrites the values in the memory that this process was started with.
+
+    /proc/PID/environ shows that memory to every process of the same user for as long as this process lives; unsetting
+    a variable does not change it.
     """
-    _blank(NAMES)
-    return Tokens({name: value for name in NAMES if (value := os.environ.pop(name, "").strip())})
-
-
-def _blank(names: Collection[str]) -> None:
-    wanted, at = {os.fsencode(name) for name in names}, 0
-    with contextlib.suppress(ValueError):  # no such symbol on macOS, whose kernel has no such file either
+    wanted = {os.fsencode(name) for name in names}
+    with contextlib.suppress(ValueError):  # macOS has no such symbol, and no /proc either
         entries = ctypes.POINTER(ctypes.c_void_p).in_dll(ctypes.CDLL(None), "environ")
-        while entry := entries[at]:
+        index = 0
+        while entry := entries[index]:
             name, _, value = ctypes.string_at(entry).partition(b"=")
             if name in wanted:
                 ctypes.memset(entry + len(name) + 1, ord("*"), len(value))
-            at += 1
+            index += 1

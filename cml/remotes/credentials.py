@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cml.errors import WorkFailed
 from cml.process import signals
+from cml.process.secret_text import decode, is_text
 from cml.remotes.kinds import (
     GOOGLE_DRIVE,
     GOOGLE_FILE,
@@ -23,10 +24,8 @@ from cml.remotes.kinds import (
     VARIABLES,
     CredentialCheck,
     choose_auth_method,
-    decoded,
     find,
     is_given,
-    is_text,
     kind_of,
     meant_elsewhere,
     place_of,
@@ -176,7 +175,7 @@ def _settle(environment: MutableMapping[str, str], folder: Path) -> tuple[tuple[
         if not value or variable.holds == "value":
             continue
         content = _content(value)
-        text = decoded(content or value)
+        text = decode(content or value)
         if not content and not is_text(text):  # a path that leads nowhere
             wrong[variable.name] = f"{variable.name} is neither a file here nor the text of one"
             continue
@@ -236,7 +235,7 @@ def _restore(environment: MutableMapping[str, str], before: Mapping[str, str | N
 def _private_folder(temporary: Path) -> Iterator[Path]:
     made: list[tuple[Path, int]] = []
     try:
-        with signals.held():  # a cancel between the folder and the promise to remove it would leave it
+        with signals.signals_blocked():  # a cancel between the folder and the promise to remove it would leave it
             made.append(_locked_folder(temporary))
         yield made[0][0]
     finally:

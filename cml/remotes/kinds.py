@@ -6,16 +6,15 @@ DVC_<KIND>_<DVC's option> and go to DVC's configuration, in memory only.
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-# What no path looks like: JSON, PEM, a JWT, several lines, known hosts.
-TEXT = re.compile(r"\A\s*(\{|-----BEGIN |eyJ[\w-]+\.[\w-]+\.[\w-]+\s*\Z|[^/~.\s]\S*[ \t])|\S\s*\n\s*\S")
+from cml.process.masking import name_suggests_secret
+from cml.process.secret_text import decode, is_text
+
 Holds = Literal["value", "file", "text"]
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -310,15 +309,8 @@ def place_of(url: str) -> tuple[str, int | None, str]:
     return "", None, ""
 
 
-def decoded(value: str) -> str:
-    """A secret's text: JSON or PEM out of its base64, and a PEM's line breaks out of the escapes of one line."""
-    with suppress(ValueError):
-        text = base64.b64decode("".join(value.split()), validate=True).decode()
-        value = text if text.lstrip().startswith(("{", "-----BEGIN ")) else value
-    is_one_line = value.startswith("-----BEGIN ") and "\n" not in value.strip()
-    return value.replace("\\n", "\n") if is_one_line else value
-
-
-def is_text(value: str) -> bool:
-    """Whether the value of a file's variable looks like the file's text rather than its path."""
-    return bool(TEXT.search(value))
+def holds_secret(name: str, value: str) -> bool:
+    """Whether a variable holds a secret: by the table, else by its name. A path to a secret file is not secret."""
+    if variable := VARIABLES.get(name):
+        return variable.is_secret and (variable.holds == "value" or is_text(decode(value)))
+    return name_suggests_secret(name, value)

@@ -18,6 +18,7 @@ from cml.process.masking import Masks
 from cml.process.ownership import restore_ownership
 from cml.process.tokens import take_tokens
 from cml.remotes.credentials import Credentials, provide_credentials, sweep
+from cml.remotes.kinds import holds_secret
 
 if TYPE_CHECKING:
     from cml.dvc.project import Project
@@ -71,7 +72,7 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
     at_the_door = dict(os.environ)
     context = _read_context(os.environ)
     settings = read_settings(os.environ, options, is_ci=context.is_ci)
-    token = tokens.for_place(context.place)
+    token = tokens.for_forge(context.place)
     work_tree = _open(_enter(settings), token, context.place, is_job_token=tokens.is_job_token(token))
     with contextlib.ExitStack() as leave:
         leave.callback(signals.reap_children)
@@ -84,7 +85,9 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
         credentials = leave.enter_context(provide_credentials(os.environ, temporary))
         if isinstance(work_tree, Repository):
             work_tree.copy_hooks(credentials.folder / "hooks")
-        masks = Masks.from_environment(at_the_door, extra=[*tokens.values(), *credentials.secrets])
+        masks = Masks.from_environment(
+            at_the_door, holds_secret=holds_secret, extra=[*tokens.values(), *credentials.secrets]
+        )
         # DVC's own site cache outlives a job and remembers what a remote held then.
         own_cache = os.environ.get(SITE_CACHE, "") if SITE_CACHE in os.environ or not context.is_ci else None
         os.environ[SITE_CACHE] = str(credentials.folder / "dvc")
@@ -92,7 +95,7 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
         stdout = _keep_stdout()
         forge = _forge(context, settings, token=token, is_job_token=tokens.is_job_token(token), stdout=stdout)
         leave.callback(forge.close)
-        log = Log(masks, annotate=forge.annotate, guard=forge.children)
+        log = Log(masks, annotate=forge.annotate, around_output=forge.children)
         leave.enter_context(signals.end_children_on_cancel())
         yield Session(
             settings=settings,

@@ -72,7 +72,7 @@ def set_up(here: Session, project: Project, _: Work | None = None) -> None:
     """Runs the user's own lines."""
     if not here.settings.setup:
         return
-    with here.log.children("setup") as tail:
+    with here.log.capture_output("setup") as tail:
         command = ["sh", "-e", "-c", here.settings.setup]
         code = run_in_thread(lambda: subprocess.run(command, stdin=subprocess.DEVNULL).returncode)
     if code:
@@ -118,7 +118,7 @@ def _is_all_here(project: Project, work: Work) -> bool:
 def transfers(here: Session, *, step: str) -> Iterator[None]:
     """What storages' libraries print while inside goes through the masks; trouble of theirs is WorkFailed."""
     try:
-        with here.log.children(step):
+        with here.log.capture_output(step):
             yield
     except StorageError as error:
         raise _explained(here, error, step=step) from error
@@ -143,7 +143,7 @@ def run_stages(
     here: Session, project: Project, targets: tuple[str, ...], *, pull_missing: bool, alone: bool = False
 ) -> None:
     """Reproduces targets, `alone` without what they need; output goes to the log, live. Raises WorkFailed."""
-    with here.log.children("reproduce") as tail:
+    with here.log.capture_output("reproduce") as tail:
         try:
             run_in_thread(lambda: project.reproduce(targets, pull_missing=pull_missing, alone=alone))
         except Exception as error:
