@@ -85,7 +85,7 @@ class Mutant:
 
 class Mutator(ast.NodeTransformer):
     """Makes the n-th change that a module offers. What only describes is left alone: docstrings, annotations and names
-    for them, decorators of classes (tests/test_house.py holds those).
+    for them, decorators of classes (tests/test_layout.py holds those).
     """
 
     def __init__(self, at: int) -> None:
