@@ -111,19 +111,14 @@ COMMENT_PERCENT = 3.0
 # Rule -> what breaks it -> why it still may.
 KNOWN: dict[str, dict[str, str]] = {
     "direction": {
-        "cml.config.gates -> cml.model.report": "judging moves to cml.report.judgement",
         "cml.dvc.stale_stages -> cml.plan.grouping": "it moves to cml.plan",
         "cml.model.json -> cml.report.formatting": "it moves below cml.model",
         "cml.model.json_reader -> cml.report.formatting": "it moves below cml.model",
-        "cml.process.gpu -> cml.model.report": "it gets a class of its own",
-        "cml.process.masking -> cml.remotes.kinds": "the names of secrets move below",
     },
     "cycles": {
         "cml.commands.doctor <-> cml.commands.doctor_gpu": "the check's class moves to cml.model",
-        "cml.config <-> cml.model <-> cml.report": "the imports upwards above",
-        "cml.process <-> cml.remotes": "the imports upwards above",
+        "cml.model <-> cml.report": "the imports upwards above",
     },
-    "size of the layout": {"levels": "the imports upwards above"},
     "__init__": {"cml.report": "its function moves"},
     "repo": {
         "cml.commands.doctor": "needs a method of the project",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cml.config.gates import gates_failed
 from cml.dvc.project import Project
 from cml.errors import BadInput
 from cml.forges.base import LIMIT
 from cml.model.report import Baseline
+from cml.report.judgement import gates_failed
 from cml.run import report_folder
 from cml.run.baseline import find_baseline
 from cml.run.collect import collect

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from cml.config import gates
 from cml.config.settings import Settings
 from cml.dvc.listing import Listing
 from cml.dvc.logging import one_line
@@ -28,7 +27,9 @@ from cml.model.report import (
     status_of,
 )
 from cml.process.log import Log
+from cml.report.directions import with_directions
 from cml.report.i18n import noop
+from cml.report.judgement import judge
 from cml.report.packed import Packed, Places
 from cml.run.subject import Subject
 
@@ -82,11 +83,11 @@ def collect(
     _warn_of_absent(settings.metrics_diff_targets, "metrics_diff_targets", (old.metrics, new.metrics), (old, new), log)
     _warn_of_absent(settings.params_diff_targets, "params_diff_targets", (old.params, new.params), (old, new), log)
     unreadable = _unreadable(old, new, log)
-    rows = gates.with_directions(_metric_rows(old, new), settings.metrics_gate)
+    rows = with_directions(_metric_rows(old, new), settings.metrics_gate)
     params = None if settings.params_diff_targets is None else tuple(_rows(ParamRow, old.params, new.params))
     old = replace(old, metrics={}, params={})  # of thousands, the experiments take their memory
     has_results = subject.failure is None or subject.failure.step == "push"
-    judgement = gates.judge(settings.metrics_gate if has_results else (), rows)
+    judgement = judge(settings.metrics_gate if has_results else (), rows)
     for warning in judgement.warnings:
         log.warning(warning)
 

@@ -25,7 +25,7 @@ FOLDER = Path(report_folder.FOLDER)
 
 def tell(here: Session, project: Project, work: Work) -> int:
     """Reports and publishes, whatever the work came to; returns the exit code."""
-    from cml.config.gates import gates_failed
+    from cml.report.judgement import gates_failed
     from cml.run.subject import Subject
 
     is_changed = work.saved is None and (bool(work.changed_paths) or is_edited(here, project))
