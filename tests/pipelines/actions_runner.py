@@ -257,7 +257,7 @@ class WorkflowRun:
         leg.result = "success"
         for step in job["steps"]:
             if "uses" in step:
-                assert re.fullmatch(r"actions/checkout@v\d+", step["uses"])
+                assert re.fullmatch(r"actions/checkout@[0-9a-f]{40}", step["uses"])
                 assert step["with"] == {"persist-credentials": False}
                 workspace = self.hub.forge.checkout(env, token=contexts["github"]["token"], credentials="none")
                 continue
