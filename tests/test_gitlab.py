@@ -435,13 +435,15 @@ def test_the_report_of_an_older_commit_replaces_no_newer_one(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "told", "is_asked_for"),
+    ("source", "parents_source", "is_requested"),
     [("parent_pipeline", "schedule", True), ("parent_pipeline", "push", False), ("push", "schedule", False)],
 )
-def test_a_plans_jobs_know_whether_somebody_asked_for_them(source: str, told: str, *, is_asked_for: bool) -> None:
-    """A schedule's child pipeline says of itself no more than that it has a parent."""
-    context = read_context({"CI_PIPELINE_SOURCE": source, "CML_PIPELINE_SOURCE": told})
-    assert context.is_asked_for is is_asked_for
+def test_jobs_of_a_child_pipeline_know_whether_somebody_requested_them(
+    source: str, parents_source: str, *, is_requested: bool
+) -> None:
+    """The source of a child pipeline is always `parent_pipeline`, also if a schedule started the parent."""
+    context = read_context({"CI_PIPELINE_SOURCE": source, "CML_PIPELINE_SOURCE": parents_source})
+    assert context.is_requested is is_requested
 
 
 def test_no_stage_sees_the_jobs_token_under_its_other_names(lab: Lab) -> None:

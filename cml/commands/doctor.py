@@ -70,7 +70,7 @@ def _print(text: str, checks: list[Check], terminal: TextIO) -> int:
 
 def _checks(here: Session, *, with_write: bool) -> Iterator[Check]:
     context, repository = here.forge.context, here.repository
-    yield Check(name="place", status="ok", found=f"{context.place}, event {context.event}")
+    yield Check(name="place", status="ok", found=f"{context.forge_name}, event {context.event}")
     origin, branch = repository.origin_url(), context.push_branch or repository.branch()
     if origin is None:
         yield Check(name="git", status="note", found="no remote origin", advice="git remote add origin URL, to push")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from cml.dvc.project import Project
 from cml.errors import BadInput
-from cml.forges.base import LIMIT
 from cml.model.report import Baseline
 from cml.report.judgement import gates_failed
 from cml.run import report_folder
 from cml.run.baseline import find_baseline
 from cml.run.collect import collect
 from cml.run.context import Session
+from cml.run.links import add_links
 from cml.run.preflight import head_of, is_edited, template_of
 from cml.run.subject import Subject
 
@@ -55,7 +55,8 @@ def publish(here: Session, folder: Path) -> int:
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} is no saved report: {' '.join(str(error).split())}") from None
     found = replace(found, name=here.settings.report_name)
-    text = report_folder.markdown(found, settings=here.settings, template=None, log=here.log, limit=LIMIT)
+    limit = here.forge.comment_limit or None
+    text = report_folder.markdown(found, settings=here.settings, template=None, log=here.log, limit=limit)
     published = here.forge.comment(text)
     for warning in published.warnings:
         here.log.warning(warning)
@@ -68,9 +69,10 @@ def _print(here: Session, project: Project, subject: Subject, baseline: Baseline
     report_folder.check_folder(is_tracked=here.repository.tracks(report_folder.FOLDER))
     here.repository.exclude(f"{report_folder.FOLDER}/")
     report_folder.clear(FOLDER, keeps_drawings=True)
-    found = here.forge.context.linked(
-        collect(project, here.repository, here.settings, here.log, subject=subject, baseline=baseline, folder=FOLDER)
+    found = collect(
+        project, here.repository, here.settings, here.log, subject=subject, baseline=baseline, folder=FOLDER
     )
+    found = add_links(found, here.forge.context)
     here.stdout.write(
         report_folder.write_report(found, FOLDER, settings=here.settings, template=template, log=here.log)
     )

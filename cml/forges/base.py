@@ -1,22 +1,28 @@
-"""What a run knows of the place it runs in, and what every place must be able to do. No forge is imported here."""
+"""The base class of the forges, and the data that a run exchanges with a forge. Nothing here belongs to one forge."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 from cml.git.repository import Identity
 
-if TYPE_CHECKING:
-    from cml.model.report import Report
-
-Place = Literal["github", "gitlab", "local"]
-ASKED_FOR = ("schedule", "workflow_dispatch", "repository_dispatch", "web", "api", "trigger", "pipeline", "chat")
-LIMIT = 58_000  # bytes of a message that every forge takes
+ForgeName = Literal["github", "gitlab", "local"]
+# Events that a schedule or a person started. Something outside git may have changed, so existing results do not count.
+REQUESTED_EVENTS = (
+    "schedule",
+    "workflow_dispatch",
+    "repository_dispatch",
+    "web",
+    "api",
+    "trigger",
+    "pipeline",
+    "chat",
+)
 
 
 class PullRequest(NamedTuple):
@@ -32,17 +38,17 @@ class PullRequest(NamedTuple):
 
 
 class Context(NamedTuple):
-    """The event a run answers, as plain facts.
+    """The event that started the run.
 
-    `head` is the commit the run is for where the place says so, else the one that is checked out. `push_branch` is
-    where results go; `no_push` says why they never go anywhere for this kind of event. Without `reproduces` nothing of
-    the repository is run. `pull_query` is OWNER:BRANCH, whose open pull request gets the comment. `job` tells
-    jobs apart that differ in their own environment alone, where the place names them. `run` is what its jobs have in
-    common, also when one is tried again; `machine` the runner's name. `slug` is the project's path on its forge,
-    `project_url` its page.
+    `head` is the commit that the run is for, None for the commit that is checked out. `push_branch` is the branch that
+    the results are pushed to; `no_push` says why this kind of event never pushes. If `reproduces` is false, no code of
+    the repository is executed. `pull_query` finds the open pull request of a branch: OWNER:BRANCH on GitHub, the branch
+    on GitLab. `job` is the name of the job, where the forge gives names that differ. `run` is the same for all jobs
+    and retries of one workflow run or pipeline; `machine` is the name of the runner. `slug` is the path of the project
+    on the forge, `project_url` its page.
     """
 
-    place: Place
+    forge_name: ForgeName
     event: str
     head: str | None = None
     push_branch: str | None = None
@@ -59,42 +65,34 @@ class Context(NamedTuple):
     slug: str = ""
     project_url: str | None = None
     run_url: str | None = None
-    push_advice: str = "let this user write to the branch"
+    push_advice: str = "give this user write access to the branch"
 
     @property
-    def is_asked_for(self) -> bool:
-        """Whether a clock or a person asked for the run, perhaps because something outside git has changed."""
-        return self.event in ASKED_FOR
+    def is_requested(self) -> bool:
+        """Whether a schedule or a person started the run, perhaps because something outside git has changed."""
+        return self.event in REQUESTED_EVENTS
 
     @property
     def is_ci(self) -> bool:
-        return self.place != "local"
+        return self.forge_name != "local"
 
-    def linked(self, report: Report) -> Report:
-        """Returns a report with the addresses of its run, of the code that changed and of its experiments."""
+    def commit_url(self, sha: str) -> str | None:
+        """Returns the page of a commit."""
+        return f"{self._pages}/commit/{sha}" if self._pages else None
+
+    def compare_url(self, old: str, new: str) -> str | None:
+        """Returns the page that compares two commits."""
+        return f"{self._pages}/compare/{old}...{new}" if self._pages else None
+
+    @property
+    def _pages(self) -> str:
         if not self.project_url:
-            return report
-        from dataclasses import replace
-
-        pages = f"{self.project_url}/-" if self.place == "gitlab" else self.project_url
-        baseline = report.baseline
-        return replace(
-            report,
-            run_url=self.run_url,
-            compare_url=f"{pages}/compare/{baseline.sha}...{report.sha}"
-            if baseline and baseline.sha != report.sha
-            else None,
-            experiments=tuple(
-                each
-                if each.is_current and report.has_workspace_changes
-                else replace(each, url=f"{pages}/commit/{each.sha}")
-                for each in report.experiments
-            ),
-        )
+            return ""
+        return f"{self.project_url}/-" if self.forge_name == "gitlab" else self.project_url
 
 
 class Outputs(NamedTuple):
-    """What a job's later steps can read, the same on every path that is not bad input."""
+    """The outputs for later steps of the job. They are set on every path except bad input."""
 
     skipped: bool = False
     changed: bool = False
@@ -105,106 +103,127 @@ class Outputs(NamedTuple):
     report_url: str = ""
 
     def pairs(self) -> dict[str, str]:
-        """Returns name -> text, booleans as true and false."""
+        """Returns name -> text; booleans are "true" and "false"."""
         return {
             name: str(value).lower() if isinstance(value, bool) else str(value)
             for name, value in self._asdict().items()
         }
 
 
+class Publication(NamedTuple):
+    """A finished report. `is_complete`: a duplicate run may use these results in place of its own work."""
+
+    headline: str
+    """The report in one plain line."""
+    comment: str
+    """Markdown of at most `Forge.comment_limit` bytes."""
+    page: str
+    """Markdown of at most `Forge.page_limit` bytes."""
+    terminal: str
+    """Text for a terminal, empty unless `Forge.has_terminal`."""
+    outputs: Outputs
+    exit_code: int
+    is_complete: bool
+    folder: Path
+    """The folder with the files of the report."""
+
+
 class Published(NamedTuple):
-    """What was shown: where people find it, and what could not be (each a warning)."""
+    """The page of the published report, and a warning for each part that could not be published."""
 
     url: str = ""
     warnings: tuple[str, ...] = ()
 
 
 class DuplicateRun(NamedTuple):
-    """Another run for the same work: under way where `outputs` is None, else what it came to. `left_open`: it could not
-    end what it had begun on the commit that its results are of.
+    """Another run for the same commit and settings. `outputs` is None while it is still running. `has_open_check`: it
+    could not end the check run that it started on the head commit.
     """
 
     url: str
     outputs: Outputs | None = None
     exit_code: int = 0
     markdown: str = ""
-    left_open: bool = False
+    has_open_check: bool = False
 
 
-class Forge(Protocol):
-    """A place that shows reports. What talks to its API never raises: troubles are warnings of what is published."""
+class Forge:
+    """A forge that has nothing: each forge overrides what it can do. No method raises an error of the forge's API;
+    problems become warnings of what is published.
+    """
 
-    context: Context
+    comment_limit = 0
+    """Bytes of UTF-8 of a comment; 0 if the forge has no comments."""
+    page_limit = 0
+    """Bytes of UTF-8 of the longest page (job summary, release); 0 if the forge has none."""
+    has_terminal = False
+    """Whether `publish` prints the report."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
 
     def annotate(self, kind: str, text: str) -> bool:
-        """Shows a "warning" or "error" in the place's own way; returns whether it has one."""
+        """Shows a "warning" or an "error" as an annotation of the job; returns false if the forge has none."""
+        return False
 
-    def children(self, title: str) -> AbstractContextManager[None]:
-        """Inside, what children print cannot command the place; `title` says what they are at."""
+    def log_group(self, title: str) -> AbstractContextManager[None]:
+        """A group of lines in the job's log. Inside, the runner ignores commands in the output of subprocesses."""
+        return nullcontext()
 
     def no_push(self) -> str | None:
-        """Returns why nothing is pushed for this kind of event, or None where results are."""
+        """Returns why nothing is pushed for this kind of event, or None if results are pushed."""
+        return self.context.no_push
 
-    def refusal(self, branch: str) -> str | None:
-        """Returns why the place would refuse a push to a branch, where its API knows before git does."""
+    def push_refusal(self, branch: str) -> str | None:
+        """Returns why the forge would refuse a push to the branch, if its API tells more than `git push --dry-run`."""
+        return None
 
-    def begin(self, key: str) -> DuplicateRun | None:
-        """Marks the work, known by its key, as begun; returns the twin that has done it or is at it, if any."""
+    def start(self, key: str) -> DuplicateRun | None:
+        """Marks the work with this key as started; returns the duplicate run that has done it or is doing it."""
+        return None
 
-    def done(self, sha: str) -> DuplicateRun | None:
-        """Returns what an earlier run came to whose results commit is `sha`, where the place keeps that."""
+    def find_results(self, sha: str) -> DuplicateRun | None:
+        """Returns the run that pushed the results commit `sha`, if the forge has a record of it."""
+        return None
 
     def end_abandoned(self, sha: str) -> None:
-        """Ends what runs that are over began on a commit and could not end."""
+        """Ends the check runs that finished runs left open on a commit."""
 
-    def publish(
-        self,
-        report: Report,
-        *,
-        markdown: Callable[[int, Mapping[str, str]], str],
-        folder: Path,
-        outputs: Outputs,
-        exit_code: int,
-        is_done: bool,
-    ) -> Published:
-        """Shows a report whose files lie in `folder`; `markdown` writes it within a number of bytes, with the images
-        that have an address (file -> address). `is_done`: the work of a twin is done, too.
+    def upload_images(self, images: Sequence[str], folder: Path, *, tag: str) -> Mapping[str, str]:
+        """Uploads images of the report, named relative to `folder`; returns name -> address of those that can be shown.
+
+        The first step of publishing: called once before the texts are rendered, then `publish` is called.
         """
+        return {}
 
-    def is_told(self) -> bool:
-        """Whether the pull request shows a report of this name already, or could not show one."""
+    def publish(self, publication: Publication) -> Published:
+        """Publishes a report."""
+        return Published()
 
-    def adopt(self, duplicate: DuplicateRun) -> Published:
-        """Shows what a twin came to where it is not shown yet."""
+    def has_report(self) -> bool:
+        """Whether the pull request has a report of this name already, or cannot have one."""
+        return True
+
+    def publish_existing_results(self, duplicate: DuplicateRun) -> Published:
+        """Publishes the report of a duplicate run where it is not shown yet."""
+        return Published(url=duplicate.url)
 
     def comment(self, text: str) -> Published:
-        """Shows a saved report on the pull request that the event is about, and nowhere else."""
+        """Posts a saved report to the pull request of the event, and nowhere else."""
+        return Published()
 
     def set_outputs(self, outputs: Outputs) -> None:
-        """Hands the outputs to later steps."""
+        """Sets the outputs for later steps of the job."""
 
     def close(self) -> None:
-        """Ends what was begun and not published."""
+        """Ends what was started and not published."""
 
 
 def marker_of(name: str, run: str = "") -> str:
-    """Returns the hidden first line that a report's message is looked up by; `run` where every run has its own."""
+    """Returns the hidden first line by which a comment is found again; with `run`, each run has its own comment."""
     return f"<!-- cml-report: {quote(name, safe=' ')}{f' {run}' if run else ''} -->"
 
 
 def is_marked(text: str, name: str) -> bool:
-    """Whether a message is a report of this name, of whichever run."""
+    """Whether a comment is a report of this name, of any run."""
     return re.match(re.escape(marker_of(name)[:-4]) + r"( [\d.]+)? -->", text) is not None
-
-
-def headline(report: Report) -> str:
-    """Returns the report in one plain line: what failed, or what got better and worse, and the gates."""
-    if report.failure:
-        return f"{report.failure.step} failed"
-    counts = {
-        word: sum(row.better is side for row in report.metrics or ())
-        for word, side in (("better", True), ("worse", False))
-    }
-    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    gates = {"passed": "gates passed", "failed": "a gate failed", "none": ""}[report.verdict]
-    return ": ".join(filter(None, (gates, told))) or "no metric better or worse"

@@ -1,80 +1,34 @@
-"""A laptop, or any machine that no forge told about: the terminal and the files."""
+"""A machine without a forge, such as a laptop: the report is printed on the terminal."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-from cml.forges.base import Context, DuplicateRun, Outputs, Published
-
-if TYPE_CHECKING:
-    from cml.model.report import Report
+from cml.forges.base import Context, Forge, Publication, Published
 
 
-class Local:
-    """Shows the report on a terminal."""
+class Local(Forge):
+    """Also serves a job on a forge that gave no token."""
 
-    def __init__(self, context: Context, terminal: TextIO, *, show: Callable[[Report], str]) -> None:
-        self.context = context
+    has_terminal = True
+
+    def __init__(self, context: Context, terminal: TextIO) -> None:
+        super().__init__(context)
         self._terminal = terminal
-        self._show = show
 
-    def annotate(self, kind: str, text: str) -> bool:
-        return False
-
-    def children(self, title: str) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    def no_push(self) -> str | None:
-        return self.context.no_push
-
-    def refusal(self, branch: str) -> str | None:
-        return None
-
-    def begin(self, key: str) -> DuplicateRun | None:
-        return None
-
-    def done(self, sha: str) -> DuplicateRun | None:
-        return None
-
-    def end_abandoned(self, sha: str) -> None:
-        return None
-
-    def publish(
-        self,
-        report: Report,
-        *,
-        markdown: Callable[[int, Mapping[str, str]], str],
-        folder: Path,
-        outputs: Outputs,
-        exit_code: int,
-        is_done: bool,
-    ) -> Published:
-        with contextlib.suppress(OSError):  # the reader of the terminal is gone; the files are there
-            self._terminal.write(self._show(report))
+    def publish(self, publication: Publication) -> Published:
+        with contextlib.suppress(OSError):  # nobody reads the terminal any more; the files are complete
+            self._terminal.write(publication.terminal)
             self._terminal.flush()
-        return Published(url=(folder / "report.html").resolve().as_uri())
-
-    def is_told(self) -> bool:
-        return True
-
-    def adopt(self, duplicate: DuplicateRun) -> Published:
-        return Published(url=duplicate.url)
+        return Published(url=(publication.folder / "report.html").resolve().as_uri())
 
     def comment(self, text: str) -> Published:
         self._terminal.write(text)
         self._terminal.flush()
         return Published()
 
-    def set_outputs(self, outputs: Outputs) -> None:
-        return None
-
-    def close(self) -> None:
-        return None
-
 
 def read_context() -> Context:
     """Returns the context of a run that no forge started."""
-    return Context(place="local", event="local")
+    return Context(forge_name="local", event="local")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from cml.config.settings import Settings, read_settings
 from cml.errors import BadInput
-from cml.forges.base import Context, Forge, Place
+from cml.forges.base import Context, Forge, ForgeName
 from cml.git.repository import Repository
 from cml.process import signals
 from cml.process.log import Log
@@ -22,8 +22,6 @@ from cml.remotes.kinds import holds_secret
 
 if TYPE_CHECKING:
     from cml.dvc.project import Project
-    from cml.model.report import Report
-
 
 SITE_CACHE = "DVC_SITE_CACHE_DIR"
 
@@ -72,8 +70,8 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
     at_the_door = dict(os.environ)
     context = _read_context(os.environ)
     settings = read_settings(os.environ, options, is_ci=context.is_ci)
-    token = tokens.for_forge(context.place)
-    work_tree = _open(_enter(settings), token, context.place, is_job_token=tokens.is_job_token(token))
+    token = tokens.for_forge(context.forge_name)
+    work_tree = _open(_enter(settings), token, context.forge_name, is_job_token=tokens.is_job_token(token))
     with contextlib.ExitStack() as leave:
         leave.callback(signals.reap_children)
         if isinstance(work_tree, Repository):
@@ -95,7 +93,7 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
         stdout = _keep_stdout()
         forge = _forge(context, settings, token=token, is_job_token=tokens.is_job_token(token), stdout=stdout)
         leave.callback(forge.close)
-        log = Log(masks, annotate=forge.annotate, around_output=forge.children)
+        log = Log(masks, annotate=forge.annotate, around_output=forge.log_group)
         leave.enter_context(signals.end_children_on_cancel())
         yield Session(
             settings=settings,
@@ -108,8 +106,8 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
         )
 
 
-def _open(directory: Path, token: str | None, place: Place, *, is_job_token: bool) -> Repository | BadInput:
-    user = "x-access-token" if place != "gitlab" else "gitlab-ci-token" if is_job_token else "oauth2"
+def _open(directory: Path, token: str | None, forge_name: ForgeName, *, is_job_token: bool) -> Repository | BadInput:
+    user = "x-access-token" if forge_name != "gitlab" else "gitlab-ci-token" if is_job_token else "oauth2"
     try:
         return Repository(directory, token=token, user=user)
     except BadInput as error:
@@ -136,17 +134,12 @@ def _read_context(environment: Mapping[str, str]) -> Context:
 
 
 def _forge(context: Context, settings: Settings, *, token: str | None, is_job_token: bool, stdout: TextIO) -> Forge:
-    def show(report: Report) -> str:
-        from cml.report.markdown import render_terminal
-
-        return render_terminal(report, number_format=settings.number_format, locale=settings.locale)
-
-    if context.place == "github" and context.slug and token:
+    if context.forge_name == "github" and context.slug and token:
         from cml.forges.github.publish import GitHub, GitHubJob
 
         job = GitHubJob.read(os.environ)
         return GitHub(context, job, token, report_name=settings.report_name, comment=settings.comment)
-    if context.place == "gitlab" and context.slug and token and os.environ.get("CI_API_V4_URL"):
+    if context.forge_name == "gitlab" and context.slug and token and os.environ.get("CI_API_V4_URL"):
         from cml.forges.gitlab.api import Api
         from cml.forges.gitlab.context import GitLabJob
         from cml.forges.gitlab.publish import GitLab
@@ -156,12 +149,11 @@ def _forge(context: Context, settings: Settings, *, token: str | None, is_job_to
             Api(GitLabJob.read(os.environ), token, is_job_token=is_job_token),
             report_name=settings.report_name,
             comment=settings.comment,
-            show=show,
             terminal=stdout,
         )
     from cml.forges.local import Local
 
-    return Local(context, stdout, show=show)
+    return Local(context, stdout)
 
 
 def _temporary_place() -> Path:

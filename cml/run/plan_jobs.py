@@ -96,14 +96,14 @@ def _nothing(here: Session, head: str) -> str | None:
         return f"nothing is run for {context.event}"
     if is_fork(here):
         return "a fork's run gets no secrets, so its jobs have no storage in common"
-    if context.is_ci and not context.is_asked_for and (results := _saved(here, head)):
+    if context.is_ci and not context.is_requested and (results := _saved(here, head)):
         return f"{results[:7]} holds the results for {head[:7]}"
     return None
 
 
 def _skipped(here: Session, head: str) -> str | None:
     context, message = here.forge.context, here.repository.commit(head).message
-    reason = skip_reason(message, is_asked_for=context.is_asked_for) if context.is_ci else None
+    reason = skip_reason(message, is_asked_for=context.is_requested) if context.is_ci else None
     return reason if reason and (own_results(here, head) or not head_of_results(message)) else None
 
 
@@ -332,7 +332,7 @@ def _records(here: Session, project: Project, work: Work) -> Records:
 
 def _check_existing_results(here: Session, work: Work) -> None:
     """Raises AlreadySaved where another gather has saved the results, and has taken the records with it."""
-    if work.branch and not here.forge.context.is_asked_for:
+    if work.branch and not here.forge.context.is_requested:
         tracking = f"refs/remotes/{REMOTE}/{work.branch}"
         here.repository.fetch(f"+refs/heads/{work.branch}:{tracking}")
         tip = here.repository.resolve(tracking)

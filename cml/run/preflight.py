@@ -171,7 +171,7 @@ def _fetch_experiments(here: Session, head: str) -> None:
 
 def _introduce(here: Session, results: str) -> None:
     context = here.forge.context
-    place = {"local": "a laptop", "github": "GitHub", "gitlab": "GitLab"}[context.place]
+    place = {"local": "a laptop", "github": "GitHub", "gitlab": "GitLab"}[context.forge_name]
     here.log.line(f"start      cml {__version__} on {place}; {results}")
     if context.is_ci and not context.slug:
         here.log.warning(f"{place} is not connected, so the report is in this log and in {report_folder.FOLDER}/ alone")

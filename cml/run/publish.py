@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cml.errors import BadInput, show_traceback
-from cml.forges.base import LIMIT, DuplicateRun, Outputs, Published
+from cml.forges.base import DuplicateRun, Outputs, Publication, Published
 from cml.run import report_folder
 from cml.run.preflight import is_edited, report_only
 
@@ -52,14 +52,9 @@ def tell(here: Session, project: Project, work: Work) -> int:
         verdict=report.verdict,
         report=where(here),
     )
-    published = here.forge.publish(
-        report,
-        markdown=lambda limit, image_urls: _markdown(here, report, work, limit, image_urls),
-        folder=FOLDER,
-        outputs=outputs,
-        exit_code=code,
-        is_done=not report.failure and not work.is_report_only,
-    )
+    images = [image.file for plot in report.plots or () for image in plot.images]
+    addresses = here.forge.upload_images(images, FOLDER, tag=outputs.tag)
+    published = here.forge.publish(_publication(here, report, work, outputs, addresses, exit_code=code))
     warn(here, published)
     if published.url not in ("", here.forge.context.run_url) and here.forge.context.is_ci:
         here.log.step("publish", published.url)
@@ -71,15 +66,43 @@ def tell(here: Session, project: Project, work: Work) -> int:
 
 def _report(here: Session, project: Project, subject: Subject, work: Work) -> Report:
     from cml.run.collect import collect
+    from cml.run.links import add_links
 
     report = collect(
         project, here.repository, here.settings, here.log, subject=subject, baseline=work.baseline, folder=FOLDER
     )
-    return here.forge.context.linked(report)
+    return add_links(report, here.forge.context)
+
+
+def _publication(
+    here: Session, report: Report, work: Work, outputs: Outputs, image_urls: Mapping[str, str], *, exit_code: int
+) -> Publication:
+    """Renders the texts that the forge shows, and no others: rendering a large report takes seconds."""
+    from cml.report.headline import headline
+    from cml.report.markdown import render_terminal
+
+    forge, settings = here.forge, here.settings
+    comment = _markdown(here, report, work, forge.comment_limit, image_urls) if forge.comment_limit else ""
+    page = comment
+    if forge.page_limit != forge.comment_limit:
+        page = _markdown(here, report, work, forge.page_limit, image_urls)
+    terminal = ""
+    if forge.has_terminal:
+        terminal = render_terminal(report, number_format=settings.number_format, locale=settings.locale)
+    return Publication(
+        headline=headline(report),
+        comment=comment,
+        page=page,
+        terminal=terminal,
+        outputs=outputs,
+        exit_code=exit_code,
+        is_complete=not report.failure and not work.is_report_only,
+        folder=FOLDER,
+    )
 
 
 def _markdown(
-    here: Session, report: Report, work: Work, limit: int, image_urls: Mapping[str, str] | None = None
+    here: Session, report: Report, work: Work, limit: int | None, image_urls: Mapping[str, str] | None = None
 ) -> str:
     return report_folder.markdown(
         report, settings=here.settings, template=work.template, log=here.log, limit=limit, image_urls=image_urls
@@ -117,7 +140,7 @@ def with_report(here: Session, duplicate: DuplicateRun, sha: str) -> DuplicateRu
     try:
         work = report_only(here, sha)
         report = _report(here, here.open_project(), Subject(sha=sha, revision=sha), work)
-        return duplicate._replace(markdown=_markdown(here, report, work, LIMIT))
+        return duplicate._replace(markdown=_markdown(here, report, work, here.forge.comment_limit or None))
     except Exception as error:  # what is told twice is not worth the job
         show_traceback(error)
         here.log.warning(f"the report of {sha[:7]} cannot be written: {' '.join(str(error).split())[:300]}")

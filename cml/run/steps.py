@@ -54,12 +54,12 @@ def ask_push(here: Session, _: Project, work: Work) -> None:
     """
     if work.branch and work.push_answer:
         context = here.forge.context
-        if reason := here.forge.refusal(work.branch):
+        if reason := here.forge.push_refusal(work.branch):
             raise refused(reason, work.branch, context.push_advice)
         outcome = work.push_answer()
         if outcome.is_stale:
             tip = check_history(here.repository, branch=work.branch, head=work.head)
-            if not context.is_asked_for:
+            if not context.is_requested:
                 check_existing_results(here.repository, head=work.head, tip=tip, key=work.key)
         elif outcome.is_new and context.push_branch:
             raise WorkFailed(f"{work.branch} is gone from {REMOTE}, so the results have no place to go", step="push")
@@ -229,7 +229,7 @@ def _commit(here: Session, project: Project, work: Work, branch: str) -> Saved:
         subject=here.settings.commit_message,
         key=work.key,
         scope=here.settings.scope,
-        may_follow=not here.forge.context.is_asked_for,
+        may_follow=not here.forge.context.is_requested,
         identity=here.forge.context.identity,
         advice=here.forge.context.push_advice,
     )

@@ -28,7 +28,7 @@ def run(here: Session, steps: Sequence[Step] | None = None) -> int:
     head = head_of(here)
     context = here.forge.context
     message = here.repository.commit(head).message
-    if context.is_ci and (reason := skip_reason(message, is_asked_for=context.is_asked_for)):
+    if context.is_ci and (reason := skip_reason(message, is_asked_for=context.is_requested)):
         results = own_results(here, head)
         if results or not head_of_results(message):
             return skip(here, head, reason, results)
@@ -40,7 +40,7 @@ def run(here: Session, steps: Sequence[Step] | None = None) -> int:
     from cml.run.steps import asking_origin  # not before: a skipped run needs none of it
 
     with asking_origin(here, work):
-        duplicate = here.forge.begin(work.key)
+        duplicate = here.forge.start(work.key)
         if context.is_ci and (before := trained_before(here, head)):
             here.forge.end_abandoned(before)
         if duplicate and stands(here, work, duplicate):
@@ -79,12 +79,12 @@ def skip(here: Session, head: str, reason: str, results: str | None) -> int:
     here.log.step("skip", reason)
     # A pull request that was opened after its branch had its results has no report yet.
     if here.forge.context.pull and results:
-        duplicate = here.forge.done(results) or DuplicateRun(url="", left_open=True)
-        if duplicate.left_open and (before := head_of_results(here.repository.commit(results).message)):
+        duplicate = here.forge.find_results(results) or DuplicateRun(url="", has_open_check=True)
+        if duplicate.has_open_check and (before := head_of_results(here.repository.commit(results).message)):
             here.forge.end_abandoned(before)
-        if not duplicate.markdown and not here.forge.is_told():
+        if not duplicate.markdown and not here.forge.has_report():
             duplicate = with_report(here, duplicate, results)
-        warn(here, here.forge.adopt(duplicate))
+        warn(here, here.forge.publish_existing_results(duplicate))
     hand_on(here, Outputs(skipped=True, sha=head))
     return 0
 
@@ -98,7 +98,7 @@ def follow(here: Session, duplicate: DuplicateRun, head: str) -> int:
     here.log.step("twin", f"another run has done the same work, and its result stands: {duplicate.url}")
     outputs = duplicate.outputs
     duplicate = with_report(here, duplicate, outputs.sha)
-    published = here.forge.adopt(duplicate)
+    published = here.forge.publish_existing_results(duplicate)
     warn(here, published)
     outputs = outputs._replace(report=where(here), report_url=published.url or outputs.report_url)
     hand_on(here, outputs, markdown=duplicate.markdown)

@@ -31,7 +31,7 @@ def read_context(environment: Mapping[str, str], event_text: str) -> Context:
     project = f"{environment.get('GITHUB_SERVER_URL', '').rstrip('/')}/{repository}" if repository else None
     pull = _pull_request(event, name, repository)
     return Context(
-        place="github",
+        forge_name="github",
         event=name,
         head=pull.head if pull else _head(event, name) or environment.get("GITHUB_SHA") or None,
         push_branch=_push_branch(environment, name, pull),

@@ -12,13 +12,22 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from cml.forges.base import LIMIT, Context, DuplicateRun, Outputs, Published, headline, is_marked, marker_of
+from cml.forges.base import (
+    Context,
+    DuplicateRun,
+    Forge,
+    Outputs,
+    Publication,
+    Published,
+    is_marked,
+    marker_of,
+)
 from cml.forges.retry import BEFORE_WORK_SECONDS, REQUEST_SECONDS, TRANSIENT, ApiError, ApiRetry, unanswered
 
 if TYPE_CHECKING:
@@ -27,9 +36,6 @@ if TYPE_CHECKING:
     from github.IssueComment import IssueComment
     from github.Repository import Repository as Api
 
-    from cml.model.report import Report
-
-SUMMARY_LIMIT = 1_000_000  # bytes of a job summary are 1 MiB
 CLOSING_SECONDS = 3.0
 DUPLICATE_TIMEOUT_SECONDS = 6 * 3600
 ANOTHER_ANSWER = "the answer is not what was asked for"
@@ -58,11 +64,14 @@ class GitHubJob(NamedTuple):
         )
 
 
-class GitHub:
+class GitHub(Forge):
     """A job on GitHub Actions, or on a GitHub Enterprise Server: hosts come from the environment alone."""
 
+    comment_limit = 58_000
+    page_limit = 1_000_000  # a job summary may have 1 MiB
+
     def __init__(self, context: Context, job: GitHubJob, token: str, *, report_name: str, comment: str) -> None:
-        self.context = context
+        super().__init__(context)
         self._job = job
         self._token = token
         self._name = report_name
@@ -85,7 +94,7 @@ class GitHub:
         return True
 
     @contextlib.contextmanager
-    def children(self, title: str) -> Iterator[None]:
+    def log_group(self, title: str) -> Iterator[None]:
         """While children talk, the runner obeys no command in what they say."""
         mark = os.urandom(16).hex()
         _command(f"stop-commands::{mark}")
@@ -96,7 +105,7 @@ class GitHub:
 
     # The run begins
 
-    def begin(self, key: str) -> DuplicateRun | None:
+    def start(self, key: str) -> DuplicateRun | None:
         """Marks the head commit as being worked on; returns the twin that has done, or is doing, the same work."""
         if self.context.head is None:
             return None
@@ -121,7 +130,7 @@ class GitHub:
             if check.external_id == self._external_id:
                 own = check
             elif check.status == "completed":
-                if is_duplicate and not self.context.is_asked_for and (done := _embedded(check)):
+                if is_duplicate and not self.context.is_requested and (done := _embedded(check)):
                     return done, dead
             elif not self._is_alive(check):
                 dead.append(check)
@@ -193,32 +202,15 @@ class GitHub:
 
     # The run ends
 
-    def publish(
-        self,
-        report: Report,
-        *,
-        markdown: Callable[[int, Mapping[str, str]], str],
-        folder: Path,
-        outputs: Outputs,
-        exit_code: int,
-        is_done: bool,
-    ) -> Published:
-        """Shows the report in every place that takes it, the most read one first."""
-        text = markdown(LIMIT, {})  # no image has an address here: GitHub lets no token upload one
+    def publish(self, publication: Publication) -> Published:
+        """Publishes the check run, the comment and the job summary, in this order."""
         self._retry.troubles.clear()
-        known = {"outputs": outputs.pairs(), "exit_code": exit_code} if is_done else {}
-        url = self._publish_check(report, text, known, outputs) or self.context.run_url or ""
-        url = self._publish_comment(text, outputs.sha) or url
-        warnings = self._write_summary(markdown(SUMMARY_LIMIT, {}))
+        url = self._publish_check(publication) or self.context.run_url or ""
+        url = self._publish_comment(publication.comment, publication.outputs.sha) or url
+        warnings = self._write_summary(publication.page)
         return Published(url=url, warnings=(*self._warnings(), *warnings))
 
-    def no_push(self) -> str | None:
-        return self.context.no_push
-
-    def refusal(self, branch: str) -> str | None:
-        return None  # git's own dry run tells
-
-    def done(self, sha: str) -> DuplicateRun | None:
+    def find_results(self, sha: str) -> DuplicateRun | None:
         def find() -> DuplicateRun | None:
             duplicates = (_embedded(check) for check in self._checks(sha) if check.status == "completed")
             return next(
@@ -232,7 +224,7 @@ class GitHub:
 
         return self._retry.ask("check run", find)
 
-    def adopt(self, duplicate: DuplicateRun) -> Published:
+    def publish_existing_results(self, duplicate: DuplicateRun) -> Published:
         """Shows what a twin found where it is not shown yet: on a pull request that was opened after its run."""
         self._retry.troubles.clear()
         sha = duplicate.outputs.sha if duplicate.outputs else ""
@@ -249,7 +241,7 @@ class GitHub:
             warnings = ("no open pull request has the commit that this event is about, so nothing was posted",)
         return Published(url=url or "", warnings=warnings)
 
-    def is_told(self) -> bool:
+    def has_report(self) -> bool:
         def find() -> bool:
             number = self._pull_number()
             comments = self._api.get_issue(number).get_comments() if number else ()
@@ -260,9 +252,13 @@ class GitHub:
     def _warnings(self) -> tuple[str, ...]:
         return tuple(_hint(what, trouble) for what, trouble in self._retry.troubles.items())
 
-    def _publish_check(self, report: Report, text: str, known: dict[str, Any], outputs: Outputs) -> str | None:
-        conclusion = "failure" if report.verdict == "failed" else "success"
-        shown = {"title": headline(report), "summary": text, "text": _mark(known)}
+    def _publish_check(self, publication: Publication) -> str | None:
+        outputs = publication.outputs
+        known: dict[str, Any] = {}
+        if publication.is_complete:
+            known = {"outputs": outputs.pairs(), "exit_code": publication.exit_code}
+        conclusion = "failure" if outputs.verdict == "failed" else "success"
+        shown = {"title": publication.headline, "summary": publication.comment, "text": _mark(known)}
         check = self._check
         url = None
         if check:
@@ -461,7 +457,7 @@ def _embedded(check: CheckRun) -> DuplicateRun | None:
             outputs=outputs,
             exit_code=int(data["exit_code"]),
             markdown=check.output.summary or "",
-            left_open=data.get("left_open") is True,
+            has_open_check=data.get("left_open") is True,
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -56,7 +56,7 @@ def read_context(environment: Mapping[str, str]) -> Context:
     tag = environment.get("CI_COMMIT_TAG")
     name = environment.get("GITLAB_USER_NAME")
     return Context(
-        place="gitlab",
+        forge_name="gitlab",
         event=_source(environment),
         head=merge.head if merge else environment.get("CI_COMMIT_SHA") or None,
         push_branch=merge.branch if merge else environment.get("CI_COMMIT_BRANCH") or None,

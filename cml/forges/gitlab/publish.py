@@ -7,16 +7,17 @@ tells which twin is at work: a status that says so would stay behind when a job 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 from urllib.parse import quote, unquote
 
-from cml.forges.base import Context, DuplicateRun, Outputs, Published, headline
+from cml.forges.base import Context, DuplicateRun, Forge, Outputs, Publication, Published
 from cml.forges.gitlab.api import AT_ONCE, Api
 from cml.forges.gitlab.notes import Notes
 from cml.forges.retry import BEFORE_WORK_SECONDS, ApiError, ApiRetry
@@ -24,9 +25,6 @@ from cml.forges.retry import BEFORE_WORK_SECONDS, ApiError, ApiRetry
 if TYPE_CHECKING:
     from gitlab.base import RESTObject
 
-    from cml.model.report import Report
-
-LIMIT = 990_000  # bytes of a note or a release; both are refused above 1,000,000 characters
 DUPLICATE_EVENTS = ("push", "merge_request_event")
 STATUS_LIMIT = 255  # characters of a status's description, and of its address
 OWN_STATUS = re.compile(r"\?cml=([0-9a-f]+)-([0-9a-f]{40,64})-(passed|failed|none)-([03])-([01])-([^#]*)")
@@ -37,10 +35,13 @@ ADVICE = (
 )
 
 
-class GitLab:
+class GitLab(Forge):
     """A job on GitLab, wherever it is hosted. A job's own token may write releases and nothing else: what needs more
     is left out, and one warning says which token it takes.
     """
+
+    comment_limit = page_limit = 990_000  # GitLab refuses notes and releases above 1,000,000 characters
+    has_terminal = True
 
     def __init__(
         self,
@@ -49,29 +50,25 @@ class GitLab:
         *,
         report_name: str,
         comment: str,
-        show: Callable[[Report], str],
         terminal: TextIO,
     ) -> None:
-        self.context = context
+        super().__init__(context)
         self._api = api
         self._job = api.job
         self._is_job_token = api.is_job_token
         self._name = report_name
         self._notes = Notes(api, context, name=report_name, is_new=comment == "new")
         self._has_note = comment != "off"
-        self._show = show
         self._terminal = terminal
         self._key = ""
         self._retry = ApiRetry(api.trouble)
         self._left_out: set[str] = set()
+        self._number: int | None = None
 
     # The log
 
-    def annotate(self, kind: str, text: str) -> bool:
-        return False
-
     @contextlib.contextmanager
-    def children(self, title: str) -> Iterator[None]:
+    def log_group(self, title: str) -> Iterator[None]:
         """Puts what children say into a section of the job's log that folds."""
         name = f"cml_{re.sub('[^a-z0-9]+', '_', title.lower())}"
         with contextlib.suppress(OSError):
@@ -95,7 +92,7 @@ class GitLab:
             return f"the merge request is {merge.state}"
         return None
 
-    def refusal(self, branch: str) -> str | None:
+    def push_refusal(self, branch: str) -> str | None:
         found = self._ask_first("branch", lambda: self._find_branch(branch))
         if found is None or found.attributes.get("can_push") is not False:
             return None
@@ -115,7 +112,7 @@ class GitLab:
             self._retry.troubles.pop(what, None)  # some versions of GitLab let it, some do not
         return found
 
-    def begin(self, key: str) -> DuplicateRun | None:
+    def start(self, key: str) -> DuplicateRun | None:
         """Returns the twin that is doing, or has done, the same work."""
         self._key = key
         head = self.context.head
@@ -158,53 +155,35 @@ class GitLab:
                 return DuplicateRun(url=url, outputs=outputs, exit_code=int(found[4]), markdown=text or "")
         return None
 
-    def done(self, sha: str) -> DuplicateRun | None:
+    def find_results(self, sha: str) -> DuplicateRun | None:
         if self._is_job_token:
             return None
         return self._ask_first("commit status", lambda: self._finished_duplicate(sha, lambda known: known[1] == sha))
 
-    def end_abandoned(self, sha: str) -> None:
-        """Does nothing: a status is set when a run ends, and never says that one is under way."""
-
-    def close(self) -> None:
-        return None
-
     # The run ends
 
-    def publish(
-        self,
-        report: Report,
-        *,
-        markdown: Callable[[int, Mapping[str, str]], str],
-        folder: Path,
-        outputs: Outputs,
-        exit_code: int,
-        is_done: bool,
-    ) -> Published:
-        """Shows the report in every place that takes it: the note, the release, the status, and the log."""
-        self._start_publishing()
-        number = self._merge_request()
-        images = self._upload(report, folder, number) if number or outputs.tag else {}
-        text = markdown(LIMIT, images)
-        note = self._publish_note(number, text, outputs.sha) if number else None
-        release = self._publish_release(outputs.tag, text) if outputs.tag else None
+    def publish(self, publication: Publication) -> Published:
+        """Publishes the note, the release and the commit status, and prints the report in the log."""
+        outputs, number = publication.outputs, self._number
+        note = self._publish_note(number, publication.comment, outputs.sha) if number else None
+        release = self._publish_release(outputs.tag, publication.page) if outputs.tag else None
         url = note or release or self.context.run_url or ""
-        marks = self._marks(outputs, exit_code) if is_done else ""
-        self._publish_status(url, marks, headline(report), outputs)
+        marks = self._marks(outputs, publication.exit_code) if publication.is_complete else ""
+        self._publish_status(url, marks, publication.headline, outputs)
         with contextlib.suppress(OSError):
-            self._terminal.write(self._show(report))
+            self._terminal.write(publication.terminal)
             self._terminal.flush()
         return Published(url=url, warnings=self._warnings())
 
-    def is_told(self) -> bool:
+    def has_report(self) -> bool:
         number = self._merge_request()
         return number is None or self._retry.ask("note", lambda: self._notes.own(number) != []) is not False
 
-    def adopt(self, duplicate: DuplicateRun) -> Published:
+    def publish_existing_results(self, duplicate: DuplicateRun) -> Published:
         self._start_publishing()
         number = self._merge_request()
         url = None
-        if number and duplicate.markdown and not self.is_told():
+        if number and duplicate.markdown and not self.has_report():
             url = self._publish_note(number, duplicate.markdown, duplicate.outputs.sha if duplicate.outputs else "")
         if duplicate.outputs and duplicate.outputs.verdict == "failed":
             # Else this pipeline, which is the merge request's, would let in what a gate holds back.
@@ -221,9 +200,6 @@ class GitLab:
             warnings = ("no open merge request has the branch that this pipeline is for, so nothing was posted",)
         return Published(url=url or "", warnings=warnings)
 
-    def set_outputs(self, outputs: Outputs) -> None:
-        """Does nothing: GitLab reads `cml.env`, as artifacts:reports:dotenv."""
-
     def _merge_request(self) -> int | None:
         """Returns the merge request that gets the note, or None where none does."""
         if self._has_note and self._is_job_token:
@@ -238,14 +214,12 @@ class GitLab:
 
     # Images
 
-    def _upload(self, report: Report, folder: Path, number: int | None) -> dict[str, str]:
-        """Returns an address for each image of the report. A name is a hash of what is in it, so that an image which
-        the note shows already is not sent again.
-        """
-        import hashlib
-
-        files = [image.file for plot in report.plots or () for image in plot.images if (folder / image.file).exists()]
-        if not files:
+    def upload_images(self, images: Sequence[str], folder: Path, *, tag: str) -> Mapping[str, str]:
+        """Uploads the images that the note does not show yet. The name of an upload is a hash of its content."""
+        self._start_publishing()
+        self._number = number = self._merge_request()
+        files = [image for image in images if (folder / image).exists()]
+        if not files or not (number or tag):
             return {}
         if self._is_job_token:
             self._left_out.add("images")
@@ -254,7 +228,7 @@ class GitLab:
             return {}  # an upload shows in its own project alone
         known = self._retry.ask("note", lambda: self._notes.images(number)) if number else None
         addresses = dict(known or {})
-        images = {}
+        shown = {}
         for file in files:
             content = (folder / file).read_bytes()
             name = f"{hashlib.sha256(content).hexdigest()[:16]}.png"
@@ -264,8 +238,8 @@ class GitLab:
                 if made is None:
                     break
                 addresses[name] = str(made["url"])
-            images[file] = addresses[name]
-        return images
+            shown[file] = addresses[name]
+        return shown
 
     # The release and the status
 
