@@ -30,8 +30,11 @@ def default_in_words(variable: Variable) -> str:
 
 
 def choices_in_words(variable: Variable) -> str:
-    """Returns the sentence that lists the allowed values, with a space in front; empty if every value is allowed."""
-    return f" One of {', '.join(f'`{choice}`' for choice in variable.choices)}." if variable.choices else ""
+    """Returns the sentence that lists the allowed values, with a space in front; empty if the help names them all."""
+    choices = [f"`{choice}`" for choice in variable.choices]
+    if all(choice in variable.help for choice in choices):
+        return ""
+    return f" One of {', '.join(choices)}."
 
 
 def description_lines(variable: Variable, text: str, *, indent: int) -> list[str]:
