@@ -144,7 +144,7 @@ $(LINT)/ready: .venv/ready requirements/lint.txt tests/lint/package-lock.json
 lint-workflows: $(LINT)/ready  ## check action.yml, templates, workflows, examples, Dockerfiles and scripts (needs npm)
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.github-actions action.yml
-	@$(BIN)/python tests/gitlab_include.py $(LINT)/gitlab
+	@PYTHONPATH=tests $(BIN)/python -m support.gitlab_include $(LINT)/gitlab
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.gitlab-ci $(LINT)/gitlab/*.yml examples/gitlab/*.yml \
 	  examples/mnist/.gitlab-ci.yml examples/mnist/gpu/gitlab.yml
 	@$(LINT)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import BIN, Result, World
 from hypothesis import given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
-from plain import COPY, PUSH, errors, kept_in_git, plain_world, stages, track
+from support.small_world import COPY, PUSH, dvc_yaml, error_lines, kept_in_git, make_small_world, track
+from support.world import BIN, Result, World
 
 from cml.config.settings import Settings, read_settings
 from cml.config.variables import VARIABLES
@@ -22,7 +22,7 @@ FILES = {
     "in.txt": "1",
     "p.yaml": "a: 1\n",
     "code/x.py": "1",
-    "dvc.yaml": stages(
+    "dvc.yaml": dvc_yaml(
         make={"cmd": "cat in.txt > out.txt", "deps": ["in.txt", "code"], "params": [{"p.yaml": ["a"]}]}
         | {"outs": ["out.txt"], "metrics": kept_in_git("m.json")}
     ),
@@ -32,7 +32,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world that no test of this module may change, since bad input touches nothing."""
-    world = plain_world(tmp_path_factory.mktemp("shared"), FILES)
+    world = make_small_world(tmp_path_factory.mktemp("shared"), FILES)
     track(world, "raw/raw.csv", "1,2\n")
     world.commit("Data")
     return world
@@ -41,7 +41,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture
 def own(tmp_path: Path) -> World:
     """A world of the test's own."""
-    return plain_world(tmp_path, FILES)
+    return make_small_world(tmp_path, FILES)
 
 
 def state(world: World) -> dict[str, object]:
@@ -59,7 +59,7 @@ def state(world: World) -> dict[str, object]:
         },
         "origin": sorted(str(path) for path in world.origin.rglob("*")),
         "storage": sorted(str(path) for path in world.storage.rglob("*")),
-        "beside": sorted(path.name for path in world.place.iterdir()),
+        "beside": sorted(path.name for path in world.folder.iterdir()),
     }
 
 
@@ -67,11 +67,11 @@ def refused(
     world: World, *arguments: str, says: str, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> Result:
     """Runs `cml`, which must end with 2, say so in one line and touch nothing."""
-    (world.place / "home").mkdir(exist_ok=True)
+    (world.folder / "home").mkdir(exist_ok=True)
     before = state(world)
     done = world.cml(*arguments, cwd=cwd, env=env)
     assert done.code == 2, done.err
-    [line] = errors(done)
+    [line] = error_lines(done)
     assert says in line
     assert done.out == ""
     assert state(world) == before
@@ -192,7 +192,7 @@ def test_any_values_are_settings_or_one_line(values: dict[str, str], *, is_ci: b
 def test_the_command_refuses_and_touches_nothing(shared: World, name: str, value: str, says: str) -> None:
     given = {"push": "true", "tag_prefix": "x_", f"INPUT_{name.upper()}": value}
     refused(shared, "run", says=says, env=given)
-    assert not list(shared.place.rglob("evil"))
+    assert not list(shared.folder.rglob("evil"))
 
 
 @pytest.mark.parametrize(
@@ -223,20 +223,20 @@ def test_where_there_is_nothing_to_run(shared: World, tmp_path: Path) -> None:
     world = World(tmp_path)
     world.project.mkdir()
     world.git("init", "--quiet", "--initial-branch=main")
-    assert "no commit yet" in errors(world.cml("run"))[0]
+    assert "no commit yet" in error_lines(world.cml("run"))[0]
     world.write({"a": "b"})
     world.git("add", "a")
     world.git("commit", "--quiet", "--message", "No project")
     done = world.cml("run")
     assert done.code == 2
-    assert "not a DVC project" in errors(done)[0]
-    assert "dvc init" in errors(done)[0]
+    assert "not a DVC project" in error_lines(done)[0]
+    assert "dvc init" in error_lines(done)[0]
     assert world.git("status", "--porcelain") == ""
     world.dvc("init", "--quiet")
     world.git("commit", "--quiet", "--message", "A project")
     done = world.cml(*PUSH)
     assert done.code == 2
-    assert "no remote origin" in errors(done)[0]
+    assert "no remote origin" in error_lines(done)[0]
 
 
 @pytest.mark.parametrize(
@@ -274,16 +274,16 @@ def test_an_author_that_git_does_not_know(own: World) -> None:
         ({"dvc.yaml": "stages:\n  a: {cmd: x, nope: 1}\n"}, "stages.a.nope"),
         ({"dvc.yaml": "stages: [a"}, "dvc.yaml"),
         ({"dvc.yaml": "a\0b"}, "dvc.yaml"),
-        ({"dvc.yaml": stages(a=COPY, b=COPY)}, "output 'out.txt' is specified in"),
+        ({"dvc.yaml": dvc_yaml(a=COPY, b=COPY)}, "output 'out.txt' is specified in"),
         (
             {
-                "dvc.yaml": stages(
+                "dvc.yaml": dvc_yaml(
                     a={"cmd": "x", "deps": ["p"], "outs": ["o"]}, b={"cmd": "x", "deps": ["o"], "outs": ["p"]}
                 )
             },
             "",
         ),
-        ({"dvc.yaml": stages(a={"cmd": "echo ${nothing}"})}, "nothing"),
+        ({"dvc.yaml": dvc_yaml(a={"cmd": "echo ${nothing}"})}, "nothing"),
         ({"dvc.lock": "<<<<<<< HEAD\n"}, "dvc.lock"),
         ({".dvc/config": "[nope\n"}, "config"),
         ({".dvc/config": "[core]\n    remote = nowhere\n"}, "out.txt"),
@@ -297,7 +297,7 @@ def test_a_project_that_dvc_cannot_read(own: World, files: dict[str, str], says:
 def add_untracked_dependency(world: World) -> None:
     world.write({"untracked.txt": "1"})
     make = {**COPY, "deps": ["in.txt", "untracked.txt"]}
-    world.write({"dvc.yaml": stages(make=make)})
+    world.write({"dvc.yaml": dvc_yaml(make=make)})
     world.git("add", "dvc.yaml")
     world.git("commit", "--quiet", "--message", "Depends on what no commit holds")
 
@@ -310,7 +310,7 @@ def add_untracked_dependency(world: World) -> None:
         (lambda world: world.write({"code/x.py": "2"}), "code/x.py"),
         (lambda world: world.write({"code/new.py": "1"}), "code/new.py"),
         (lambda world: (world.project / "code" / "x.py").unlink(), "code/x.py"),
-        (lambda world: world.write({"dvc.yaml": stages(make=COPY)}), "dvc.yaml"),
+        (lambda world: world.write({"dvc.yaml": dvc_yaml(make=COPY)}), "dvc.yaml"),
         (add_untracked_dependency, "untracked.txt"),
     ],
     ids=["dependency", "params", "inside", "new inside", "deleted", "dvc.yaml", "untracked"],
@@ -323,7 +323,7 @@ def test_what_no_commit_holds_is_named_while_push_is_on(
 
 
 def test_without_push_uncommitted_changes_are_fine(own: World) -> None:
-    own.write({"in.txt": "2", "dvc.yaml": stages(make=COPY)})
+    own.write({"in.txt": "2", "dvc.yaml": dvc_yaml(make=COPY)})
     done = own.cml("run")
     assert done.code == 0, done.err
     assert own.report()["has_workspace_changes"] is True

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from plain import plain_world
+from support.small_world import make_small_world
+from support.world import World
 
 from cml.config.settings import read_settings
 from cml.errors import BadInput
@@ -20,7 +20,7 @@ from cml.run.baseline import find_baseline
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    world = plain_world(tmp_path_factory.mktemp("made"), {"a": "1"})
+    world = make_small_world(tmp_path_factory.mktemp("made"), {"a": "1"})
     world.git("switch", "--quiet", "--create", "other")
     world.commit("Other", {"b": "1"})
     world.git("switch", "--quiet", "main")
@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture
 def world(made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A project with four commits on main and one on `other`, which branched off the first."""
-    world = World(Path(shutil.copytree(made.place, tmp_path / "world", symlinks=True)))
+    world = World(Path(shutil.copytree(made.folder, tmp_path / "world", symlinks=True)))
     for name, value in world.environment().items():
         monkeypatch.setenv(name, value)
     return world
@@ -49,9 +49,9 @@ def find(clone: Path, baseline: str = "", *, head: str = "HEAD", **context: Any)
 
 
 def shallow(world: World, name: str = "shallow", branch: str = "main", depth: int = 1) -> Path:
-    target = world.place / name
+    target = world.folder / name
     options = ("--quiet", f"--depth={depth}", "--branch", branch, "--single-branch")
-    world.git("clone", *options, f"file://{world.origin}", str(target), cwd=world.place)
+    world.git("clone", *options, f"file://{world.origin}", str(target), cwd=world.folder)
     return target
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from places import FORGES, branch, close_place, open_place
-from plain import GITLAB_JOB, kept_in_git, plain_world, stages
+from support.jobs import FORGES, close_jobs, open_jobs, push_branch
+from support.small_world import GITLAB_JOB, dvc_yaml, kept_in_git, make_small_world
+from support.world import World
 
 OF_GIT = re.compile(r"/(info/refs|git-(upload|receive)-pack)\b")
 RUN = ("run", "--push", "true", "--tag-prefix", "dvc_", "--baseline", "origin/main")
@@ -59,8 +59,8 @@ class Counts:
 
 def count(world: World, *arguments: str) -> Counts:
     """What a command that ends well does."""
-    file = world.place / "counts.json"
-    done = world.attempt(sys.executable, "-c", COUNTING, *arguments, env={"COUNTS": str(file)})
+    file = world.folder / "counts.json"
+    done = world.try_run(sys.executable, "-c", COUNTING, *arguments, env={"COUNTS": str(file)})
     assert done.code == 0, done.err
     found = json.loads(file.read_text())
     return Counts(indexed=found["indexed"], started=found["started"], modules=set(found["modules"]))
@@ -70,7 +70,7 @@ def count(world: World, *arguments: str) -> Counts:
 def experienced(tmp_path: Path) -> World:
     """A project with three experiments on a branch, whose metrics git holds, and nothing to do."""
     copy = {"cmd": "cp in.json m.json", "deps": ["in.json"], "metrics": kept_in_git("m.json")}
-    world = plain_world(tmp_path, {"in.json": '{"a": 0}', "dvc.yaml": stages(copy=copy)})
+    world = make_small_world(tmp_path, {"in.json": '{"a": 0}', "dvc.yaml": dvc_yaml(copy=copy)})
     world.dvc("repro", "--quiet")
     world.commit("Results")
     world.git("switch", "--quiet", "--create", "try")
@@ -106,8 +106,8 @@ def test_a_skipped_run_imports_little_and_starts_git_twice(experienced: World) -
     experienced.git("commit", "--quiet", "--allow-empty", "--message", "Words [skip ci]")
     head = experienced.git("rev-parse", "HEAD")
     script = COUNTING.partition("from dvc.repo.index")[0] + "from cml.cli import main\nmain()\n"
-    file = experienced.place / "counts.json"
-    done = experienced.attempt(
+    file = experienced.folder / "counts.json"
+    done = experienced.try_run(
         sys.executable, "-c", script, "run", env={"COUNTS": str(file), **GITLAB_JOB, "CI_COMMIT_SHA": head}
     )
     assert done.code == 0
@@ -146,14 +146,14 @@ def test_few_calls_of_an_api_are_made(
     """
     trained_world.dvc("remote", "modify", "--quiet", "storage", "url", str(trained_world.storage))
     trained_world.commit("A remote by its whole path")
-    place = open_place(name, trained_world, tmp_path / "forge")
+    place = open_jobs(name, trained_world, tmp_path / "forge")
     try:
-        branch(place.world, "try", 0.1)
+        push_branch(place.world, "try", 0.1)
         job = place.push("try")
         api_calls(place)
         assert place.run(job).code == 0
         of_push = api_calls(place)
-        branch(place.world, "other", 0.3)
+        push_branch(place.world, "other", 0.3)
         number = place.open_pull("other")
         job = place.pull(number)
         api_calls(place)
@@ -166,7 +166,7 @@ def test_few_calls_of_an_api_are_made(
         assert place.run(job).code == 0
         of_again = api_calls(place)
     finally:
-        close_place(place)
+        close_jobs(place)
     found = len(of_push), len(of_pull), len(of_again), len(of_skipped)
     asked = "\n".join([*of_push, "-", *of_pull, "-", *of_again, "-", *of_skipped])
     assert found == (push, pull, again, skipped), asked

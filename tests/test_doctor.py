@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from conftest import World
-from plain import COPY, REMOTE, plain_world, stages
+from support.small_world import COPY, REMOTE, dvc_yaml, make_small_world
+from support.world import World
 
-FILES = {"in.txt": "1", "dvc.yaml": stages(make=COPY)}
+FILES = {"in.txt": "1", "dvc.yaml": dvc_yaml(make=COPY)}
 
 
 def findings(
@@ -24,7 +24,7 @@ def findings(
 
 
 def test_a_project_that_is_well(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, FILES)
+    world = make_small_world(tmp_path, FILES)
     world.storage.mkdir()
     done = world.cml("doctor")
     assert done.code == 0, done.err
@@ -39,7 +39,7 @@ def test_a_project_that_is_well(tmp_path: Path) -> None:
 
 
 def test_as_json_every_check_has_its_fields(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, FILES)
+    world = make_small_world(tmp_path, FILES)
     world.storage.mkdir()
     checks = findings(world)
     assert {"cml", "place", "git", "project", "remote storage"} <= checks.keys()
@@ -49,20 +49,20 @@ def test_as_json_every_check_has_its_fields(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_a_note(tmp_path: Path) -> None:
-    check = findings(plain_world(tmp_path, FILES))["remote storage"]
+    check = findings(make_small_world(tmp_path, FILES))["remote storage"]
     assert check["status"] == "note"
     assert "there is no folder" in check["found"]
     assert "is it on a share that is not mounted?" in check["found"]
 
 
 def test_a_file_where_the_folder_should_be_is_a_problem(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, FILES)
+    world = make_small_world(tmp_path, FILES)
     world.storage.write_text("")
     assert findings(world, code=1)["remote storage"]["status"] == "problem"
 
 
 def test_a_folder_that_takes_nothing_is_a_problem_when_it_is_tried(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, FILES, config=REMOTE.replace("{}", "/proc/self"))
+    world = make_small_world(tmp_path, FILES, config=REMOTE.replace("{}", "/proc/self"))
     assert findings(world)["remote storage"]["status"] == "ok"
     check = findings(world, "--write", code=1)["remote storage"]
     assert check["status"] == "problem"
@@ -70,7 +70,7 @@ def test_a_folder_that_takes_nothing_is_a_problem_when_it_is_tried(tmp_path: Pat
 
 
 def test_a_storage_without_its_package_is_a_problem_that_names_it(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, FILES, config=REMOTE.replace("{}", "s3://bucket/dvc"))
+    world = make_small_world(tmp_path, FILES, config=REMOTE.replace("{}", "s3://bucket/dvc"))
     world.write({"no/dvc_s3.py": "raise ImportError(__name__)\n"}, cwd=tmp_path)
     check = findings(world, code=1, env={"PYTHONPATH": str(tmp_path / "no"), "AWS_PROFILE": "ours"})["remote storage"]
     assert check["found"].endswith("needs a package that is not installed: pip install 'dvc-cml[s3]'")
@@ -78,13 +78,13 @@ def test_a_storage_without_its_package_is_a_problem_that_names_it(tmp_path: Path
 
 
 def test_write_tries_each_remote_and_leaves_nothing(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, FILES)
+    world = make_small_world(tmp_path, FILES)
     assert findings(world, "--write")["remote storage"]["found"] == "local: can be read and written"
     assert [path for path in world.storage.rglob("*") if path.is_file()] == []
 
 
 def test_outputs_without_a_remote_are_a_problem(tmp_path: Path) -> None:
-    check = findings(plain_world(tmp_path, FILES, config=""), code=1)["remote"]
+    check = findings(make_small_world(tmp_path, FILES, config=""), code=1)["remote"]
     assert check["status"] == "problem"
     assert "out.txt" in check["found"]
     assert "dvc remote add -d" in check["advice"]
@@ -92,13 +92,13 @@ def test_outputs_without_a_remote_are_a_problem(tmp_path: Path) -> None:
 
 def test_a_remote_that_is_out_of_reach_is_a_problem(tmp_path: Path) -> None:
     far = "[core]\n    remote = far\n['remote \"far\"']\n    url = http://127.0.0.1:1/dvc\n"
-    check = findings(plain_world(tmp_path, FILES, config=far), code=1)["remote far"]
+    check = findings(make_small_world(tmp_path, FILES, config=far), code=1)["remote far"]
     assert check["status"] == "problem"
     assert "127.0.0.1" in check["found"]
 
 
 def test_an_origin_that_refuses_is_a_problem(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, FILES)
+    world = make_small_world(tmp_path, FILES)
     world.git("remote", "set-url", "origin", "../nowhere.git")
     check = findings(world, code=1)["git"]
     assert check["status"] == "problem"
@@ -106,7 +106,7 @@ def test_an_origin_that_refuses_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_a_problem_beside_what_can(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, FILES)
+    world = make_small_world(tmp_path, FILES)
     world.write({"dvc.yaml": "stages: [a"})
     checks = findings(world, code=1)
     assert checks["git"]["status"] == "ok"

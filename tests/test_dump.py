@@ -10,18 +10,18 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import World
-from plain import COPY, PUSH, errors, plain_world, stages
+from support.small_world import COPY, PUSH, dvc_yaml, error_lines, make_small_world
+from support.world import World
 
 from cml.dvc.patches.atomic_write import _replace
 
-FILES = {"in.txt": "1\n", "dvc.yaml": stages(copy=COPY)}
+FILES = {"in.txt": "1\n", "dvc.yaml": dvc_yaml(copy=COPY)}
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """A project that was reproduced once, and whose input changed since."""
-    world = plain_world(tmp_path, FILES)
+    world = make_small_world(tmp_path, FILES)
     assert world.cml(*PUSH).code == 0
     world.commit("More", {"in.txt": "2\n"})
     return world
@@ -127,7 +127,7 @@ def test_one_that_cannot_be_read_says_what_may_help(world: World, text: str, adv
     (world.project / "dvc.lock").write_text(text)
     done = world.cml("run")
     assert done.code == 2
-    [line] = errors(done)
+    [line] = error_lines(done)
     assert line.endswith(advice)
     world.git("checkout", "dvc.lock")
     assert world.cml("run").code == 0

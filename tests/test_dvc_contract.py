@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
 from dvc.repo import Repo
-from plain import COPY, kept_in_git, plain_world, stages, track
+from support.small_world import COPY, dvc_yaml, kept_in_git, make_small_world, track
+from support.world import World
 
 # Of pygtrie, below DVC, which cannot help it.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
 
-PIPELINE = stages(
+PIPELINE = dvc_yaml(
     make={**COPY, "deps": ["in.txt", "raw/raw.csv"], "params": ["rate"], "metrics": kept_in_git("m.json")}
     | {"cmd": 'mkdir -p d; cat in.txt > out.txt; cat in.txt > d/a; echo \'{"n": {"a": 1.5}}\' > m.json'}
     | {"outs": ["out.txt", "d"]},
@@ -31,7 +31,7 @@ PIPELINE = stages(
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A project reproduced and committed; tests take copies."""
-    world = plain_world(tmp_path_factory.mktemp("made"), {"in.txt": "1", "params.yaml": "rate: 2\n"})
+    world = make_small_world(tmp_path_factory.mktemp("made"), {"in.txt": "1", "params.yaml": "rate: 2\n"})
     track(world, "raw/raw.csv", "1,2\n")
     world.commit("Source", {"dvc.yaml": PIPELINE}, push=False)
     world.dvc("pull", "--quiet", "raw/raw.csv")
@@ -42,14 +42,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture
 def world(made: World, tmp_path: Path) -> World:
-    shutil.copytree(made.place, tmp_path / "world", symlinks=True)
+    shutil.copytree(made.folder, tmp_path / "world", symlinks=True)
     return World(tmp_path / "world")
 
 
 @pytest.fixture
 def repo(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.chdir(world.project)
-    for name, value in {"DVC_SITE_CACHE_DIR": str(world.place / "site"), "DVC_NO_ANALYTICS": "1"}.items():
+    for name, value in {"DVC_SITE_CACHE_DIR": str(world.folder / "site"), "DVC_NO_ANALYTICS": "1"}.items():
         monkeypatch.setenv(name, value)
     with Repo(str(world.project)) as opened:
         opened.scm_context.quiet = True
@@ -352,7 +352,7 @@ def test_the_configuration_can_be_handed_in_and_is_kept(world: World, monkeypatc
     from dvc.config import Config
 
     monkeypatch.chdir(world.project)
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(world.place / "site"))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(world.folder / "site"))
     assert Repo.find_root(str(world.project)) == str(world.project)
     assert Config(str(world.project / ".dvc"))["remote"]["storage"]["url"] == str(world.storage)
     handed = {"remote": {"storage": {"verify": True}}}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from places import FORGES, NAME, PLACES, branch, close_place, open_place
+from support.jobs import FORGES, FORGES_AND_LOCAL, REPORT_NAME, close_jobs, open_jobs, push_branch
+from support.world import World
 
 
 @pytest.fixture
@@ -18,18 +18,18 @@ def place(request: pytest.FixtureRequest, trained_world: World, tmp_path: Path) 
     world = trained_world
     world.dvc("remote", "modify", "--quiet", "storage", "url", str(world.storage))
     world.commit("A remote by its whole path")
-    place = open_place(request.param, world, tmp_path / "forge")
+    place = open_jobs(request.param, world, tmp_path / "forge")
     yield place
-    close_place(place)
+    close_jobs(place)
 
 
 def everywhere(places: Iterable[str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("place", list(places), indirect=True)
 
 
-@everywhere(PLACES)
+@everywhere(FORGES_AND_LOCAL)
 def test_a_push_saves_one_commit_and_one_tag_and_shows_the_report(place: Any) -> None:
-    head = branch(place.world, "try", 0.1)
+    head = push_branch(place.world, "try", 0.1)
     done = place.run(place.push("try"), tag_prefix="dvc_")
     assert done.code == 0, done.err
     tip = place.world.tip("try")
@@ -47,12 +47,12 @@ def test_a_push_saves_one_commit_and_one_tag_and_shows_the_report(place: Any) ->
     if place.name != "local":
         assert [place.conclusion(sha) for sha in (head, tip)] == ["success", "success"]
         assert place.forge.unknown == []
-    place.world.witness("origin/try")
+    place.world.assert_complete("origin/try")
 
 
-@everywhere(PLACES)
+@everywhere(FORGES_AND_LOCAL)
 def test_a_second_run_adds_nothing(place: Any) -> None:
-    branch(place.world, "try", 0.1)
+    push_branch(place.world, "try", 0.1)
     assert place.run(place.push("try"), tag_prefix="dvc_").code == 0
     before = place.world.git("for-each-ref", cwd=place.world.origin)
     done = place.run(place.push("try"), tag_prefix="dvc_")
@@ -65,7 +65,7 @@ def test_a_second_run_adds_nothing(place: Any) -> None:
     ]
 
 
-@everywhere(PLACES)
+@everywhere(FORGES_AND_LOCAL)
 def test_a_failing_stage_pushes_nothing_and_is_shown(place: Any) -> None:
     place.world.git("switch", "--quiet", "--create", "try")
     head = place.world.commit("Broken", {"train.py": "print('the reason')\nraise SystemExit(3)\n"})
@@ -81,9 +81,9 @@ def test_a_failing_stage_pushes_nothing_and_is_shown(place: Any) -> None:
         assert "the reason" in report
 
 
-@everywhere(PLACES)
+@everywhere(FORGES_AND_LOCAL)
 def test_a_gate_that_fails_is_exit_3_and_results_are_saved(place: Any) -> None:
-    head = branch(place.world, "try", 0.3)
+    head = push_branch(place.world, "try", 0.3)
     done = place.run(place.push("try"), metrics_gate="accuracy >= 0.9")
     assert done.code == 3, done.err
     tip = place.world.tip("try")
@@ -93,9 +93,9 @@ def test_a_gate_that_fails_is_exit_3_and_results_are_saved(place: Any) -> None:
         assert place.conclusion(tip) == "failure"
 
 
-@everywhere(PLACES)
+@everywhere(FORGES_AND_LOCAL)
 def test_bad_input_touches_nothing(place: Any) -> None:
-    head = branch(place.world, "try", 0.1)
+    head = push_branch(place.world, "try", 0.1)
     done = place.run(place.push("try"), metrics_gate="accuracy is fine")
     assert done.code == 2
     assert "metrics_gate" in done.err
@@ -107,7 +107,7 @@ def test_bad_input_touches_nothing(place: Any) -> None:
 
 @everywhere(FORGES)
 def test_a_pull_request_shows_one_report_that_is_updated(place: Any) -> None:
-    head = branch(place.world, "try", 0.1)
+    head = push_branch(place.world, "try", 0.1)
     place.world.commit("Main moves on", {"README.md": "words\n"})
     number = place.open_pull("try")
     done = place.run(place.pull(number))
@@ -115,7 +115,7 @@ def test_a_pull_request_shows_one_report_that_is_updated(place: Any) -> None:
     tip = place.world.tip("try")
     assert place.world.git("rev-parse", f"{tip}~1", cwd=place.world.origin) == head
     (first,) = place.reports(number)
-    assert first.startswith(f"<!-- cml-report: {NAME} -->\n## {NAME}")
+    assert first.startswith(f"<!-- cml-report: {REPORT_NAME} -->\n## {REPORT_NAME}")
     assert "Baseline: origin/main" in first
     assert f"/compare/{place.world.tip('main')}...{tip}" in first
     place.world.git("fetch", "--quiet")
@@ -133,7 +133,7 @@ def test_a_pull_request_shows_one_report_that_is_updated(place: Any) -> None:
 @everywhere(FORGES)
 @pytest.mark.parametrize("order", [("push", "pull"), ("pull", "push")])
 def test_push_and_pull_request_of_one_commit_train_once(place: Any, order: tuple[str, str]) -> None:
-    branch(place.world, "try", 0.1)
+    push_branch(place.world, "try", 0.1)
     number = place.open_pull("try")
     jobs = {"push": place.push("try"), "pull": place.pull(number)}
     first = place.run(jobs[order[0]])
@@ -150,7 +150,7 @@ def test_push_and_pull_request_of_one_commit_train_once(place: Any, order: tuple
 
 @everywhere(FORGES)
 def test_of_two_runs_at_once_one_trains(place: Any) -> None:
-    branch(place.world, "try", 0.1)
+    push_branch(place.world, "try", 0.1)
     number = place.open_pull("try")
     jobs = (place.push("try"), place.pull(number))
     spaces = [place.start(env) for env in jobs]
@@ -172,7 +172,7 @@ def test_of_two_runs_at_once_one_trains(place: Any) -> None:
 
 @everywhere(FORGES)
 def test_a_pull_request_opened_after_its_push_gets_the_report(place: Any) -> None:
-    branch(place.world, "try", 0.1)
+    push_branch(place.world, "try", 0.1)
     assert place.run(place.push("try")).code == 0
     number = place.open_pull("try")
     done = place.run(place.pull(number))
@@ -187,7 +187,7 @@ def test_a_pull_request_opened_after_its_push_gets_the_report(place: Any) -> Non
 
 @everywhere(FORGES)
 def test_a_dead_api_loses_nothing(place: Any) -> None:
-    head = branch(place.world, "try", 0.1)
+    head = push_branch(place.world, "try", 0.1)
     env = place.push("try")
     workspace = place.start(env)
     place.break_down()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from gitlab_include import documents, include
+from support.gitlab_include import documents, include
 
 from cml import __version__
 from cml.commands.parser import _parser

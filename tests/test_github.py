@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TRAIN, Result, World
 from standins.github import Forge
+from support.world import TRAIN, Result, World
 
 NAME = "DVC Report"
 
@@ -42,7 +42,7 @@ class Hub:
     ) -> Result:
         runners = {name: value for name, value in env.items() if name not in ("HOME", "PATH")}
         extra = {**runners, "INPUT_REPO_TOKEN": token or self.token, **variables}
-        done = self.world.attempt("cml", *(arguments or ("run",)), cwd=workspace, env=extra)
+        done = self.world.try_run("cml", *(arguments or ("run",)), cwd=workspace, env=extra)
         assert "Traceback" not in done.err
         assert (token or self.token) not in done.err + done.out
         return done
@@ -104,7 +104,7 @@ def test_a_push_saves_and_shows_a_check_on_both_commits(hub: Hub) -> None:
     assert outputs["report_url"].startswith(hub.forge.url)
     assert Path(env["GITHUB_STEP_SUMMARY"]).read_text().startswith("## DVC Report")
     assert hub.forge.unknown == []
-    hub.world.witness("origin/try")
+    hub.world.assert_complete("origin/try")
 
 
 def test_a_run_that_died_is_trained_again_and_its_check_ended(hub: Hub) -> None:
@@ -113,7 +113,7 @@ def test_a_run_that_died_is_trained_again_and_its_check_ended(hub: Hub) -> None:
     workspace = hub.forge.checkout(dead, token=hub.token)
     extra = {**dead, "INPUT_REPO_TOKEN": hub.token, "setup": "kill -9 $PPID"}
     extra.pop("HOME"), extra.pop("PATH", None)
-    assert hub.world.attempt("cml", "run", cwd=workspace, env=extra).code < 0
+    assert hub.world.try_run("cml", "run", cwd=workspace, env=extra).code < 0
     assert hub.check(head).status == "in_progress"
     hub.forge.finish_run(dead["GITHUB_RUN_ID"], "failure")
     env = hub.forge.event("push", ref="try", rerun_of=int(dead["GITHUB_RUN_ID"]))
@@ -204,8 +204,8 @@ def test_a_failing_stage_fails_the_check_and_pushes_nothing(hub: Hub) -> None:
 
 def test_a_forks_pull_request_gets_a_report_and_no_push(hub: Hub) -> None:
     fork = hub.forge.create_repository("bob/digits", fork_of="ada/digits")
-    clone = hub.world.place / "bobs"
-    hub.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=hub.world.place)
+    clone = hub.world.folder / "bobs"
+    hub.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=hub.world.folder)
     hub.world.git("switch", "--quiet", "--create", "try", cwd=clone)
     hub.world.write({"params.yaml": "train:\n  rate: 0.1\n"}, cwd=clone)
     hub.world.git("commit", "--quiet", "--all", "--message", "From a fork", cwd=clone)
@@ -226,8 +226,8 @@ def test_a_forks_pull_request_gets_a_report_and_no_push(hub: Hub) -> None:
 @pytest.mark.parametrize("dvc_pull", ["", "auto"])
 def test_a_fork_whose_storage_cannot_be_read_is_only_looked_at(hub: Hub, dvc_pull: str) -> None:
     fork = hub.forge.create_repository("bob/digits", fork_of="ada/digits")
-    clone = hub.world.place / "bobs"
-    hub.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=hub.world.place)
+    clone = hub.world.folder / "bobs"
+    hub.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=hub.world.folder)
     hub.world.git("switch", "--quiet", "--create", "try", cwd=clone)
     hub.world.dvc("remote", "modify", "--quiet", "storage", "url", "s3://no-bucket-of-mine", cwd=clone)
     hub.world.write({"params.yaml": "train:\n  rate: 0.1\n"}, cwd=clone)
@@ -412,7 +412,7 @@ def test_a_shallow_clone_lists_the_branchs_experiments(hub: Hub) -> None:
 
 
 def test_data_that_changes_is_saved_day_after_day(hub: Hub) -> None:
-    source = hub.world.place / "news.csv"
+    source = hub.world.folder / "news.csv"
     days = (("schedule", "a,b\n9,9\n"), ("workflow_dispatch", "a,b\n9,9\n"), ("schedule", "a,b\n7,7\n"))
     for number, (event, news) in enumerate(days):
         source.write_text(news)

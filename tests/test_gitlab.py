@@ -6,24 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import World
-from places import Lab, branch, close_place
 from standins.gitlab_checkout import Credentials
+from support.jobs import GitLabJobs, close_jobs, push_branch
+from support.world import World
 
 from cml.forges.gitlab.context import read_context
 
 
 @pytest.fixture
-def lab(trained_world: World, tmp_path: Path) -> Iterator[Lab]:
+def lab(trained_world: World, tmp_path: Path) -> Iterator[GitLabJobs]:
     world = trained_world
     world.dvc("remote", "modify", "--quiet", "storage", "url", str(world.storage))
     world.commit("A remote by its whole path")
-    lab = Lab(world, tmp_path / "gitlab", path="/gitlab", project="ada/vision/digits")
+    lab = GitLabJobs(world, tmp_path / "gitlab", path="/gitlab", project="ada/vision/digits")
     yield lab
-    close_place(lab)
+    close_jobs(lab)
 
 
-def push_again(lab: Lab, files: dict[str, str]) -> str:
+def push_again(lab: GitLabJobs, files: dict[str, str]) -> str:
     """Somebody pushes a commit on top of what the branch `try` holds; returns its sha."""
     lab.world.git("fetch", "--quiet")
     lab.world.git("switch", "--quiet", "--detach", "origin/try")
@@ -34,8 +34,8 @@ def push_again(lab: Lab, files: dict[str, str]) -> str:
     return lab.world.git("rev-parse", "HEAD")
 
 
-def test_a_tag_gets_a_release_with_the_report(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
+def test_a_tag_gets_a_release_with_the_report(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
     done = lab.run(lab.push("try"), tag_prefix="dvc_")
     assert done.code == 0, done.err
     tip = lab.world.tip("try")
@@ -47,10 +47,10 @@ def test_a_tag_gets_a_release_with_the_report(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("may_push", [True, False])
-def test_with_the_jobs_own_token(lab: Lab, *, may_push: bool) -> None:
+def test_with_the_jobs_own_token(lab: GitLabJobs, *, may_push: bool) -> None:
     lab.token = None
     lab.project.job_token_may_push = may_push
-    head = branch(lab.world, "try", 0.1)
+    head = push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     done = lab.run(lab.pull(number), tag_prefix="dvc_")
     assert lab.reports(number) == []
@@ -69,10 +69,10 @@ def test_with_the_jobs_own_token(lab: Lab, *, may_push: bool) -> None:
     assert lab.forge.unknown == []
 
 
-def test_push_and_merge_request_train_once_with_the_jobs_own_token(lab: Lab) -> None:
+def test_push_and_merge_request_train_once_with_the_jobs_own_token(lab: GitLabJobs) -> None:
     lab.token = None
     lab.project.job_token_may_push = True
-    branch(lab.world, "try", 0.1)
+    push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     jobs = (lab.push("try"), lab.pull(number))
     assert "train ran" in lab.run(jobs[0], tag_prefix="dvc_").err
@@ -86,8 +86,8 @@ def test_push_and_merge_request_train_once_with_the_jobs_own_token(lab: Lab) -> 
 
 
 @pytest.mark.parametrize("event_type", ["detached", "merged_result", "merge_train"])
-def test_every_kind_of_merge_request_pipeline(lab: Lab, event_type: str) -> None:
-    head = branch(lab.world, "try", 0.1)
+def test_every_kind_of_merge_request_pipeline(lab: GitLabJobs, event_type: str) -> None:
+    head = push_branch(lab.world, "try", 0.1)
     lab.world.commit("Main moves on", {"README.md": "words\n"})
     number = lab.open_pull("try")
     env = lab.forge.pipeline("merge_request_event", merge_request=number, event_type=event_type)  # type: ignore[arg-type]
@@ -103,10 +103,10 @@ def test_every_kind_of_merge_request_pipeline(lab: Lab, event_type: str) -> None
     assert lab.forge.unknown == []
 
 
-def test_a_forks_merge_request_reports_in_the_fork_and_pushes_nothing(lab: Lab) -> None:
+def test_a_forks_merge_request_reports_in_the_fork_and_pushes_nothing(lab: GitLabJobs) -> None:
     fork = lab.forge.create_project("bob/digits", forked_from="ada/vision/digits", job_token_may_push=True)
-    clone = lab.world.place / "bobs"
-    lab.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=lab.world.place)
+    clone = lab.world.folder / "bobs"
+    lab.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=lab.world.folder)
     lab.world.git("switch", "--quiet", "--create", "try", cwd=clone)
     lab.world.write({"params.yaml": "train:\n  rate: 0.1\n"}, cwd=clone)
     lab.world.git("commit", "--quiet", "--all", "--message", "From a fork", cwd=clone)
@@ -127,10 +127,10 @@ def test_a_forks_merge_request_reports_in_the_fork_and_pushes_nothing(lab: Lab) 
 
 
 @pytest.mark.parametrize(("state", "kind"), [("closed", "project"), ("merged", "project"), ("closed", "job")])
-def test_a_merge_request_that_is_over_is_only_reported_on(lab: Lab, state: str, kind: str) -> None:
+def test_a_merge_request_that_is_over_is_only_reported_on(lab: GitLabJobs, state: str, kind: str) -> None:
     lab.project.job_token_may_push = True
     lab.token = lab.token if kind == "project" else None
-    head = branch(lab.world, "try", 0.1)
+    head = push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     env = lab.pull(number)
     lab.forge.close_merge_request(number, merge=state == "merged")
@@ -140,8 +140,8 @@ def test_a_merge_request_that_is_over_is_only_reported_on(lab: Lab, state: str, 
     assert f"the merge request is {state}" in done.err
 
 
-def test_a_tag_pipeline_reports_only(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
+def test_a_tag_pipeline_reports_only(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
     lab.world.git("tag", "v1", "try", cwd=lab.world.origin)
     before = lab.world.tags()
     done = lab.run(lab.forge.pipeline("push", tag="v1"), tag_prefix="dvc_")
@@ -151,11 +151,11 @@ def test_a_tag_pipeline_reports_only(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("kind", ["project", "job"])
-def test_no_token_makes_a_chain_of_pipelines(lab: Lab, kind: str) -> None:
+def test_no_token_makes_a_chain_of_pipelines(lab: GitLabJobs, kind: str) -> None:
     if kind == "job":
         lab.token = None
         lab.project.job_token_may_push = True
-    branch(lab.world, "try", 0.1)
+    push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     assert lab.run(lab.pull(number), tag_prefix="dvc_").code == 0
     tip = lab.world.tip("try")
@@ -172,7 +172,7 @@ def test_no_token_makes_a_chain_of_pipelines(lab: Lab, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["project", "job"])
-def test_a_protected_branch_is_refused_before_any_training(lab: Lab, kind: str) -> None:
+def test_a_protected_branch_is_refused_before_any_training(lab: GitLabJobs, kind: str) -> None:
     lab.token = lab.forge.token("project", role="developer") if kind == "project" else None
     lab.project.job_token_may_push = True
     lab.world.commit("On main", {"params.yaml": "train:\n  rate: 0.4\n"})
@@ -183,10 +183,10 @@ def test_a_protected_branch_is_refused_before_any_training(lab: Lab, kind: str) 
     assert len([line for line in done.err.splitlines() if line.startswith("error:")]) == 1
 
 
-def test_a_protected_tag_is_refused_and_nothing_is_half_pushed(lab: Lab) -> None:
+def test_a_protected_tag_is_refused_and_nothing_is_half_pushed(lab: GitLabJobs) -> None:
     lab.token = lab.forge.token("project", role="developer")
     lab.forge.protect_tag("dvc_*")
-    head = branch(lab.world, "try", 0.1)
+    head = push_branch(lab.world, "try", 0.1)
     done = lab.run(lab.push("try"), tag_prefix="dvc_")
     assert done.code == 1
     assert lab.world.tip("try") == head
@@ -201,8 +201,10 @@ def test_a_protected_tag_is_refused_and_nothing_is_half_pushed(lab: Lab) -> None
         ({"is_expired": True}, "expired"),
     ],
 )
-def test_a_token_that_may_too_little_is_told_what_it_lacks(lab: Lab, facts: dict[str, object], words: str) -> None:
-    head = branch(lab.world, "try", 0.1)
+def test_a_token_that_may_too_little_is_told_what_it_lacks(
+    lab: GitLabJobs, facts: dict[str, object], words: str
+) -> None:
+    head = push_branch(lab.world, "try", 0.1)
     env = lab.push("try")
     workspace = lab.start(env)
     lab.token = lab.forge.token("project", **facts)  # type: ignore[arg-type]
@@ -218,13 +220,13 @@ def test_a_token_that_may_too_little_is_told_what_it_lacks(lab: Lab, facts: dict
     assert len([line for line in done.err.splitlines() if line.startswith("error:")]) == (0 if "scopes" in facts else 1)
 
 
-def test_images_are_uploaded_once_under_hashed_names(lab: Lab) -> None:
+def test_images_are_uploaded_once_under_hashed_names(lab: GitLabJobs) -> None:
     files = {"plot.csv": "step,loss\n0,1\n1,0.5\n2,0.2\n"}
     lab.world.write(files)
     yaml = (lab.world.project / "dvc.yaml").read_text()
     lab.world.write({"dvc.yaml": f"{yaml}plots:\n  - plot.csv:\n      x: step\n      y: loss\n"})
     lab.world.commit("Plots")
-    branch(lab.world, "try", 0.1)
+    push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     assert lab.run(lab.pull(number), tag_prefix="dvc_").code == 0
     (report,) = lab.reports(number)
@@ -240,8 +242,8 @@ def test_images_are_uploaded_once_under_hashed_names(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(("credentials", "depth"), [("url", 1), ("include", 20), ("helper", 0)])
-def test_every_checkout_works(lab: Lab, credentials: Credentials, depth: int) -> None:
-    branch(lab.world, "try", 0.1)
+def test_every_checkout_works(lab: GitLabJobs, credentials: Credentials, depth: int) -> None:
+    push_branch(lab.world, "try", 0.1)
     env = lab.push("try")
     workspace = lab.start(env, depth=depth, credentials=credentials)
     done = lab.run(env, workspace=workspace)
@@ -257,9 +259,9 @@ def test_every_checkout_works(lab: Lab, credentials: Credentials, depth: int) ->
         ("POST /projects/*/releases", "done-reset"),
     ],
 )
-def test_trouble_of_the_api_doubles_nothing_and_loses_nothing(lab: Lab, route: str, how: str) -> None:
+def test_trouble_of_the_api_doubles_nothing_and_loses_nothing(lab: GitLabJobs, route: str, how: str) -> None:
     """`make chaos` tries every endpoint in every way."""
-    branch(lab.world, "try", 0.1)
+    push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     lab.forge.fail(route, times=1, how=how, seconds=1)
     done = lab.run(lab.pull(number), tag_prefix="dvc_")
@@ -270,8 +272,8 @@ def test_trouble_of_the_api_doubles_nothing_and_loses_nothing(lab: Lab, route: s
     assert len([status for status in lab.forge.statuses(tip) if status.name == "DVC Report"]) == 1
 
 
-def test_the_sticky_note_is_found_on_any_page_and_never_anothers(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
+def test_the_sticky_note_is_found_on_any_page_and_never_anothers(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     fake = lab.forge.comment(number, "<!-- cml-report: DVC Report -->\nmine", login="mallory")
     for count in range(120):
@@ -286,7 +288,7 @@ def test_the_sticky_note_is_found_on_any_page_and_never_anothers(lab: Lab) -> No
     assert fake.body.endswith("mine")
 
 
-def test_no_line_of_a_report_is_a_quick_action(lab: Lab) -> None:
+def test_no_line_of_a_report_is_a_quick_action(lab: GitLabJobs) -> None:
     lab.world.git("switch", "--quiet", "--create", "try")
     lab.world.commit("Broken", {"train.py": "print('/close')\nprint('  /merge')\nraise SystemExit(1)\n"})
     number = lab.open_pull("try")
@@ -296,8 +298,8 @@ def test_no_line_of_a_report_is_a_quick_action(lab: Lab) -> None:
     assert "/close" in note.body
 
 
-def test_variables_of_the_template_win_over_those_of_the_project(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
+def test_variables_of_the_template_win_over_those_of_the_project(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
     done = lab.run(lab.push("try"), INPUT_TAG_PREFIX="input_", tag_prefix="variable_", INPUT_PUSH="")
     assert done.code == 0, done.err
     assert done.outputs["tag"].startswith("input_")
@@ -307,8 +309,8 @@ def test_variables_of_the_template_win_over_those_of_the_project(lab: Lab) -> No
     ("name", "value"),
     [("CI_MERGE_REQUEST_IID", "one"), ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", ""), ("CI_MERGE_REQUEST_IID", "-1")],
 )
-def test_a_pipeline_that_contradicts_itself_is_bad_input(lab: Lab, name: str, value: str) -> None:
-    branch(lab.world, "try", 0.1)
+def test_a_pipeline_that_contradicts_itself_is_bad_input(lab: GitLabJobs, name: str, value: str) -> None:
+    push_branch(lab.world, "try", 0.1)
     env = lab.pull(lab.open_pull("try"))
     workspace = lab.start(env)
     done = lab.run({**env, name: value}, workspace=workspace)
@@ -316,8 +318,8 @@ def test_a_pipeline_that_contradicts_itself_is_bad_input(lab: Lab, name: str, va
     assert len([line for line in done.err.splitlines() if line.startswith("error:")]) == 1
 
 
-def test_a_project_that_the_token_cannot_see_loses_nothing(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
+def test_a_project_that_the_token_cannot_see_loses_nothing(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
     env = lab.push("try")
     workspace = lab.start(env)
     done = lab.run({**env, "CI_PROJECT_ID": "4711"}, workspace=workspace)
@@ -325,30 +327,30 @@ def test_a_project_that_the_token_cannot_see_loses_nothing(lab: Lab) -> None:
     assert "404" in done.err
 
 
-def test_the_fewest_calls_that_are_right(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
+def test_the_fewest_calls_that_are_right(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     assert lab.run(lab.pull(number), tag_prefix="dvc_").code == 0
     calls = [f"{one.method} {one.path}" for one in lab.forge.exchanges if not one.path.startswith("/gitlab/ada")]
     assert len(calls) <= 10, calls
 
 
-def test_what_children_print_folds_in_the_log(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
+def test_what_children_print_folds_in_the_log(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
     done = lab.run(lab.push("try"), setup="echo words of setup")
     assert done.err.index("section_start") < done.err.index("words of setup") < done.err.index("section_end")
 
 
-def test_another_name_is_another_note(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
+def test_another_name_is_another_note(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     for name in ("small", "large"):
         assert lab.run(lab.pull(number), report_name=name, push="false").code == 0
     assert [body.splitlines()[1] for body in lab.reports(number)] == ["## small", "## large"]
 
 
-def test_a_merge_requests_job_does_not_hold_up_its_target(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
+def test_a_merge_requests_job_does_not_hold_up_its_target(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     lab.forge.pipeline("merge_request_event", merge_request=number, event_type="merged_result")
     lab.world.write({"params.yaml": "train:\n  rate: 0.5\n"})
@@ -359,8 +361,8 @@ def test_a_merge_requests_job_does_not_hold_up_its_target(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("first", ["tag", "merge_train", "closed"])
-def test_a_run_that_saves_nothing_is_no_twin_of_one_that_saves(lab: Lab, first: str) -> None:
-    head = branch(lab.world, "try", 0.1)
+def test_a_run_that_saves_nothing_is_no_twin_of_one_that_saves(lab: GitLabJobs, first: str) -> None:
+    head = push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     if first == "tag":
         lab.world.git("tag", "v1", "try", cwd=lab.world.origin)
@@ -378,8 +380,8 @@ def test_a_run_that_saves_nothing_is_no_twin_of_one_that_saves(lab: Lab, first: 
     assert lab.world.git("rev-parse", "try~1", cwd=lab.world.origin) == head
 
 
-def test_jobs_of_a_matrix_are_no_twins(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
+def test_jobs_of_a_matrix_are_no_twins(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
     envs = [lab.forge.pipeline("push", ref="try", job=f"train: [{name}]") for name in ("a", "b")]
     spaces = [lab.start(env) for env in envs]
     for env, space in zip(envs, spaces, strict=True):
@@ -387,8 +389,8 @@ def test_jobs_of_a_matrix_are_no_twins(lab: Lab) -> None:
         assert "train ran" in done.err
 
 
-def test_a_branch_that_was_set_back_is_trained_again(lab: Lab) -> None:
-    head = branch(lab.world, "try", 0.1)
+def test_a_branch_that_was_set_back_is_trained_again(lab: GitLabJobs) -> None:
+    head = push_branch(lab.world, "try", 0.1)
     assert lab.run(lab.push("try")).code == 0
     lab.world.git("update-ref", "refs/heads/try", head, cwd=lab.world.origin)
     done = lab.run(lab.push("try"))
@@ -396,9 +398,9 @@ def test_a_branch_that_was_set_back_is_trained_again(lab: Lab) -> None:
     assert lab.world.git("rev-parse", "try~1", cwd=lab.world.origin) == head
 
 
-def test_new_data_of_a_schedule_is_not_thrown_away_for_older_results(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
-    news = lab.world.place / "news.csv"
+def test_new_data_of_a_schedule_is_not_thrown_away_for_older_results(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
+    news = lab.world.folder / "news.csv"
     news.write_text("a,b\n9,9\n")
     schedule = lab.forge.pipeline("schedule", ref="try")
     workspace = lab.start(schedule)
@@ -409,8 +411,8 @@ def test_new_data_of_a_schedule_is_not_thrown_away_for_older_results(lab: Lab) -
     assert lab.world.tip("try") == tip
 
 
-def test_a_gate_that_failed_holds_the_merge_request_in_the_results_pipeline_too(lab: Lab) -> None:
-    branch(lab.world, "try", 0.3)
+def test_a_gate_that_failed_holds_the_merge_request_in_the_results_pipeline_too(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.3)
     number = lab.open_pull("try")
     assert lab.run(lab.pull(number), metrics_gate="accuracy >= 0.9").code == 3
     env = lab.pull(number)
@@ -422,8 +424,8 @@ def test_a_gate_that_failed_holds_the_merge_request_in_the_results_pipeline_too(
     assert len(lab.reports(number)) == 1
 
 
-def test_the_report_of_an_older_commit_replaces_no_newer_one(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
+def test_the_report_of_an_older_commit_replaces_no_newer_one(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     old = lab.pull(number)
     workspace = lab.start(old)
@@ -446,8 +448,8 @@ def test_jobs_of_a_child_pipeline_know_whether_somebody_requested_them(
     assert context.is_requested is is_requested
 
 
-def test_no_stage_sees_the_jobs_token_under_its_other_names(lab: Lab) -> None:
-    branch(lab.world, "try", 0.1)
+def test_no_stage_sees_the_jobs_token_under_its_other_names(lab: GitLabJobs) -> None:
+    push_branch(lab.world, "try", 0.1)
     env = lab.push("try")
     assert env["CI_REGISTRY_PASSWORD"] == env["CI_JOB_TOKEN"]
     done = lab.run(env, setup="env > ../seen")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from gitlab_include import child_pipeline, documents, include, jobs
+from support.gitlab_include import child_pipeline, documents, include, jobs
 
 from cml.config.settings import read_settings
 from cml.config.variables import BY_NAME

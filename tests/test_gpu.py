@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plain import plain_world, stages
+from support.small_world import dvc_yaml, make_small_world
 
 STANDIN = Path(__file__).parent / "standins" / "nvml"
 GIB = 2**30
@@ -41,7 +41,7 @@ CPU = "import pathlib, time\ntime.sleep(0.6)\npathlib.Path('other.txt').write_te
 PIPELINE = {
     "train.py": TRAIN,
     "other.py": CPU,
-    "dvc.yaml": stages(
+    "dvc.yaml": dvc_yaml(
         train={"cmd": "python train.py", "deps": ["train.py"], "outs": ["out.txt"]},
         other={"cmd": "python other.py", "deps": ["other.py", "out.txt"], "outs": ["other.txt"]},
     ),
@@ -72,7 +72,7 @@ def python(code: str, *arguments: str, env: Mapping[str, str]) -> str:
 
 
 def test_a_stage_that_used_a_gpu_says_so_and_one_that_did_not_says_nothing(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, PIPELINE)
+    world = make_small_world(tmp_path, PIPELINE)
     done = world.cml("run", env=with_nvml(tmp_path, {**DRIVER, "gpus": [{**A10, "busy": 80}]}))
     assert done.code == 0, done.err
     train, other = world.report()["pipeline"]["stages"]
@@ -85,14 +85,14 @@ def test_a_stage_that_used_a_gpu_says_so_and_one_that_did_not_says_nothing(tmp_p
 
 def test_a_stage_that_failed_says_what_it_took(tmp_path: Path) -> None:
     failing = TAKE + "take(used=24 << 30, busy=100)\ntime.sleep(1)\nsys.exit('out of memory')\n"
-    world = plain_world(tmp_path, {**PIPELINE, "train.py": failing})
+    world = make_small_world(tmp_path, {**PIPELINE, "train.py": failing})
     assert world.cml("run", env=with_nvml(tmp_path, DRIVER)).code == 1
     train = world.report()["pipeline"]["stages"][0]
     assert (train["status"], train["gpu"]["peak_memory"]) == ("failed", 23 * GIB)
 
 
 def test_without_a_gpu_there_is_no_word_of_it_and_the_binding_is_not_even_imported(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {**PIPELINE, "train.py": "open('out.txt', 'w').close()\n"})
+    world = make_small_world(tmp_path, {**PIPELINE, "train.py": "open('out.txt', 'w').close()\n"})
     env = {**with_nvml(tmp_path, {}), "PYTHONPROFILEIMPORTTIME": "1"}
     done = world.cml("run", env=env)
     assert done.code == 0, done.err
@@ -105,7 +105,7 @@ def test_without_a_gpu_there_is_no_word_of_it_and_the_binding_is_not_even_import
 
 
 def test_a_run_that_is_cancelled_ends_with_its_watch(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {**PIPELINE, "train.py": TAKE + "take(used=6 << 30)\ntime.sleep(60)\n"})
+    world = make_small_world(tmp_path, {**PIPELINE, "train.py": TAKE + "take(used=6 << 30)\ntime.sleep(60)\n"})
     env = world.environment(with_nvml(tmp_path, DRIVER))
     run = subprocess.Popen(["cml", "run"], cwd=world.project, env=env, stderr=subprocess.DEVNULL, stdout=-3)
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
+from support.world import World
 from test_gpu import A10, DRIVER, GIB, python, with_nvml
 
 CONTAINER = {".dockerenv": ""}

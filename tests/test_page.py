@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import CHROMIUM, OPTIONS, Page, browser
+from support.browser import CHROMIUM, OPTIONS, Page, browser
 from test_render import CASES, PNG, empty, everything, html, metric
 
 from cml.model.report import MetricRow, Report

@@ -8,22 +8,22 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import World
-from plain import (
+from support.small_world import (
     COPY,
     PUSH,
-    data,
-    errors,
-    has_nothing_to_do,
+    changed_data,
+    dvc_yaml,
+    error_lines,
     kept_in_git,
-    plain_world,
-    pushed,
-    put,
-    runs,
-    stages,
+    make_small_world,
+    metric_values,
+    put_object,
+    run_and_push,
+    run_without_changes,
+    stage_statuses,
     track,
-    values,
 )
+from support.world import World
 
 MEASURE = {
     "cmd": "cat in.txt > out.txt; echo '{\"n\": 1}' > m.json",
@@ -32,7 +32,12 @@ MEASURE = {
     "outs": ["out.txt"],
     "metrics": kept_in_git("m.json"),
 }
-MEASURED = {"sub/dvc.yaml": stages(make=MEASURE), "sub/in.txt": "x\n", "sub/params.yaml": "p: 1\n", "README.md": "a\n"}
+MEASURED = {
+    "sub/dvc.yaml": dvc_yaml(make=MEASURE),
+    "sub/in.txt": "x\n",
+    "sub/params.yaml": "p: 1\n",
+    "README.md": "a\n",
+}
 
 
 def empty_workspace(world: World, *names: str) -> None:
@@ -47,14 +52,14 @@ def empty_workspace(world: World, *names: str) -> None:
 
 @pytest.mark.parametrize("folder", ["", "sub"], ids=["dvc init at the top", "dvc init --subdir"])
 def test_a_project_in_a_sub_directory(tmp_path: Path, folder: str) -> None:
-    world = plain_world(tmp_path, MEASURED, folder=folder)
-    tip = pushed(world, "--working-directory", "sub")
+    world = make_small_world(tmp_path, MEASURED, folder=folder)
+    tip = run_and_push(world, "--working-directory", "sub")
     assert world.git("show", "--format=", "--name-only", tip).split() == [
         "sub/.gitignore",
         "sub/dvc.lock",
         "sub/m.json",
     ]
-    assert values(world, "sub/") == {(f"{'' if folder else 'sub/'}m.json", "n"): 1}
+    assert metric_values(world, "sub/") == {(f"{'' if folder else 'sub/'}m.json", "n"): 1}
     assert world.outputs("sub/cml-report")["report"] == "sub/cml-report/report.md"
     assert not (world.project / "cml-report").exists()
     done = world.cml(*PUSH, cwd=world.project / "sub")
@@ -66,57 +71,57 @@ def test_a_project_in_a_sub_directory(tmp_path: Path, folder: str) -> None:
 
 
 def test_what_dvc_init_makes_in_a_sub_directory(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {"README.md": "a\n"}, folder="other")
+    world = make_small_world(tmp_path, {"README.md": "a\n"}, folder="other")
     (world.project / "sub").mkdir()
     world.dvc("init", "--quiet", "--subdir", cwd=world.project / "sub")
-    world.commit("A project of its own", {"sub/dvc.yaml": stages(a={"cmd": "echo 1 > m", "outs": kept_in_git("m")})})
-    pushed(world, "--working-directory", "sub")
+    world.commit("A project of its own", {"sub/dvc.yaml": dvc_yaml(a={"cmd": "echo 1 > m", "outs": kept_in_git("m")})})
+    run_and_push(world, "--working-directory", "sub")
     assert world.git("show", "main:sub/m") == "1"
     assert world.report("sub/cml-report")["baseline"]["name"] == "HEAD~1", "a commit that knows no such project"
 
 
 def test_several_dvc_yaml_in_one_repository(tmp_path: Path) -> None:
-    one = stages(make={"cmd": "echo '{\"a\": 1}' > r.json", "metrics": kept_in_git("r.json")})
-    two = stages(make={"cmd": "cp ../../one/r.json o.txt", "deps": ["../../one/r.json"], "outs": ["o.txt"]})
-    world = plain_world(tmp_path, {"one/dvc.yaml": one, "two/deep/dvc.yaml": two})
-    tip = pushed(world)
-    assert runs(world) == {"one/dvc.yaml:make": "ran", "two/deep/dvc.yaml:make": "ran"}
+    one = dvc_yaml(make={"cmd": "echo '{\"a\": 1}' > r.json", "metrics": kept_in_git("r.json")})
+    two = dvc_yaml(make={"cmd": "cp ../../one/r.json o.txt", "deps": ["../../one/r.json"], "outs": ["o.txt"]})
+    world = make_small_world(tmp_path, {"one/dvc.yaml": one, "two/deep/dvc.yaml": two})
+    tip = run_and_push(world)
+    assert stage_statuses(world) == {"one/dvc.yaml:make": "ran", "two/deep/dvc.yaml:make": "ran"}
     assert world.git("show", "--format=", "--name-only", tip).split() == [
         "one/dvc.lock",
         "one/r.json",
         "two/deep/.gitignore",
         "two/deep/dvc.lock",
     ]
-    world.witness("main")
-    done = has_nothing_to_do(world, "--repro-targets", "one/dvc.yaml:make", "--metrics-diff-targets", "one/r.json")
+    world.assert_complete("main")
+    done = run_without_changes(world, "--repro-targets", "one/dvc.yaml:make", "--metrics-diff-targets", "one/r.json")
     assert "1 up to date" in done.err
-    assert values(world) == {("one/r.json", "a"): 1}
+    assert metric_values(world) == {("one/r.json", "a"): 1}
 
 
 # What it lacks
 
 
 def test_without_params_plots_and_metrics(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {"in.txt": "1", "dvc.yaml": stages(make=COPY)})
-    pushed(world, "--tag-prefix", "x_")
+    world = make_small_world(tmp_path, {"in.txt": "1", "dvc.yaml": dvc_yaml(make=COPY)})
+    run_and_push(world, "--tag-prefix", "x_")
     report = world.report()
     assert report["baseline"] is None
     assert (report["metrics"], report["params"], report["plots"]) == ([], [], [])
     assert "No baseline" in world.markdown()
-    has_nothing_to_do(world, "--tag-prefix", "x_")
-    assert data(world, "added") == ["out.txt"], "what was declared and never made before is new, not modified"
-    assert data(world, "modified") == []
-    world.witness("main", *world.tags())
+    run_without_changes(world, "--tag-prefix", "x_")
+    assert changed_data(world, "added") == ["out.txt"], "what was declared and never made before is new, not modified"
+    assert changed_data(world, "modified") == []
+    world.assert_complete("main", *world.tags())
 
 
 def test_without_any_stage(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {})
+    world = make_small_world(tmp_path, {})
     track(world, "data/in.csv", "1,2\n")
     tip = world.commit("Data")
-    done = has_nothing_to_do(world)
+    done = run_without_changes(world)
     assert "the project has no stages" in done.err
     assert (world.project / "data" / "in.csv").read_text() == "1,2\n"
-    assert data(world, "added") == ["data/in.csv"]
+    assert changed_data(world, "added") == ["data/in.csv"]
     assert world.outputs() | {"report_url": ""} == {
         "skipped": "false",
         "changed": "false",
@@ -129,7 +134,7 @@ def test_without_any_stage(tmp_path: Path) -> None:
 
 
 def test_with_a_first_commit_alone_values_are_shown(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {name.removeprefix("sub/"): text for name, text in MEASURED.items()})
+    world = make_small_world(tmp_path, {name.removeprefix("sub/"): text for name, text in MEASURED.items()})
     done = world.cml("run")
     assert done.code == 0, done.err
     assert "baseline   none" in done.err
@@ -200,9 +205,9 @@ def test_metrics_in_every_form_and_those_that_cannot_be_read(tmp_path: Path) -> 
     script = f"import pathlib\nfor name, text in {METRICS!r}.items(): pathlib.Path(name).write_bytes(text.encode())\n"
     metrics = [*kept_in_git(*(name for name in METRICS if name != "cached.json")), "cached.json"]
     stage = {"cmd": "python measure.py", "deps": ["measure.py"], "metrics": metrics}
-    world = plain_world(tmp_path, {"measure.py": script, "dvc.yaml": stages(measure=stage)})
-    tip = pushed(world)
-    assert values(world) == READ
+    world = make_small_world(tmp_path, {"measure.py": script, "dvc.yaml": dvc_yaml(measure=stage)})
+    tip = run_and_push(world)
+    assert metric_values(world) == READ
     found = {file["path"]: file["reason"] for file in world.report()["unreadable"]}
     assert found.keys() == UNREADABLE.keys()
     for path, words in UNREADABLE.items():
@@ -213,16 +218,19 @@ def test_metrics_in_every_form_and_those_that_cannot_be_read(tmp_path: Path) -> 
     assert "cannot be read" in row
     tracked = world.git("-c", "core.quotePath=false", "ls-tree", "-r", "--name-only", "-z", tip).split("\0")
     assert set(METRICS) - set(tracked) == {"cached.json"}
-    has_nothing_to_do(world)
-    world.witness("main")
+    run_without_changes(world)
+    world.assert_complete("main")
 
 
 def test_a_metrics_file_of_a_hundred_thousand_values_costs_neither_minutes_nor_the_results(tmp_path: Path) -> None:
     command = "import json; json.dump({f'k{n}': n for n in range(100_000)}, open('m.json', 'w'))"
     stage = {"cmd": f'python -c "{command}" && cat in.txt > out.txt', "outs": ["out.txt"]}
-    files = {"in.txt": "1", "dvc.yaml": stages(measure={**stage, "deps": ["in.txt"], "metrics": kept_in_git("m.json")})}
-    world = plain_world(tmp_path, files)
-    pushed(world)
+    files = {
+        "in.txt": "1",
+        "dvc.yaml": dvc_yaml(measure={**stage, "deps": ["in.txt"], "metrics": kept_in_git("m.json")}),
+    }
+    world = make_small_world(tmp_path, files)
+    run_and_push(world)
     [file] = world.report()["unreadable"]
     assert file["reason"] == "it holds 100,000 values, and a report has room for 50,000 of a file"
     assert (world.project / "cml-report" / "report.html").stat().st_size < 1_000_000
@@ -239,26 +247,26 @@ def test_foreach_and_matrix_stages(tmp_path: Path) -> None:
         "cmd": f"echo ${{item.n}} > {name}.json",
         "metrics": kept_in_git(f"{name}.json"),
     }
-    world = plain_world(tmp_path, {"dvc.yaml": stages(each=each, grid=matrix)})
-    pushed(world, "--repro-targets", "each@a, grid")
-    assert {name for name, status in runs(world).items() if status == "not run"} == {"each@b"}
-    pushed(world)
-    assert values(world) == {(f"{m}{n}.json", f"{m}{n}.json"): n for m in "xy" for n in (1, 2)}
-    has_nothing_to_do(world)
-    world.witness("main")
+    world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(each=each, grid=matrix)})
+    run_and_push(world, "--repro-targets", "each@a, grid")
+    assert {name for name, status in stage_statuses(world).items() if status == "not run"} == {"each@b"}
+    run_and_push(world)
+    assert metric_values(world) == {(f"{m}{n}.json", f"{m}{n}.json"): n for m in "xy" for n in (1, 2)}
+    run_without_changes(world)
+    world.assert_complete("main")
 
 
 def test_a_frozen_stage_stays_as_it_is(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {"in.txt": "1", "dvc.yaml": stages(cold=COPY)})
-    pushed(world)
+    world = make_small_world(tmp_path, {"in.txt": "1", "dvc.yaml": dvc_yaml(cold=COPY)})
+    run_and_push(world)
     warm = {"cmd": "cp out.txt warm.txt", "deps": ["out.txt"], "outs": ["warm.txt"]}
-    world.commit("Freeze", {"in.txt": "2", "dvc.yaml": stages(cold={**COPY, "frozen": True}, warm=warm)})
-    pushed(world)
-    assert runs(world) == {"cold": "frozen", "warm": "ran"}
+    world.commit("Freeze", {"in.txt": "2", "dvc.yaml": dvc_yaml(cold={**COPY, "frozen": True}, warm=warm)})
+    run_and_push(world)
+    assert stage_statuses(world) == {"cold": "frozen", "warm": "ran"}
     assert (world.project / "warm.txt").read_text() == "1"
-    has_nothing_to_do(world, "--dvc-pull", "auto")
-    assert runs(world) == {"cold": "frozen", "warm": "up to date"}
-    world.witness("main")
+    run_without_changes(world, "--dvc-pull", "auto")
+    assert stage_statuses(world) == {"cold": "frozen", "warm": "up to date"}
+    world.assert_complete("main")
 
 
 # Outputs of every kind
@@ -277,25 +285,25 @@ for i in range(n):
 
 def test_directories_that_change_partly_are_renamed_and_live_in_git(tmp_path: Path) -> None:
     fill = {"cmd": "rm -rf d g; python fill.py", "deps": ["fill.py", "n"], "outs": ["d", *kept_in_git("g")]}
-    world = plain_world(tmp_path, {"fill.py": FILL, "n": "1", "dvc.yaml": stages(fill=fill)})
-    tip = pushed(world)
+    world = make_small_world(tmp_path, {"fill.py": FILL, "n": "1", "dvc.yaml": dvc_yaml(fill=fill)})
+    tip = run_and_push(world)
     assert world.git("ls-tree", "-r", "--name-only", tip, "g") == "g/s/0"
     world.commit("More", {"n": "3"})
-    tip = pushed(world)
+    tip = run_and_push(world)
     assert world.git("ls-tree", "-r", "--name-only", tip, "g").split() == ["g/s/0", "g/s/1", "g/s/2"]
     [entry] = world.report()["data"]["modified"]
     assert (entry["path"], entry["files"]) == ("d/", 2)
     assert sorted(entry["biggest"]) == ["d/s/1.txt", "d/s/3.txt"]
     world.commit("Less", {"n": "0"})
-    tip = pushed(world)
+    tip = run_and_push(world)
     assert world.git("ls-tree", "-r", "--name-only", tip, "g") == "", "what is gone leaves the commit too"
     fill |= {"cmd": "rm -rf d e g; python fill.py; mv d e", "outs": ["e", *kept_in_git("g")]}
-    world.commit("Rename", {"dvc.yaml": stages(fill=fill)})
-    pushed(world)
+    world.commit("Rename", {"dvc.yaml": dvc_yaml(fill=fill)})
+    run_and_push(world)
     [entry] = world.report()["data"]["renamed"]
     assert (entry["old_path"], entry["path"]) == ("d/", "e/")
-    has_nothing_to_do(world)
-    world.witness("main", "main~2", "main~4", "main~6")
+    run_without_changes(world)
+    world.assert_complete("main", "main~2", "main~4", "main~6")
 
 
 NAMES = [
@@ -319,19 +327,19 @@ NAMES = [
 def test_outputs_of_any_name(tmp_path: Path) -> None:
     script = f"for name in {NAMES!r}: open(name, 'w').write(name)\n"
     stage = {"cmd": "python write.py", "deps": ["write.py"], "outs": NAMES}
-    world = plain_world(tmp_path, {"write.py": script, "dvc.yaml": stages(write=stage)})
+    world = make_small_world(tmp_path, {"write.py": script, "dvc.yaml": dvc_yaml(write=stage)})
     done = world.cml(*PUSH, "--tag-prefix", "t/")
     assert done.code == 0, done.err
     assert world.git("show", "--format=", "--name-only", "main").split() == [".gitignore", "dvc.lock"]
     # DVC itself has no way to have git ignore a name with a line break.
     assert world.git("status", "--porcelain") == '?? "new\\nline.txt"'
-    has_nothing_to_do(world, "--tag-prefix", "t/")
-    assert sorted(data(world, "added")) == sorted(NAMES)
+    run_without_changes(world, "--tag-prefix", "t/")
+    assert sorted(changed_data(world, "added")) == sorted(NAMES)
     clone = world.clone("fresh")
     done = world.cml(*PUSH, cwd=clone)
     assert done.code == 0, done.err
     assert all((clone / name).read_text() == name for name in NAMES)
-    world.witness("main")
+    world.assert_complete("main")
 
 
 # Remotes
@@ -340,19 +348,19 @@ def test_outputs_of_any_name(tmp_path: Path) -> None:
 def test_no_remote_is_fine_while_every_output_lives_in_git_or_is_not_pushed(tmp_path: Path) -> None:
     private = {"cmd": "cp in.txt private.txt", "deps": ["in.txt"], "outs": [{"private.txt": {"push": False}}]}
     public = {**COPY, "outs": kept_in_git("out.txt")}
-    world = plain_world(tmp_path, {"in.txt": "1", "dvc.yaml": stages(make=public)}, config="")
-    pushed(world)
-    world.commit("Private", {"dvc.yaml": stages(make=public, keep=private)})
-    pushed(world)
-    has_nothing_to_do(world)
+    world = make_small_world(tmp_path, {"in.txt": "1", "dvc.yaml": dvc_yaml(make=public)}, config="")
+    run_and_push(world)
+    world.commit("Private", {"dvc.yaml": dvc_yaml(make=public, keep=private)})
+    run_and_push(world)
+    run_without_changes(world)
 
 
 def test_cached_outputs_without_a_remote_are_named(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {"in.txt": "1", "dvc.yaml": stages(make=COPY)}, config="")
+    world = make_small_world(tmp_path, {"in.txt": "1", "dvc.yaml": dvc_yaml(make=COPY)}, config="")
     for options in (PUSH, ("run",), (*PUSH, "--dvc-pull", "-")):
         done = world.cml(*options)
         assert done.code == 2
-        [line] = errors(done)
+        [line] = error_lines(done)
         assert "out.txt" in line
         assert "dvc remote add -d" in line
     done = world.cml("run", "--dvc-pull", "-")
@@ -361,42 +369,42 @@ def test_cached_outputs_without_a_remote_are_named(tmp_path: Path) -> None:
     world.write({".dvc/config": "[core]\n    remote = nowhere\n"})
     done = world.cml(*PUSH)
     assert done.code == 2
-    assert "out.txt" in errors(done)[0]
+    assert "out.txt" in error_lines(done)[0]
 
 
 def test_an_output_with_a_remote_of_its_own(tmp_path: Path) -> None:
     named = "['remote \"other\"']\n    url = ../../other\n"
     own = {**COPY, "outs": [{"out.txt": {"remote": "other"}}]}
-    world = plain_world(tmp_path, {"in.txt": "1", "dvc.yaml": stages(make=own)}, config=named)
-    pushed(world)
-    assert len([path for path in (world.place / "other" / "files").rglob("*") if path.is_file()]) == 1
-    world.witness("main")
-    has_nothing_to_do(world)
+    world = make_small_world(tmp_path, {"in.txt": "1", "dvc.yaml": dvc_yaml(make=own)}, config=named)
+    run_and_push(world)
+    assert len([path for path in (world.folder / "other" / "files").rglob("*") if path.is_file()]) == 1
+    world.assert_complete("main")
+    run_without_changes(world)
 
 
 def test_a_remote_that_only_this_machine_knows(tmp_path: Path) -> None:
     own = {**COPY, "outs": [{"out.txt": {"remote": "mine"}}]}
-    world = plain_world(tmp_path, {"in.txt": "1", "dvc.yaml": stages(make=own)}, config="")
+    world = make_small_world(tmp_path, {"in.txt": "1", "dvc.yaml": dvc_yaml(make=own)}, config="")
     world.write({".dvc/config.local": f"['remote \"mine\"']\n    url = {world.storage}\n"})
-    pushed(world)
+    run_and_push(world)
     world.commit("Other", {"in.txt": "2"})
-    pushed(world)
+    run_and_push(world)
     assert world.report()["warnings"] == []
-    assert data(world, "modified") == ["out.txt"]
+    assert changed_data(world, "modified") == ["out.txt"]
 
 
 def test_imports_are_neither_pushed_nor_updated(tmp_path: Path) -> None:
     use = {"cmd": "cp from.txt out.txt", "deps": ["from.txt"], "outs": ["out.txt"]}
-    world = plain_world(tmp_path, {"dvc.yaml": stages(use=use)})
-    (world.place / "far.txt").write_text("far away")
-    world.dvc("import-url", "--quiet", str(world.place / "far.txt"), "from.txt")
+    world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(use=use)})
+    (world.folder / "far.txt").write_text("far away")
+    world.dvc("import-url", "--quiet", str(world.folder / "far.txt"), "from.txt")
     world.commit("An import")
-    pushed(world)
+    run_and_push(world)
     objects = [path.read_text() for path in (world.storage / "files").rglob("*") if path.is_file()]
     assert objects == ["far away"], "out.txt, which holds the same; the import is no object of the remote's"
-    (world.place / "far.txt").write_text("moved on")
-    has_nothing_to_do(world)
-    world.witness("main")
+    (world.folder / "far.txt").write_text("moved on")
+    run_without_changes(world)
+    world.assert_complete("main")
 
 
 def test_data_of_dvc_2_is_pulled_kept_and_verified(tmp_path: Path) -> None:
@@ -415,85 +423,87 @@ def test_data_of_dvc_2_is_pulled_kept_and_verified(tmp_path: Path) -> None:
             }
         },
     }
-    world = plain_world(tmp_path, {".gitignore": "/d\n", "dvc.yaml": stages(make=make), "dvc.lock": json.dumps(lock)})
+    world = make_small_world(
+        tmp_path, {".gitignore": "/d\n", "dvc.yaml": dvc_yaml(make=make), "dvc.lock": json.dumps(lock)}
+    )
     (world.project / "in.txt").write_bytes(text.encode())
     world.commit("Made with DVC 2")
-    put(world.storage, folder, listing)
-    child = put(world.storage, old, text)
-    has_nothing_to_do(world)
+    put_object(world.storage, folder, listing)
+    child = put_object(world.storage, old, text)
+    run_without_changes(world)
     assert (world.project / "d" / "a").read_bytes() == text.encode()
     child.unlink()
     more = {"cmd": "cp in.txt more.txt", "deps": ["in.txt"], "outs": ["more.txt"]}
-    world.commit("One stage more", {"dvc.yaml": stages(make=make, more=more)})
+    world.commit("One stage more", {"dvc.yaml": dvc_yaml(make=make, more=more)})
     done = world.cml(*PUSH)
     assert done.code == 0, done.err
     assert "1 of them mended" in done.err
-    assert runs(world) == {"make": "up to date", "more": "ran"}
-    world.witness("main")
+    assert stage_statuses(world) == {"make": "up to date", "more": "ran"}
+    world.assert_complete("main")
 
 
 # What is not there
 
 
 def test_pulls_only_what_was_asked_for(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {"in.txt": "1", "dvc.yaml": stages(make=COPY)})
+    world = make_small_world(tmp_path, {"in.txt": "1", "dvc.yaml": dvc_yaml(make=COPY)})
     track(world, "one/source.txt", "source")
     track(world, "two/other.txt", "other")
     world.commit("Data")
-    pushed(world, "--dvc-pull", "one/source.txt")
+    run_and_push(world, "--dvc-pull", "one/source.txt")
     assert (world.project / "one" / "source.txt").exists()
     assert not (world.project / "two" / "other.txt").exists()
     empty_workspace(world, "out.txt", "one/source.txt")
-    has_nothing_to_do(world, "--dvc-pull", "make two/other.txt.dvc", "--repro-targets", "-")
+    run_without_changes(world, "--dvc-pull", "make two/other.txt.dvc", "--repro-targets", "-")
     assert (world.project / "out.txt").exists()
     assert (world.project / "two" / "other.txt").exists()
     assert not (world.project / "one" / "source.txt").exists()
-    world.witness("main")
+    world.assert_complete("main")
 
 
 def test_auto_pulls_nothing_for_a_pipeline_that_is_up_to_date_and_little_for_one_that_is_not(tmp_path: Path) -> None:
     first = {"cmd": "cat in.txt one/source.txt > out.txt", "deps": ["in.txt", "one/source.txt"], "outs": ["out.txt"]}
     second = {"cmd": "cp out.txt last.txt", "deps": ["out.txt"], "outs": ["last.txt"]}
-    world = plain_world(tmp_path, {"in.txt": "1", "dvc.yaml": stages(first=first, second=second)})
+    world = make_small_world(tmp_path, {"in.txt": "1", "dvc.yaml": dvc_yaml(first=first, second=second)})
     track(world, "one/source.txt", "source")
     track(world, "two/other.txt", "other")
     world.commit("Data")
-    pushed(world)
+    run_and_push(world)
     outputs = ("out.txt", "last.txt", "one/source.txt", "two/other.txt")
     empty_workspace(world, *outputs)
-    has_nothing_to_do(world, "--dvc-pull", "auto")
+    run_without_changes(world, "--dvc-pull", "auto")
     assert not any((world.project / name).exists() for name in outputs)
-    assert runs(world) == {"first": "up to date", "second": "up to date"}
+    assert stage_statuses(world) == {"first": "up to date", "second": "up to date"}
     world.commit("Changed", {"in.txt": "2"})
     # The target itself did not change: what it needs did.
-    tip = pushed(world, "--dvc-pull", "auto", "--repro-targets", "second")
-    assert runs(world) == {"first": "ran", "second": "ran"}
+    tip = run_and_push(world, "--dvc-pull", "auto", "--repro-targets", "second")
+    assert stage_statuses(world) == {"first": "ran", "second": "ran"}
     assert tip != world.git("rev-parse", "HEAD~1")
     assert not (world.project / "two" / "other.txt").exists()
-    world.witness("main")
+    world.assert_complete("main")
 
 
 def test_a_stage_whose_output_is_nowhere_runs_again_and_the_remote_gets_it_back(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {"in.txt": "1", "dvc.yaml": stages(make=COPY)})
-    tip = pushed(world)
+    world = make_small_world(tmp_path, {"in.txt": "1", "dvc.yaml": dvc_yaml(make=COPY)})
+    tip = run_and_push(world)
     shutil.rmtree(world.storage)
     empty_workspace(world, "out.txt")
-    done = has_nothing_to_do(world)
+    done = run_without_changes(world)
     assert world.tip() == tip
     assert "out.txt of make is not on the DVC remote: the stage runs again" in world.report()["warnings"]
     assert "1 ran" in done.err
-    world.witness("main")
+    world.assert_complete("main")
 
 
 def test_a_source_that_is_nowhere_fails_the_run(tmp_path: Path) -> None:
     use = {"cmd": "cp d/source.txt out.txt", "deps": ["d/source.txt"], "outs": ["out.txt"]}
-    world = plain_world(tmp_path, {"dvc.yaml": stages(use=use)})
+    world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(use=use)})
     stored = track(world, "d/source.txt", "source")
     tip = world.commit("Data")
     stored.unlink()
     done = world.cml(*PUSH)
     assert done.code == 1
-    [line] = errors(done)
+    [line] = error_lines(done)
     assert line.startswith("pull: d/source.txt is neither here nor on the DVC remote")
     assert world.report()["failure"]["step"] == "pull"
     assert world.outputs()["verdict"] == "failed"
@@ -513,7 +523,7 @@ def baseline(world: World, *options: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("branch", ["main", "master", "trunk"])
 def test_the_default_branch_is_the_baseline_whatever_its_name(tmp_path: Path, branch: str) -> None:
-    world = plain_world(tmp_path, {"a": "1"}, branch=branch)
+    world = make_small_world(tmp_path, {"a": "1"}, branch=branch)
     first = world.tip(branch)
     world.commit("Second", {"a": "2"})
     expected = ("origin/master", world.tip(branch)) if branch == "master" else ("HEAD~1", first)
@@ -527,8 +537,8 @@ def test_the_default_branch_is_the_baseline_whatever_its_name(tmp_path: Path, br
 
 
 def test_a_baseline_that_is_the_head_says_so(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {name.removeprefix("sub/"): text for name, text in MEASURED.items()})
-    tip = pushed(world)
+    world = make_small_world(tmp_path, {name.removeprefix("sub/"): text for name, text in MEASURED.items()})
+    tip = run_and_push(world)
     assert baseline(world, "--baseline", "HEAD") == ("HEAD", tip)
     text = world.markdown()
     assert "This compares a revision with itself" in text
@@ -539,8 +549,8 @@ def test_a_baseline_that_is_the_head_says_so(tmp_path: Path) -> None:
 
 
 def test_a_baseline_that_dvc_cannot_read_is_a_warning(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {"in.txt": "1", "dvc.yaml": "stages: [nope"})
-    world.commit("Mended", {"dvc.yaml": stages(make=COPY)})
-    pushed(world)
+    world = make_small_world(tmp_path, {"in.txt": "1", "dvc.yaml": "stages: [nope"})
+    world.commit("Mended", {"dvc.yaml": dvc_yaml(make=COPY)})
+    run_and_push(world)
     assert any("baseline" in warning for warning in world.report()["warnings"])
-    world.witness("main")
+    world.assert_complete("main")

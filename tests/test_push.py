@@ -11,9 +11,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import World
 from dvc.utils.serialize import dumps_yaml, parse_yaml
-from plain import kept_in_git, plain_world, stages
+from support.small_world import dvc_yaml, kept_in_git, make_small_world
+from support.world import World
 
 from cml.dvc.project import Project
 from cml.errors import WorkFailed
@@ -33,7 +33,7 @@ FILES = {
     ".gitignore": "/a\n/b\n/c\n/d\n",
     "in.txt": "1\n",
     "third.txt": "3\n",
-    "dvc.yaml": stages(
+    "dvc.yaml": dvc_yaml(
         train={"cmd": "cp in.txt weights; cp in.txt m.json", "deps": ["in.txt"], "outs": ["weights"]}
         | {"metrics": kept_in_git("m.json")},
         other={"cmd": "cat m.json in.txt > o.txt", "deps": ["m.json"], "outs": ["o.txt"]},
@@ -93,7 +93,7 @@ class Save:
 
     def others(self, files: dict[str, str], message: str = "Meanwhile", *, removed: str = "") -> str:
         """Somebody else pushes to main; returns the tip."""
-        clone = self.world.place / "others"
+        clone = self.world.folder / "others"
         if not clone.exists():
             self.world.clone("others")
         self.world.write(files, cwd=clone)
@@ -110,7 +110,7 @@ class Save:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    world = plain_world(tmp_path_factory.mktemp("made"), FILES)
+    world = make_small_world(tmp_path_factory.mktemp("made"), FILES)
     world.dvc("repro", "--quiet", "third")
     world.commit("Third")
     world.dvc("repro", "--quiet")
@@ -119,7 +119,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture
 def save(made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Save]:
-    world = World(Path(shutil.copytree(made.place, tmp_path / "world", symlinks=True)))
+    world = World(Path(shutil.copytree(made.folder, tmp_path / "world", symlinks=True)))
     dates = {"GIT_AUTHOR_DATE": DATE, "GIT_COMMITTER_DATE": DATE}
     for name, value in world.environment(dates).items():
         monkeypatch.setenv(name, value)
@@ -277,7 +277,7 @@ def test_a_branch_that_never_stands_still_ends_the_run(save: Save) -> None:
 
 
 @pytest.mark.parametrize(
-    ("of", "key", "may_follow", "is_twin"),
+    ("of", "key", "may_follow", "is_duplicate"),
     [
         ("head", KEY, True, True),
         ("head", "ffff", True, False),

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
 from hypothesis import given
 from hypothesis import strategies as st
-from plain import kept_in_git, plain_world, stages
+from support.small_world import dvc_yaml, kept_in_git, make_small_world
+from support.world import World
 
 from cml.dvc import revisions
 from cml.dvc.project import Project
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
 @contextlib.contextmanager
 def opened(world: World, monkeypatch: pytest.MonkeyPatch, folder: str = "") -> Iterator[Project]:
     monkeypatch.chdir(world.project / folder)
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(world.place / "site"))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(world.folder / "site"))
     pipeline = Project.open(Path.cwd(), top=world.project, log=Log(Masks()))
     with pipeline.repo:
         yield pipeline
@@ -56,7 +56,7 @@ def committed(world: World, name: str, files: dict[str, str]) -> str:
 def test_metrics_straight_from_git_are_those_that_dvc_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
-    world = plain_world(tmp_path, {}, folder=folder)
+    world = make_small_world(tmp_path, {}, folder=folder)
     room = f"{folder}/" if folder else ""
     make = {"cmd": "true", "metrics": kept_in_git("a.json", "b.yaml", "zero.json", "sub/d.json")}
     pipeline = json.dumps({"stages": {"make": make}, "metrics": ["c.toml", "none.json"]})
@@ -80,8 +80,8 @@ def test_metrics_straight_from_git_are_those_that_dvc_reads(
 
 
 def test_what_git_does_not_tell_alone_is_left_to_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = plain_world(tmp_path, {"m.json": '{"n": 1}', "text.yaml": "n: 1\n", "params.yaml": "file: m\n"})
-    plain = stages(make={"cmd": "true", "metrics": kept_in_git("m.json", "text.yaml")})
+    world = make_small_world(tmp_path, {"m.json": '{"n": 1}', "text.yaml": "n: 1\n", "params.yaml": "file: m\n"})
+    plain = dvc_yaml(make={"cmd": "true", "metrics": kept_in_git("m.json", "text.yaml")})
     first = committed(world, "Plain", {"dvc.yaml": plain})
     broken = committed(world, "Broken", {"m.json": "{nope"})
     pointer = committed(world, "A text", {"m.json": '{"n": 1}', "text.yaml": "version https://lfs\noid sha256:1\n"})
@@ -92,12 +92,12 @@ def test_what_git_does_not_tell_alone_is_left_to_dvc(tmp_path: Path, monkeypatch
     other = committed(
         world,
         "More",
-        {"dvc.yaml": stages(make={"cmd": "true", "metrics": kept_in_git("m.json")}), "text.yaml": "n: 2\n"},
+        {"dvc.yaml": dvc_yaml(make={"cmd": "true", "metrics": kept_in_git("m.json")}), "text.yaml": "n: 2\n"},
     )
     shapes = {
-        "templated": stages(make={"cmd": "true", "metrics": kept_in_git("${file}.json")}),
-        "cached": stages(make={"cmd": "true", "metrics": ["cached.json"]}),
-        "a folder": stages(make={"cmd": "true", "metrics": kept_in_git("folder")}),
+        "templated": dvc_yaml(make={"cmd": "true", "metrics": kept_in_git("${file}.json")}),
+        "cached": dvc_yaml(make={"cmd": "true", "metrics": ["cached.json"]}),
+        "a folder": dvc_yaml(make={"cmd": "true", "metrics": kept_in_git("folder")}),
     }
     shas = {
         name: committed(world, name, {"dvc.yaml": text, "folder/one.json": '{"n": 1}'}) for name, text in shapes.items()
@@ -116,7 +116,7 @@ def test_a_metrics_file_that_lfs_keeps_is_read_from_there(tmp_path: Path, monkey
     oid = hashlib.sha256(text.encode()).hexdigest()
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(text)}\n"
     make = {"cmd": "true", "metrics": kept_in_git("m.json", "plain.json")}
-    world = plain_world(tmp_path, {".gitattributes": "m.json filter=lfs\n", "dvc.yaml": stages(make=make)})
+    world = make_small_world(tmp_path, {".gitattributes": "m.json filter=lfs\n", "dvc.yaml": dvc_yaml(make=make)})
     sha = committed(world, "A pointer", {"m.json": pointer, "plain.json": '{"n": 4}'})
     kept = world.project / ".git" / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
     kept.parent.mkdir(parents=True)
@@ -129,7 +129,7 @@ def test_a_name_in_git_that_is_no_utf8_keeps_nothing_from_being_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make = {"cmd": "true", "metrics": kept_in_git("m.json")}
-    world = plain_world(tmp_path, {"dvc.yaml": stages(make=make), "m.json": '{"n": 1}'})
+    world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(make=make), "m.json": '{"n": 1}'})
     Path(os.fsdecode(os.fsencode(world.project) + b"/\xff.txt")).touch()
     sha = committed(world, "A name", {"m.json": '{"n": 2}'})
     with opened(world, monkeypatch) as pipeline:
@@ -137,7 +137,7 @@ def test_a_name_in_git_that_is_no_utf8_keeps_nothing_from_being_read(
 
 
 def test_what_differs_in_a_directory_is_what_dvc_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = plain_world(tmp_path, {})
+    world = make_small_world(tmp_path, {})
     folder = {f"data/{part}/{number}.txt": f"{part} {number}" for part in "abc" for number in range(4)}
     world.write({**folder, "other/x.txt": "x", "gone/y.txt": "y", "file.txt": "1"})
     world.dvc("add", "--quiet", "data", "other", "gone", "file.txt")
@@ -176,7 +176,7 @@ def test_a_text_that_was_parsed_before_is_as_fresh_as_the_first_time(
     from dvc.exceptions import DvcException
     from dvc.utils.strictyaml import load
 
-    world = plain_world(tmp_path, {"dvc.yaml": stages(make={"cmd": "true"}), "bad.yaml": "a: [\n"})
+    world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(make={"cmd": "true"}), "bad.yaml": "a: [\n"})
     with opened(world, monkeypatch):
         first, _ = load("dvc.yaml")
         first["stages"].clear()
@@ -189,7 +189,7 @@ def test_a_text_that_was_parsed_before_is_as_fresh_as_the_first_time(
 def test_what_was_read_of_the_work_tree_is_back_after_a_look_at_a_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = plain_world(tmp_path, {"dvc.yaml": stages(make={"cmd": "true", "metrics": kept_in_git("m.json")})})
+    world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(make={"cmd": "true", "metrics": kept_in_git("m.json")})})
     sha = world.commit("Metrics", {"m.json": '{"n": 1}'}, push=False)
     world.write({"m.json": '{"n": 2}'})
     with opened(world, monkeypatch) as pipeline:
@@ -204,9 +204,9 @@ def test_commits_come_together_as_far_as_their_files_are_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files_at_once: int
 ) -> None:
     monkeypatch.setattr(collect, "FILES_AT_ONCE", files_at_once)
-    world = plain_world(tmp_path, {})
+    world = make_small_world(tmp_path, {})
     make = {"cmd": "true", "metrics": kept_in_git("a.json", "b.json")}
-    first = committed(world, "First", {"dvc.yaml": stages(make=make), "a.json": '{"n": 0}', "b.json": '{"n": 0.5}'})
+    first = committed(world, "First", {"dvc.yaml": dvc_yaml(make=make), "a.json": '{"n": 0}', "b.json": '{"n": 0.5}'})
     shas = [committed(world, f"{number}", {"a.json": f'{{"n": {number}}}'}) for number in range(1, 6)]
     repository = Repository(world.project)
     with opened(world, monkeypatch) as pipeline:

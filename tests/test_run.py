@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import DVC_YAML, TRAIN, World
+from support.world import DVC_YAML, TRAIN, World
 
 
 def test_the_first_run_saves_data_commit_and_tag(trained_world: World) -> None:
@@ -27,7 +27,7 @@ def test_the_first_run_saves_data_commit_and_tag(trained_world: World) -> None:
         "report": "cml-report/report.md",
         "report_url": (trained_world.outputs()["report_url"]),
     }
-    world.witness("main", f"dvc_{tip[:7]}")
+    world.assert_complete("main", f"dvc_{tip[:7]}")
 
 
 def test_a_second_run_has_nothing_to_do_and_reports(trained_world: World) -> None:
@@ -57,7 +57,7 @@ def test_a_changed_parameter_is_compared_with_the_baseline(trained_world: World)
     assert "+0.10" in row
     assert "Latest 2 experiments in the branch" in text
     assert "baseline   origin/main, the default branch; origin/master does not exist" in done.err
-    world.witness("try")
+    world.assert_complete("try")
 
 
 def test_without_push_results_stay_here(world: World) -> None:
@@ -161,11 +161,11 @@ def test_setup_runs_first_and_its_failure_is_reported(world: World) -> None:
     done = world.cml("run", "--push", "true", "--setup", "echo 'a,b' > raw.csv && dvc add --quiet raw.csv")
     assert done.code == 0, done.err
     assert "raw.csv.dvc" in world.git("show", "--format=", "--name-only", "main").split()
-    world.witness("main")
+    world.assert_complete("main")
 
 
 def test_dvc_cml_run_is_cml_run(world: World) -> None:
-    done = world.attempt("dvc_cml_run", "--repro-targets", "-")
+    done = world.try_run("dvc_cml_run", "--repro-targets", "-")
     assert done.code == 0, done.err
     assert (world.project / "cml-report" / "report.html").exists()
 

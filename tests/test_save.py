@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import DVC_YAML, TRAIN, World
+from support.world import DVC_YAML, TRAIN, World
 
 PUSH = ("run", "--push", "true", "--tag-prefix", "dvc_")
 
 
 def sneak(world: World, files: dict[str, str], message: str = "Meanwhile") -> str:
     """Somebody else pushes to main while our clone does not look."""
-    other = world.clone(f"other-{len(list(world.place.iterdir()))}")
+    other = world.clone(f"other-{len(list(world.folder.iterdir()))}")
     world.write(files, cwd=other)
     world.git("add", "--all", cwd=other)
     world.git("commit", "--quiet", "--message", message, cwd=other)
@@ -35,7 +35,7 @@ def test_results_go_on_top_of_what_others_pushed(world: World) -> None:
     assert world.git("rev-parse", "HEAD") == tip
     assert (world.project / "README.md").read_text() == "words\n"
     assert world.git("status", "--porcelain") == ""
-    world.witness("main")
+    world.assert_complete("main")
 
 
 def test_of_two_pushes_at_the_same_instant_the_loser_goes_on_top(world: World) -> None:
@@ -74,7 +74,7 @@ def test_locks_of_different_stages_are_united(world: World) -> None:
     world.dvc("pull", cwd=theirs)
     assert "up to date" in world.dvc("status", cwd=theirs)
     assert (theirs / ".gitignore").read_text().count("/other.txt") == 1
-    world.witness("main")
+    world.assert_complete("main")
 
 
 def test_the_same_stage_on_both_sides_is_refused(world: World) -> None:
@@ -112,7 +112,7 @@ def test_a_lying_remote_is_mended_before_a_commit_names_it(trained_world: World)
     done = world.cml(*PUSH)
     assert done.code == 0, done.err
     assert "mended" in done.err
-    world.witness("main")
+    world.assert_complete("main")
 
 
 def test_a_remote_that_takes_nothing_keeps_git_unchanged(world: World) -> None:
@@ -203,7 +203,7 @@ def test_a_run_after_kill_converges(world: World) -> None:
     assert done.code == 0, done.err
     assert world.git("rev-list", "--count", "main", cwd=world.origin) == "3"
     assert world.tags() == [f"dvc_{world.tip()[:7]}"]
-    world.witness("main")
+    world.assert_complete("main")
 
 
 def test_a_commit_made_by_hand_gets_its_data_to_the_remote(world: World) -> None:
@@ -212,7 +212,7 @@ def test_a_commit_made_by_hand_gets_its_data_to_the_remote(world: World) -> None
     done = world.cml(*PUSH)
     assert done.code == 0, done.err
     assert "mended" in done.err
-    world.witness("main")
+    world.assert_complete("main")
 
 
 def test_what_stages_depend_on_may_not_change_during_the_run(world: World) -> None:
@@ -285,7 +285,7 @@ def test_a_diverged_branch_is_refused_before_any_training(world: World) -> None:
 
 
 def test_a_log_that_nobody_reads_ends_no_run(world: World) -> None:
-    done = world.attempt("bash", "-c", "cml run --push --tag-prefix dvc_ 2>&1 | head -1; exit ${PIPESTATUS[0]}")
+    done = world.try_run("bash", "-c", "cml run --push --tag-prefix dvc_ 2>&1 | head -1; exit ${PIPESTATUS[0]}")
     assert done.code == 0
     assert world.git("log", "-1", "--format=%s", "main", cwd=world.origin) == "Update DVC results"
 
@@ -313,7 +313,7 @@ def test_a_failed_run_shows_no_metrics_of_an_earlier_one(trained_world: World) -
 def test_megabytes_without_a_line_break_are_no_burden(world: World) -> None:
     loud = "import sys\nsys.stdout.write('x' * 30_000_000)\nraise SystemExit(3)\n"
     world.commit("Loud", {"train.py": loud})
-    done = world.attempt("bash", "-c", "cml run 2>&1 | wc -c")
+    done = world.try_run("bash", "-c", "cml run 2>&1 | wc -c")
     assert int(done.out) > 30_000_000
     assert len(world.markdown()) < 100_000
 
@@ -380,6 +380,6 @@ def test_a_signal_while_the_first_things_are_imported_is_one_line(world: World) 
         "from cml.cli import main\n"
         "main()\n"
     )
-    done = world.attempt(sys.executable, "-c", code)
+    done = world.try_run(sys.executable, "-c", code)
     assert done.code == 1, done.err
     assert done.err.splitlines() == ["error: cancelled by SIGINT; nothing is half-pushed, and a run from here goes on"]

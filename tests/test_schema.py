@@ -11,9 +11,9 @@ from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
-from conftest import World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.world import World
 from test_render import CASES, as_json, everything, gpu
 
 from cml.model import report

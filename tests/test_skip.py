@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import World
+from support.world import World
 
 from cml.git.trailers import head_of_results, key_of_results, results_message, scope_of_results, skip_reason
 
@@ -85,8 +85,8 @@ def test_results_of_another_part_of_the_repository_skip_no_job_that_has_yet_to_r
 ) -> None:
     world = trained_world
     ci = {"GITLAB_CI": "true", "CI_JOB_TOKEN": "token-of-the-job", "push": "false"}
-    clone = world.place / "clone"
-    world.git("clone", "--quiet", f"--depth={depth}", f"file://{world.origin}", str(clone), cwd=world.place)
+    clone = world.folder / "clone"
+    world.git("clone", "--quiet", f"--depth={depth}", f"file://{world.origin}", str(clone), cwd=world.folder)
     world.dvc("remote", "modify", "--quiet", "--local", "storage", "url", str(world.storage), cwd=clone)
     other = world.cml("run", cwd=clone, env={**ci, "repro_targets": "prepare"})
     assert other.code == 0, other.err

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from plain import errors, plain_world
+from support.small_world import error_lines, make_small_world
 from test_render import FORMAT, assert_whole, big, empty, everything, markdown, metric, size, typical
 
 from cml.config.settings import read_settings
@@ -134,10 +134,10 @@ def test_what_never_comes_back_to_python_is_ended(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_bad_template_is_bad_input_that_names_file_and_line(tmp_path: Path) -> None:
-    world = plain_world(tmp_path, {"own.md.j2": "one\n{{ 'a' * 10 ** 9 }}\n"})
+    world = make_small_world(tmp_path, {"own.md.j2": "one\n{{ 'a' * 10 ** 9 }}\n"})
     done = world.cml("report", "--template", "own.md.j2")
     assert done.code == 2
-    assert errors(done) == ["template own.md.j2: line 2: it needs more memory than a template gets"]
+    assert error_lines(done) == ["template own.md.j2: line 2: it needs more memory than a template gets"]
 
 
 def test_a_template_that_passed_its_check_and_fails_later_gives_way_to_ours(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import World
+from support.world import World
 
 NAMES = ("repo_token", "INPUT_REPO_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN", "CI_REPOSITORY_URL")
 SECRET = "glpat-Zx81secretsecret"

@@ -16,8 +16,8 @@ HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent)]
 
-from conftest import World  # noqa: E402 - found by the path above
-from plain import GITLAB_JOB  # noqa: E402 - found by the path above
+from support.small_world import GITLAB_JOB  # noqa: E402 - found by the path above
+from support.world import World  # noqa: E402 - found by the path above
 
 from bench.measure import Command, Cost, alternated, median, ratios  # noqa: E402 - found by the path above
 from bench.worlds import WORLDS, build  # noqa: E402 - found by the path above
@@ -94,7 +94,7 @@ def whole(name: str, rounds: int, *, with_sequence: bool) -> list[Row]:
 def short(rounds: int) -> list[Row]:
     """What must cost next to nothing: help, and a run that is skipped, on both forges."""
     world = build("small", ROOM / "worlds")
-    skipped = world.place / "skipped"
+    skipped = world.folder / "skipped"
     if not skipped.exists():
         world.clone("skipped")
         world.git("commit", "--quiet", "--allow-empty", "--message", "Words [skip ci]", cwd=skipped)

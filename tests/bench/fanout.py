@@ -19,8 +19,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
 
-from conftest import World  # noqa: E402 - found by the path above
-from plain import plain_world, put, stages  # noqa: E402 - found by the path above
+from support.small_world import dvc_yaml, make_small_world, put_object  # noqa: E402 - found by the path above
+from support.world import World  # noqa: E402 - found by the path above
 
 from bench.measure import Command, measured  # noqa: E402 - found by the path above
 
@@ -81,19 +81,19 @@ def _spread(folder: Path, count: int) -> Spread:
     }
     place = folder / str(count)
     place.mkdir()
-    world = plain_world(place, {"dvc.yaml": stages(**sleepers), "in.txt": "in\n"})
-    world.patience = 600
+    world = make_small_world(place, {"dvc.yaml": dvc_yaml(**sleepers), "in.txt": "in\n"})
+    world.timeout_seconds = 600
     since = time.monotonic()
-    plan: dict[str, Any] = json.loads(world.do(CML, "plan", "--max-jobs", str(count)))
+    plan: dict[str, Any] = json.loads(world.run(CML, "plan", "--max-jobs", str(count)))
 
     def job(job: dict[str, Any]) -> Path:
         clone = world.clone(job["name"].replace(" ", ""))
-        world.do(CML, "run", "--stages", ",".join(job["stages"]), cwd=clone)
+        world.run(CML, "run", "--stages", ",".join(job["stages"]), cwd=clone)
         return clone
 
     with ThreadPoolExecutor(count) as pool:
         clones = list(pool.map(job, plan["jobs"]))
-    world.do(CML, "gather", "--push", "true", cwd=world.clone("end"))
+    world.run(CML, "gather", "--push", "true", cwd=world.clone("end"))
     took = time.monotonic() - since
     return Spread(jobs=count, path=SECONDS * SLEEPERS / count, took=took, start=_start(world, clones[0], plan))
 
@@ -101,10 +101,10 @@ def _spread(folder: Path, count: int) -> Spread:
 def _start(world: World, clone: Path, plan: dict[str, Any]) -> float:
     """What a plan, a job that finds its stages done, and the end take, one after the other: no sleep, all the rest."""
     since = time.monotonic()
-    world.do(CML, "plan", cwd=clone)
+    world.run(CML, "plan", cwd=clone)
     world.clone("again")
-    world.do(CML, "run", "--stages", plan["jobs"][0]["stages"][0], cwd=world.place / "again")
-    world.do(CML, "gather", cwd=world.place / "again")
+    world.run(CML, "run", "--stages", plan["jobs"][0]["stages"][0], cwd=world.folder / "again")
+    world.run(CML, "gather", cwd=world.folder / "again")
     return time.monotonic() - since
 
 
@@ -117,10 +117,10 @@ def _planned(folder: Path, size: int) -> list[Planned]:
         lanes[f"clean{lane}"] = {"cmd": "true", "deps": ["data.txt"], "outs": [f"clean{lane}.txt"]}
         lanes[f"fit{lane}"] = {"cmd": "true", "deps": [f"clean{lane}.txt", "data.txt"], "outs": [f"fit{lane}.txt"]}
         lanes[f"score{lane}"] = {"cmd": "true", "deps": [f"fit{lane}.txt"], "outs": [f"score{lane}.txt"]}
-    world = plain_world(place, {"dvc.yaml": stages(**lanes), "in.txt": "in\n"})
+    world = make_small_world(place, {"dvc.yaml": dvc_yaml(**lanes), "in.txt": "in\n"})
     found = [_plan(world, size, "all due")]
     oid, in_txt = (hashlib.md5(text, usedforsecurity=False).hexdigest() for text in (b"out\n", b"in\n"))
-    put(world.storage / "files" / "md5", oid, "out\n")
+    put_object(world.storage / "files" / "md5", oid, "out\n")
     entry: Callable[[list[str]], str] = lambda paths: "".join(  # noqa: E731 - one line of YAML a path
         f"    - path: {path}\n      hash: md5\n      md5: {oid}\n      size: 1\n" for path in paths
     )

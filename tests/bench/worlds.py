@@ -13,8 +13,8 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from conftest import World
-from plain import kept_in_git, plain_world, put, stages
+from support.small_world import dvc_yaml, kept_in_git, make_small_world, put_object
+from support.world import World
 
 LOCK = "schema: '2.0'\nstages:\n"
 
@@ -44,7 +44,7 @@ def thousand_stages(place: Path) -> World:
     copies = {
         name: {"cmd": f"cp {name}.in {name}.out", "deps": [f"{name}.in"], "outs": [f"{name}.out"]} for name in names
     }
-    world = plain_world(place, {**files, "dvc.yaml": stages(**copies)})
+    world = make_small_world(place, {**files, "dvc.yaml": dvc_yaml(**copies)})
 
     def reproduced() -> None:
         """What `dvc repro` and `dvc push` leave behind; a thousand commands would take them ten minutes."""
@@ -54,7 +54,7 @@ def thousand_stages(place: Path) -> World:
             world.write({f"{name}.out": text})
             oid = _md5(text)
             for store in (world.storage, world.project / ".dvc" / "cache"):
-                put(store / "files" / "md5", oid, text)
+                put_object(store / "files" / "md5", oid, text)
             entries.append(_lock_entry(name, f"cp {name}.in {name}.out", oid, len(text)))
         world.write({"dvc.lock": LOCK + "".join(entries)})
 
@@ -68,7 +68,7 @@ def thousand_stages(place: Path) -> World:
 
 def many_files(place: Path) -> World:
     """50,000 files in a tracked directory, and a stage that depends on it; the last experiment changed one file."""
-    world = plain_world(place, _counting_project())
+    world = make_small_world(place, _counting_project())
     folder = world.project / "data"
     for number in range(50_000):
         path = folder / f"{number // 500:03}" / f"{number:05}.txt"
@@ -148,7 +148,7 @@ def _small_project() -> dict[str, str]:
     )
     files["README.md"] = "A small project.\n"
     files[".gitignore"] = "/data\n/model.bin\n"
-    files["dvc.yaml"] = stages(
+    files["dvc.yaml"] = dvc_yaml(
         prepare={"cmd": "sh prepare.sh", "deps": ["prepare.sh", "raw"], "outs": ["data"]},
         train={"cmd": "sh train.sh", "deps": ["train.sh", "data"], "params": ["train.rate"], "outs": ["model.bin"]},
         evaluate={"cmd": "sh evaluate.sh", "deps": ["evaluate.sh", "model.bin"], "metrics": kept_in_git("metrics.json")}
@@ -160,11 +160,11 @@ def _small_project() -> dict[str, str]:
 def _counting_project() -> dict[str, str]:
     command = "ls -R data | wc -l > count.txt; echo '{\"files\": 50000}' > metrics.json"
     counts = {"cmd": command, "deps": ["data"], "outs": ["count.txt"], "metrics": kept_in_git("metrics.json")}
-    return {"dvc.yaml": stages(count=counts), ".gitignore": "/data\n/count.txt\n"}
+    return {"dvc.yaml": dvc_yaml(count=counts), ".gitignore": "/data\n/count.txt\n"}
 
 
 def _experiments(place: Path, files: dict[str, str], *, count: int) -> World:
-    world = plain_world(place, files)
+    world = make_small_world(place, files)
     _experiment(world, 1)
     world.git("switch", "--quiet", "--create", "try")
     return _experiments_on(world, count=count - 1)
@@ -197,7 +197,7 @@ def _history(world: World, parent: str, *, count: int) -> None:
                 f"M 100644 inline metrics.json\ndata {len(text)}\n{text}\n"
             )
 
-    marks = world.place / "marks"
+    marks = world.folder / "marks"
     _feed(world, ["git", "fast-import", "--quiet", f"--export-marks={marks}"], "".join(commits()))
     shas = [line.split()[1] for line in marks.read_text().splitlines()]
     _feed(world, ["git", "update-ref", "--stdin"], "".join(f"create refs/tags/dvc_{sha[:7]} {sha}\n" for sha in shas))

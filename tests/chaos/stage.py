@@ -11,8 +11,8 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from conftest import Result, World
-from plain import REMOTE, kept_in_git, plain_world, stages
+from support.small_world import REMOTE, dvc_yaml, kept_in_git, make_small_world
+from support.world import Result, World
 
 from chaos import figures
 
@@ -20,7 +20,7 @@ INSIDE = str(Path(__file__).parent / "inside")
 TRAIN = "mkdir -p model && cat in.txt > model/weights && echo 1 > model/version && cat in.txt > m.json"
 FILES = {
     "in.txt": '{"accuracy": 0.9}\n',
-    "dvc.yaml": stages(train={"cmd": TRAIN, "deps": ["in.txt"], "outs": ["model"], "metrics": kept_in_git("m.json")}),
+    "dvc.yaml": dvc_yaml(train={"cmd": TRAIN, "deps": ["in.txt"], "outs": ["model"], "metrics": kept_in_git("m.json")}),
 }
 PUSH = ("run", "--push", "true", "--tag-prefix", "dvc_")
 TRAILER = re.compile(r"^CML-Run: ([0-9a-f]+)", re.MULTILINE)
@@ -29,14 +29,14 @@ OWN_LINE = "/what-I-keep-out"
 
 def make(place: Path, files: Mapping[str, str] = FILES) -> World:
     """A project with a line of the user's own in info/exclude; its remote is named by its whole path."""
-    world = plain_world(place, files, config=REMOTE.replace("{}", str(place / "world" / "storage")))
+    world = make_small_world(place, files, config=REMOTE.replace("{}", str(place / "world" / "storage")))
     world.git("config", "gc.auto", "0")
     return world
 
 
 def copied(world: World, place: Path) -> World:
     """A copy of a world elsewhere, its remote beside it."""
-    shutil.copytree(world.place, place / "world", symlinks=True)
+    shutil.copytree(world.folder, place / "world", symlinks=True)
     new = World(place / "world")
     config = new.project / ".dvc" / "config"
     config.write_text(config.read_text().replace(str(world.storage), str(new.storage)))
@@ -49,7 +49,7 @@ def copied(world: World, place: Path) -> World:
 
 
 def temporary(world: World) -> Path:
-    return world.place / "tmp"
+    return world.folder / "tmp"
 
 
 def results(world: World, branch: str = "main") -> list[str]:
@@ -78,7 +78,7 @@ def witness(world: World, *revisions: str) -> None:
     """Plain git and plain DVC, in a fresh place, find every object that the revisions name; counted."""
     lacking = len(revisions)
     try:
-        world.witness(*revisions)
+        world.assert_complete(*revisions)
         lacking = 0
     finally:
         figures.count("witness", commits=len(revisions), lacking=lacking)

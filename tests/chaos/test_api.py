@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from places import FORGES, NAME, close_place, open_place
+from support.jobs import FORGES, REPORT_NAME, close_jobs, open_jobs
+from support.world import World
 
 from chaos.figures import count, trial
 from chaos.size import some
@@ -89,13 +89,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
 def opened(made: World, place: str, folder: Path) -> Iterator[tuple[Any, int]]:
     """A forge with a pull request whose branch an earlier run has reported on."""
     world = copied(made, folder)
-    found = open_place(place, world, folder / "forge")
+    found = open_jobs(place, world, folder / "forge")
     world.git("switch", "--quiet", "--create", "try")
     world.commit("Try", {"in.txt": '{"accuracy": 0.8}\n'})
     try:
         yield found, found.open_pull("try")
     finally:
-        close_place(found)
+        close_jobs(found)
 
 
 def same(route: str, method: str, path: str) -> bool:
@@ -108,7 +108,7 @@ def shown(place: Any, number: int) -> None:
     assert len(place.reports(number)) == 1
     if place.name == "github":
         for sha in {check.head_sha for check in place.forge.check_runs()}:
-            checks = [check for check in place.forge.check_runs(sha) if check.name == NAME]
+            checks = [check for check in place.forge.check_runs(sha) if check.name == REPORT_NAME]
             assert all(check.status == "completed" for check in checks)
             assert len({check.external_id for check in checks}) == len(checks)
     else:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from places import close_place, open_place
-from plain import stages
+from support.jobs import close_jobs, open_jobs
+from support.small_world import dvc_yaml
+from support.world import World
 
 from chaos.figures import count, trial
 from chaos.stage import PUSH, copied, make, temporary
@@ -64,18 +64,18 @@ def test_a_run_leaves_what_it_may(made: World, tmp_path: Path, ends: str, owner:
         assert world.cml(*PUSH, env={"TMPDIR": str(temporary(world))}).code == 0
     if ends in ("with a failing stage", "cancelled"):
         words = "kill -TERM $(cat ../pid); sleep 5" if ends == "cancelled" else "exit 3"
-        world.commit("Broken", {"dvc.yaml": stages(train={"cmd": words, "deps": ["in.txt"], "outs": ["model"]})})
+        world.commit("Broken", {"dvc.yaml": dvc_yaml(train={"cmd": words, "deps": ["in.txt"], "outs": ["model"]})})
     if ends == "with a refused push":
         hook = world.origin / "hooks" / "update"
         hook.write_text("#!/bin/sh\nexit 1\n")
         hook.chmod(0o755)
-    home = world.place / "home"
+    home = world.folder / "home"
     home.mkdir(exist_ok=True)
     (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.invalid\n")
     if owner != "the user's own":
         subprocess.run(["chown", "-R", f"{USER}:{USER}", str(world.project)], check=True)
     settings = ["git", "config", "--list", "--show-origin"]
-    config = world.attempt(
+    config = world.try_run(
         *settings, env={"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     ).out
     before = state(world.project, home, temporary(world))
@@ -89,7 +89,7 @@ def test_a_run_leaves_what_it_may(made: World, tmp_path: Path, ends: str, owner:
             stderr=subprocess.PIPE,
             text=True,
         )
-        (world.place / "pid").write_text(str(run.pid))
+        (world.folder / "pid").write_text(str(run.pid))
         said = run.communicate(timeout=120)[1]
         expected = {"well": 0, "with nothing to do": 0, "with bad input": 2}.get(ends, 1)
         assert run.returncode == expected, said
@@ -102,7 +102,7 @@ def test_a_run_leaves_what_it_may(made: World, tmp_path: Path, ends: str, owner:
             foreign += [path for path, seen in after.items() if path.startswith(str(world.project)) and seen[1] != USER]
         processes = left(mark)
         same = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-        is_same = world.attempt(*settings, env=same).out == config
+        is_same = world.try_run(*settings, env=same).out == config
         count("as found", unexpected=len(unexpected) + len(foreign) + len(processes) + (not is_same))
         assert not unexpected
         assert not foreign
@@ -117,13 +117,13 @@ def test_a_run_leaves_what_it_may(made: World, tmp_path: Path, ends: str, owner:
 @pytest.mark.parametrize("name", ["github", "gitlab"])
 def test_a_job_leaves_home_and_the_runners_files(made: World, tmp_path: Path, name: str) -> None:
     world = copied(made, tmp_path)
-    place = open_place(name, world, tmp_path / "forge")
+    place = open_jobs(name, world, tmp_path / "forge")
     try:
         world.git("switch", "--quiet", "--create", "try")
         world.commit("Try", {"in.txt": "3\n"})
         job = place.push("try")
         workspace = place.start(job)
-        home = world.place / "home"
+        home = world.folder / "home"
         home.mkdir(exist_ok=True)
         config = (workspace / ".git" / "config").read_bytes()
         before = state(home, temporary(world))
@@ -135,4 +135,4 @@ def test_a_job_leaves_home_and_the_runners_files(made: World, tmp_path: Path, na
             assert not unexpected
             assert (workspace / ".git" / "config").read_bytes() == config
     finally:
-        close_place(place)
+        close_jobs(place)

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import World
-from plain import plain_world
 from standins.github import Forge
+from support.small_world import make_small_world
+from support.world import World
 
 from chaos.figures import count, trial
 from chaos.size import some
@@ -28,11 +28,11 @@ REFUSALS = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return plain_world(tmp_path_factory.mktemp("atomic"), FILES)
+    return make_small_world(tmp_path_factory.mktemp("atomic"), FILES)
 
 
 def copy_of(made: World, place: Path) -> World:
-    shutil.copytree(made.place, place / "world", symlinks=True)
+    shutil.copytree(made.folder, place / "world", symlinks=True)
     world = World(place / "world")
     temporary(world).mkdir()
     return world

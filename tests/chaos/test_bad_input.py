@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from plain import kept_in_git, stages
+from support.small_world import dvc_yaml, kept_in_git
+from support.world import World
 
 from chaos.figures import count, trial
 from chaos.size import dice, sized, some
@@ -206,10 +206,10 @@ FILES: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("kind", some(FILES, 7, name="metrics"))
 def test_a_metrics_file_never_costs_the_results(made: World, tmp_path: Path, kind: str) -> None:
     world = copied(made, tmp_path)
-    (world.place / "raw").write_bytes(FILES[kind]())
-    command = f"cp {world.place / 'raw'} m.json && cat in.txt > model"
-    dvc_yaml = stages(train={"cmd": command, "deps": ["in.txt"], "outs": ["model"], "metrics": kept_in_git("m.json")})
-    world.commit("Foreign", {"dvc.yaml": dvc_yaml})
+    (world.folder / "raw").write_bytes(FILES[kind]())
+    command = f"cp {world.folder / 'raw'} m.json && cat in.txt > model"
+    pipeline = dvc_yaml(train={"cmd": command, "deps": ["in.txt"], "outs": ["model"], "metrics": kept_in_git("m.json")})
+    world.commit("Foreign", {"dvc.yaml": pipeline})
     with trial("bad input", kind):
         done = world.cml(*PUSH)
         assert done.code == 0, done.err[-3000:]

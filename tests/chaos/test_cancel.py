@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Result, World
-from plain import stages
 from standins.github import Forge
+from support.small_world import dvc_yaml
+from support.world import Result, World
 
 from chaos.figures import count, trial
 from chaos.size import dice, sized
@@ -22,7 +22,7 @@ from chaos.stage import FILES, PUSH, copied, hears_all, make, one_line, results,
 
 LIMIT_SECONDS = 7.5  # GitHub's runner sends INT, waits so long, then TERM
 DEAF = "trap '' INT TERM HUP; echo begun > begun; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1; done"
-DEAF_STAGE = stages(
+DEAF_STAGE = dvc_yaml(
     train={"cmd": f"sh -c '{DEAF.replace(chr(39), chr(34))}'; cat in.txt > out.txt"}
     | {"deps": ["in.txt"], "outs": ["out.txt"]}
 )
@@ -49,7 +49,7 @@ def cancelled(
 ) -> tuple[Result, float]:
     """Runs, and cancels after so many seconds, or as soon as a file is there; returns how long the end took."""
     mark = uuid.uuid4().hex
-    with (world.place / "log").open("w+") as log:
+    with (world.folder / "log").open("w+") as log:
         run = subprocess.Popen(
             ["cml", *PUSH],
             cwd=world.project,

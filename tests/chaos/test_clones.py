@@ -6,8 +6,8 @@ import itertools
 from pathlib import Path
 
 import pytest
-from conftest import World
-from plain import REMOTE, plain_world
+from support.small_world import REMOTE, make_small_world
+from support.world import World
 
 from chaos.figures import count, trial
 from chaos.size import some
@@ -22,7 +22,7 @@ CASES = list(itertools.product(DEPTHS, SHAPES, BASELINES, BRANCHES))
 
 def projects(place: Path, branch: str) -> World:
     """A project with a history of thirty commits, a side branch, and the merges that forges make of it."""
-    world = plain_world(place, FILES, config=REMOTE.replace("{}", str(place / "world" / "storage")), branch=branch)
+    world = make_small_world(place, FILES, config=REMOTE.replace("{}", str(place / "world" / "storage")), branch=branch)
     assert world.cml("run", "--push", "true").code == 0
     world.git("tag", "old")
     for number in range(28):
@@ -63,7 +63,7 @@ def cloned(world: World, place: Path, *, depth: int, shape: str, branch: str) ->
         git("remote", "add", "origin", f"file://{world.origin}")
         return
     if shape == "one commit":
-        git("remote", "add", "origin", f"file://{world.place}/one.git")
+        git("remote", "add", "origin", f"file://{world.folder}/one.git")
         git("fetch", "--quiet", *([f"--depth={depth}"] if depth else []), "origin", branch)
         git("checkout", "--quiet", "-B", branch, "FETCH_HEAD")
         return
@@ -79,9 +79,9 @@ def test_every_shape_gets_a_report_or_an_answer(
     worlds: dict[str, World], tmp_path: Path, depth: int, shape: str, baseline: str, branch: str
 ) -> None:
     world = worlds[branch]
-    if shape == "one commit" and not (world.place / "one.git").exists():
-        single = plain_world(tmp_path / "single", FILES, branch=branch)
-        single.origin.rename(world.place / "one.git")
+    if shape == "one commit" and not (world.folder / "one.git").exists():
+        single = make_small_world(tmp_path / "single", FILES, branch=branch)
+        single.origin.rename(world.folder / "one.git")
     place = tmp_path / "clone"
     cloned(world, place, depth=depth, shape=shape, branch=branch)
     first = world.git("rev-parse", "old", cwd=world.origin)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from places import Lab, close_place, open_place
 from standins.github import Forge
+from support.jobs import GitLabJobs, close_jobs, open_jobs
+from support.world import World
 
 from chaos.figures import trial
 from chaos.size import some
@@ -64,7 +64,7 @@ def test_on_github(world: World, tmp_path: Path, credentials: Any, depth: int, w
         workspace = forge.checkout(env, token=reader, depth=depth, credentials=credentials)
         leave(world, forge.url, workspace, what, where)
         extra = {name: value for name, value in env.items() if name not in ("HOME", "PATH")}
-        done = world.attempt(
+        done = world.try_run(
             "cml", "run", cwd=workspace, env={**extra, "INPUT_REPO_TOKEN": writer, "tag_prefix": "dvc_"}
         )
         assert done.code == 0, done.err
@@ -75,7 +75,7 @@ def test_on_github(world: World, tmp_path: Path, credentials: Any, depth: int, w
 
 @pytest.mark.parametrize(("credentials", "depth", "kind", "what"), some(GITLAB, 6, name="gitlab"))
 def test_on_gitlab(world: World, tmp_path: Path, credentials: Any, depth: int, kind: str, what: str) -> None:
-    lab: Lab = open_place("gitlab", world, tmp_path / "forge")
+    lab: GitLabJobs = open_jobs("gitlab", world, tmp_path / "forge")
     try:
         with trial("credentials", f"{credentials}, {depth}, {kind}, {what}"):
             lab.project.job_token_may_push = kind == "job"
@@ -88,7 +88,7 @@ def test_on_gitlab(world: World, tmp_path: Path, credentials: Any, depth: int, k
             judge(world, branch="try")
             assert not [one for one in lab.forge.exchanges if one.status == 400]
     finally:
-        close_place(lab)
+        close_jobs(lab)
 
 
 SSH = '#!/bin/sh\nfor last; do :; done\nprintf "%s\\n" "$*" >> "{log}"\nexec sh -c "$last"\n'

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import World
-from plain import kept_in_git, stages
+from support.small_world import dvc_yaml, kept_in_git
+from support.world import World
 
 from chaos.figures import count, trial
 from chaos.size import some
 from chaos.stage import FILES, copied, judge, make, one_line, results, temporary, witness
 
 COMMAND = "head -c 3000000 /dev/zero | tr '\\\\0' x > model && cat in.txt >> model && cp in.txt m.json"
-BIG = stages(train={"cmd": COMMAND, "deps": ["in.txt"], "outs": ["model"], "metrics": kept_in_git("m.json")})
+BIG = dvc_yaml(train={"cmd": COMMAND, "deps": ["in.txt"], "outs": ["model"], "metrics": kept_in_git("m.json")})
 PLACES = ("workspace", "cache", "temp", "remote", "origin")
 KILOBYTES = (200, 800, 1_600, 3_200, 4_400, 6_400)
 
@@ -70,7 +70,7 @@ def folder(world: World, where: str) -> Path:
 def run(world: World, *before: str) -> int:
     """One run whose end is an exit code of ours and at most one line."""
     words = "cml run --push true --tag-prefix dvc_"
-    done = world.attempt("bash", "-c", "; ".join([*before, f"exec {words}"]), env={"TMPDIR": str(temporary(world))})
+    done = world.try_run("bash", "-c", "; ".join([*before, f"exec {words}"]), env={"TMPDIR": str(temporary(world))})
     assert done.code in {0, 1, 2}, f"{done.code}: {done.err}"
     one_line(done)
     return done.code

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from conftest import Result, World
-from places import FORGES, close_place, open_place
-from plain import stages
+from support.jobs import FORGES, close_jobs, open_jobs
+from support.small_world import dvc_yaml
+from support.world import Result, World
 
 from chaos.figures import trial
 from chaos.size import IS_FULL, dice, sized
@@ -33,7 +33,7 @@ def killed(
     world: World, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, after: float | None = None
 ) -> Result:
     """Runs `cml` in a session of its own, all of which gets KILL `after` so many seconds."""
-    with (world.place / "log").open("w+") as log:
+    with (world.folder / "log").open("w+") as log:
         run = subprocess.Popen(
             ["cml", *arguments],
             cwd=cwd,
@@ -160,7 +160,7 @@ def test_locks_of_a_git_that_was_killed_stand_in_nobodys_way(
     workspace = world.project
     if place == "linked":
         world.git("switch", "--quiet", "--detach")
-        workspace = world.place / "linked"
+        workspace = world.folder / "linked"
         world.git("worktree", "add", "--quiet", str(workspace), "main")
     theirs = world.project / ".git" / "theirs.lock"
     theirs.touch()
@@ -214,7 +214,7 @@ def test_a_git_that_outlives_its_run_keeps_its_locks(made: World, tmp_path: Path
         again(world, "same workspace")
 
 
-READ = stages(train={"cmd": "cat data/* | wc -c > out.txt", "deps": ["data"], "outs": ["out.txt"]})
+READ = dvc_yaml(train={"cmd": "cat data/* | wc -c > out.txt", "deps": ["data"], "outs": ["out.txt"]})
 
 
 @pytest.mark.parametrize("mode", ["", "auto"])
@@ -269,7 +269,7 @@ def test_a_killed_job_is_followed_by_one_that_shows_one_report(
     drawn = dice(f"jobs {name} {part}")
     for number in range(sized(3, 25)):
         world = copied(made, tmp_path / str(number))
-        place = open_place(name, world, tmp_path / str(number) / "forge")
+        place = open_jobs(name, world, tmp_path / str(number) / "forge")
         world.git("switch", "--quiet", "--create", "try")
         world.commit("Try", {"in.txt": '{"accuracy": 0.8}\n'})
         at = drawn.randint(20, 330)
@@ -292,4 +292,4 @@ def test_a_killed_job_is_followed_by_one_that_shows_one_report(
                 judge(world, branch="try")
                 shown(place, pull)
         finally:
-            close_place(place)
+            close_jobs(place)

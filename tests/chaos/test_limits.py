@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import World
-from places import FORGES, close_place, open_place
-from plain import kept_in_git, stages
+from support.jobs import FORGES, close_jobs, open_jobs
+from support.small_world import dvc_yaml, kept_in_git
+from support.world import World
 from test_render import assert_whole, big, markdown, metric, size
 
 from chaos.figures import count, trial
@@ -52,13 +52,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.mark.parametrize("letters", some(ALPHABETS, 1, name="posted"))
 def test_a_forge_takes_ten_times_the_limit(made: World, tmp_path: Path, name: str, letters: str) -> None:
     world = copied(made, tmp_path)
-    place = open_place(name, world, tmp_path / "forge")
+    place = open_jobs(name, world, tmp_path / "forge")
     world.git("switch", "--quiet", "--create", "try")
     rows = sized(4_000, 12_000)
     write = "import json; print(json.dumps({f'" + ALPHABETS[letters] + "_{n}': n for n in range(ROWS)}))"
     command = "python write.py > m.json"
-    dvc_yaml = stages(train={"cmd": command, "deps": ["write.py"], "metrics": kept_in_git("m.json")})
-    world.commit("Many", {"write.py": write.replace("ROWS", str(rows)), "dvc.yaml": dvc_yaml})
+    pipeline = dvc_yaml(train={"cmd": command, "deps": ["write.py"], "metrics": kept_in_git("m.json")})
+    world.commit("Many", {"write.py": write.replace("ROWS", str(rows)), "dvc.yaml": pipeline})
     try:
         with trial("limits", f"{name}, {letters}"):
             number = place.open_pull("try")
@@ -73,4 +73,4 @@ def test_a_forge_takes_ten_times_the_limit(made: World, tmp_path: Path, name: st
             assert "did not take" not in done.err
             assert "refuses" not in done.err
     finally:
-        close_place(place)
+        close_jobs(place)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from places import FORGES, close_place, open_place
-from plain import kept_in_git, stages
+from support.jobs import FORGES, close_jobs, open_jobs
+from support.small_world import dvc_yaml, kept_in_git
+from support.world import World
 from test_render import FRAGMENTS, HIDDEN, REFERENCES, hostile, html, markdown, structure, tags, terminal, words
 
 from chaos.figures import count, trial
@@ -64,16 +64,16 @@ def test_hostile_branches_authors_and_files_in_a_job(made: World, tmp_path: Path
     """The whole way: through git, DVC, the log, the report and the forge."""
     drawn = dice(f"branches {name}")
     world = copied(made, tmp_path)
-    place = open_place(name, world, tmp_path / "forge")
+    place = open_jobs(name, world, tmp_path / "forge")
     try:
         for number, branch in enumerate(drawn.sample(BRANCHES, sized(2, len(BRANCHES)))):
             file = f"o{number} |@ada ::error::x ##[group] <b>.txt"
             keys = {"@ada": 1, "::error::x": 2, "##[group]": 3, "a|b": 4, "<img src=x>": 5, "[l](http://e.example)": 6}
             command = f"cat in.txt > '{file}'; cp keys.json m.json; echo '::error::from a stage'; echo '##[error]x'"
             outs: dict[str, Any] = {"outs": [file], "metrics": kept_in_git("m.json")}
-            dvc_yaml = stages(train={"cmd": command, "deps": ["in.txt"], **outs})
+            pipeline = dvc_yaml(train={"cmd": command, "deps": ["in.txt"], **outs})
             world.git("switch", "--quiet", "--detach", "main")
-            world.write({"dvc.yaml": dvc_yaml, "keys.json": str(keys).replace("'", '"'), "in.txt": f"{number}\n"})
+            world.write({"dvc.yaml": pipeline, "keys.json": str(keys).replace("'", '"'), "in.txt": f"{number}\n"})
             world.git("add", "--all")
             author = "::error::x <ada@example.invalid>"
             world.git("commit", "--quiet", "--message", "##[error]x @ada", "--author", author)
@@ -89,7 +89,7 @@ def test_hostile_branches_authors_and_files_in_a_job(made: World, tmp_path: Path
                 count("names", commands=len(commanded))
                 assert not commanded, commanded
     finally:
-        close_place(place)
+        close_jobs(place)
 
 
 def commands(log: str) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
+from support.world import World
 from test_bad_input import BAD_VALUES
 
 from chaos.figures import count, trial
@@ -77,7 +77,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.mark.parametrize(("name", "value"), [*some(ATTACKS, 18, name="attacks"), *some(MORE, 4, name="options")])
 def test_an_option_of_the_users_starts_and_writes_nothing(made: World, tmp_path: Path, name: str, value: str) -> None:
     world = copied(made, tmp_path)
-    value = value.replace("{place}", str(world.place))
+    value = value.replace("{place}", str(world.folder))
     outside = {path for path in tmp_path.rglob("*") if not str(path).startswith(str(world.project))}
     trace = tmp_path / "trace"
     env = {name: value, "PYTHONPATH": INSIDE, "CML_CHAOS_TRACE": str(trace), "TMPDIR": str(temporary(world))}
@@ -97,5 +97,5 @@ def test_an_option_of_the_users_starts_and_writes_nothing(made: World, tmp_path:
 
 
 def is_expected(path: Path, world: World, trace: Path) -> bool:
-    places: list[Any] = [world.project, world.origin, world.storage, world.place / "home", world.place / "site"]
+    places: list[Any] = [world.project, world.origin, world.storage, world.folder / "home", world.folder / "site"]
     return path == trace or any(str(path).startswith(str(place)) for place in places)

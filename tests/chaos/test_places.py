@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from places import Hub, Lab, close_place, open_place
+from support.jobs import GitHubJobs, GitLabJobs, close_jobs, open_jobs
+from support.world import World
 
 from chaos.figures import count, trial
 from chaos.stage import TRAILER, copied, make
@@ -38,8 +38,8 @@ def refs(world: World, bare: Path | None = None) -> dict[str, str]:
 
 
 def from_a_fork(world: World, bare: Path) -> None:
-    clone = world.place / "bobs"
-    world.git("clone", "--quiet", str(bare), str(clone), cwd=world.place)
+    clone = world.folder / "bobs"
+    world.git("clone", "--quiet", str(bare), str(clone), cwd=world.folder)
     world.git("switch", "--quiet", "--create", "theirs", cwd=clone)
     world.write({"in.txt": '{"accuracy": 0.7}\n'}, cwd=clone)
     world.git("commit", "--quiet", "--all", "--message", "From a fork", cwd=clone)
@@ -57,7 +57,7 @@ def gone(world: World) -> None:
     world.git("update-ref", "-d", "refs/heads/try", cwd=world.origin)
 
 
-def on_github(hub: Hub, case: str) -> tuple[Env, str]:
+def on_github(hub: GitHubJobs, case: str) -> tuple[Env, str]:
     """Returns the job of a case, and the one branch that may move ("" for none)."""
     forge, world = hub.forge, hub.world
     if case == "fork":
@@ -90,7 +90,7 @@ def on_github(hub: Hub, case: str) -> tuple[Env, str]:
             return forge.event("pull_request", pull=pull.number), "try" if case == "pull_request" else ""
 
 
-def on_gitlab(lab: Lab, case: str) -> tuple[Env, str]:
+def on_gitlab(lab: GitLabJobs, case: str) -> tuple[Env, str]:
     forge, world = lab.forge, lab.world
     if case == "fork":
         fork = forge.create_project("bob/digits", forked_from="ada/digits", job_token_may_push=True)
@@ -133,7 +133,7 @@ GITLAB = ["push", "merge request", "merged result", "merge train", "fork", "tag"
     ("name", "case"), [*(("github", case) for case in GITHUB), *(("gitlab", case) for case in GITLAB)]
 )
 def test_no_ref_moves_that_may_not(world: World, tmp_path: Path, name: str, case: str) -> None:
-    place: Any = open_place(name, world, tmp_path / "forge")
+    place: Any = open_jobs(name, world, tmp_path / "forge")
     try:
         with trial("places", f"{name}, {case}"):
             job, may_move = (on_github if name == "github" else on_gitlab)(place, case)
@@ -156,4 +156,4 @@ def test_no_ref_moves_that_may_not(world: World, tmp_path: Path, name: str, case
                 assert TRAILER.search(world.git("log", "-1", "--format=%B", tip, cwd=world.origin))
                 assert world.git("rev-parse", f"{tip}~1", cwd=world.origin) == before[f"refs/heads/{may_move}"]
     finally:
-        close_place(place)
+        close_jobs(place)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from conftest import Result
-from plain import REMOTE, plain_world, stages
 from standins.github import Forge
+from support.small_world import REMOTE, dvc_yaml, make_small_world
+from support.world import Result
 
 from chaos.figures import count, trial
 from chaos.size import dice, sized
@@ -24,7 +24,7 @@ def pipeline(command: str) -> str:
         f"s{number}": {"cmd": command.format(number), "deps": [f"in{number}.txt"], "outs": [f"out{number}.txt"]}
         for number in range(8)
     }
-    return stages(**named)
+    return dvc_yaml(**named)
 
 
 class Server:
@@ -33,7 +33,7 @@ class Server:
     def __init__(self, folder: Path, forge: Forge, command: str) -> None:
         self.forge = forge
         files = {"dvc.yaml": pipeline(command)} | {f"in{number}.txt": "0\n" for number in range(8)}
-        self.world = plain_world(folder, files, config=REMOTE.replace("{}", str(folder / "world" / "storage")))
+        self.world = make_small_world(folder, files, config=REMOTE.replace("{}", str(folder / "world" / "storage")))
         self.world.git("remote", "set-url", "origin", str(self.world.origin))
         hook = self.world.origin / "hooks" / "pre-receive"
         hook.write_text(SLOW_HOOK)
@@ -46,8 +46,8 @@ class Server:
 
     def clone(self, name: str) -> Path:
         url = self.forge.clone_url().replace("://", f"://x-access-token:{self.token}@")
-        place = self.world.place / name
-        self.world.git("clone", "--quiet", url, str(place), cwd=self.world.place)
+        place = self.world.folder / name
+        self.world.git("clone", "--quiet", url, str(place), cwd=self.world.folder)
         self.world.git("remote", "set-url", "origin", self.forge.clone_url(), cwd=place)
         return place
 
@@ -100,8 +100,8 @@ def test_writers_at_the_same_time_lose_and_double_nothing(forge: Forge, tmp_path
             witness(world, *new)
             fresh = world.clone(f"fresh-{number}")
             env = {"DVC_SITE_CACHE_DIR": str(fresh / ".site")}
-            world.do("dvc", "pull", "--quiet", "--allow-missing", *places, cwd=fresh, env=env)
-            assert "changed" not in world.do("dvc", "status", *places, cwd=fresh, env=env)
+            world.run("dvc", "pull", "--quiet", "--allow-missing", *places, cwd=fresh, env=env)
+            assert "changed" not in world.run("dvc", "status", *places, cwd=fresh, env=env)
 
 
 @pytest.mark.parametrize("number", range(sized(2, 24)))

@@ -15,9 +15,9 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import World
-from places import FORGES, close_place, open_place
-from plain import stages
+from support.jobs import FORGES, close_jobs, open_jobs
+from support.small_world import dvc_yaml
+from support.world import World
 from test_masks import ENCODINGS
 
 from chaos.figures import count, trial
@@ -103,17 +103,17 @@ def searched(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", FORGES)
 def test_no_secret_is_found_anywhere(made: World, tmp_path: Path, name: str, ends: str) -> None:
     world = copied(made, tmp_path)
-    place = open_place(name, world, tmp_path / "forge")
+    place = open_jobs(name, world, tmp_path / "forge")
     secrets = {**SECRETS, "the git token": place.token}
     forms = {encode(secret) for secret in secrets.values() for encode in encodings().values()}
-    said = world.place / "said.txt"  # outside of all that is searched: what a stage knows, it may print
+    said = world.folder / "said.txt"  # outside of all that is searched: what a stage knows, it may print
     said.write_text("\n".join(sorted(forms)) + "\n")
     says = f"cat {said}; cat {said} >&2"
     command = f"{says}; cat in.txt > out.txt" + ("; exit 3" if ends == "with a failing stage" else "")
     setup = says + ("; false" if ends == "with a failing setup" else "")
     world.git("switch", "--quiet", "--create", "try")
-    dvc_yaml = stages(train={"cmd": command, "deps": ["in.txt"], "outs": ["out.txt"]})
-    world.commit("Prints", {"dvc.yaml": dvc_yaml})
+    pipeline = dvc_yaml(train={"cmd": command, "deps": ["in.txt"], "outs": ["out.txt"]})
+    world.commit("Prints", {"dvc.yaml": pipeline})
     found: list[str] = []
     mark = uuid.uuid4().hex
     try:
@@ -128,7 +128,7 @@ def test_no_secret_is_found_anywhere(made: World, tmp_path: Path, name: str, end
                 **({"INPUT_REPO_TOKEN": place.token} if name == "github" else {"GITLAB_TOKEN": place.token}),
             }
             extra = {key: value for key, value in extra.items() if key not in ("HOME", "PATH")}
-            done = world.attempt("cml", "run", cwd=workspace, env=extra)
+            done = world.try_run("cml", "run", cwd=workspace, env=extra)
             assert done.code == (0 if ends == "well" else 1), done.err[-2000:]
             assert done.err.count("***") > len(forms)
             spoken = {
@@ -142,7 +142,7 @@ def test_no_secret_is_found_anywhere(made: World, tmp_path: Path, name: str, end
             for folder in (
                 workspace / "cml-report",
                 workspace / ".dvc",
-                world.place / "home",
+                world.folder / "home",
                 temporary(world),
                 world.storage,
             ):
@@ -162,7 +162,7 @@ def test_no_secret_is_found_anywhere(made: World, tmp_path: Path, name: str, end
             assert not leaks, leaks[:5]
         assert not found, found[:5]
     finally:
-        close_place(place)
+        close_jobs(place)
 
 
 def asked(place: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import test_templates as known
-from conftest import World
+from support.world import World
 from test_render import markdown, typical
 
 from chaos.figures import count, trial

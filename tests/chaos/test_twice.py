@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from places import NAME, PLACES, close_place, open_place
+from support.jobs import FORGES_AND_LOCAL, REPORT_NAME, close_jobs, open_jobs
+from support.world import World
 
 from chaos.figures import count, trial
 from chaos.size import some
@@ -16,7 +16,7 @@ from chaos.stage import copied, judge, make, results
 
 KINDS = {"local": ("push",), "github": ("push", "pull", "both"), "gitlab": ("push", "pull", "both")}
 TIMES = (1, 2, 5, "two at once")
-CASES = [(name, kind, times) for name in PLACES for kind in KINDS[name] for times in TIMES]
+CASES = [(name, kind, times) for name in FORGES_AND_LOCAL for kind in KINDS[name] for times in TIMES]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def doubled(place: Any, number: int) -> int:
         return found + max(0, len(place.forge.releases()) - 1)
     shas = {check.head_sha for check in place.forge.check_runs()}
     for sha in shas:
-        shown = [one for one in place.forge.check_runs(sha) if one.name == NAME and one.conclusion != "skipped"]
+        shown = [one for one in place.forge.check_runs(sha) if one.name == REPORT_NAME and one.conclusion != "skipped"]
         found += len(shown) - len({one.external_id.split(":")[0] + one.external_id.split(":")[1] for one in shown})
     return found
 
@@ -41,7 +41,7 @@ def doubled(place: Any, number: int) -> int:
 @pytest.mark.parametrize(("name", "kind", "times"), some(CASES, 8, name="twice"))
 def test_the_same_work_adds_nothing(made: World, tmp_path: Path, name: str, kind: str, times: int | str) -> None:
     world = copied(made, tmp_path)
-    place = open_place(name, world, tmp_path / "forge")
+    place = open_jobs(name, world, tmp_path / "forge")
     world.git("switch", "--quiet", "--create", "try")
     world.commit("Try", {"in.txt": '{"accuracy": 0.8}\n'})
     try:
@@ -66,7 +66,7 @@ def test_the_same_work_adds_nothing(made: World, tmp_path: Path, name: str, kind
             if number and kind != "push":
                 assert len(place.reports(number)) == 1
     finally:
-        close_place(place)
+        close_jobs(place)
 
 
 def at_once(place: Any, jobs: list[Any]) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import World
+from support.world import World
 
 from chaos.figures import trial
 from chaos.stage import PUSH, copied, judge, make, temporary
@@ -72,7 +72,7 @@ def test_a_remote_that_lies_is_mended_before_a_commit_names_it(
             assert world.cml(*PUSH, env=env).code == 0
             world.git("push", "--quiet", "origin", "HEAD:refs/heads/seen")
             [tag] = [tag for tag in world.tags() if tag == f"dvc_{world.tip()[:7]}"]
-            world.witness(tag)
+            world.assert_complete(tag)
 
 
 def test_the_witness_sees_what_is_missing(made: World, tmp_path: Path) -> None:
@@ -81,4 +81,4 @@ def test_the_witness_sees_what_is_missing(made: World, tmp_path: Path) -> None:
     assert world.cml(*PUSH).code == 0
     one_child_goes(world)
     with pytest.raises(AssertionError):
-        world.witness("main")
+        world.assert_complete("main")

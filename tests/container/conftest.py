@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Result, World
 from standins.github import Forge
+from support.world import Result, World
 
 from cml.config.variables import VARIABLES
 from scripts.paths import TOP
@@ -210,8 +210,8 @@ class Runner:
         """Somebody's fork with a branch and a pull request from it; returns its number."""
         self.forge.create_repository("bob/digits", fork_of="ada/digits")
         fork = self.forge.state.repositories["bob/digits"]
-        clone = self.world.place / "bobs"
-        self.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=self.world.place)
+        clone = self.world.folder / "bobs"
+        self.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=self.world.folder)
         self.world.git("switch", "--quiet", "--create", branch, cwd=clone)
         self.world.write({"params.yaml": "train:\n  rate: 0.1\n"}, cwd=clone)
         self.world.git("commit", "--quiet", "--all", "--message", "From a fork", cwd=clone)

@@ -36,7 +36,7 @@ def test_a_push_is_saved_once(runner: Runner) -> None:
     assert runner.outputs(again)["skipped"] == "true", "the results commit is not run again"
     assert runner.world.tip("try") == tip
     assert runner.forge.unknown == []
-    runner.world.witness("origin/try")
+    runner.world.assert_complete("origin/try")
 
 
 def test_a_pull_request_gets_one_comment(runner: Runner) -> None:

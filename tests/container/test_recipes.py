@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import World
+from support.world import World
 
 from container.conftest import Image, Runner, docker, give_to_runner, strangers
 
@@ -56,7 +56,7 @@ def test_the_seeds_github_workflow_runs_word_for_word(needing: Runner) -> None:
     assert "train ran" in done.err
     assert needing.world.git("log", "-1", "--format=%an", "main", cwd=needing.world.origin) == "github-actions[bot]"
     assert needing.outputs(env)["changed"] == "true"
-    needing.world.witness("origin/main")
+    needing.world.assert_complete("origin/main")
     assert needing.strangers(env) == []
 
 
@@ -78,7 +78,7 @@ def test_the_seeds_gitlab_job_runs(needing: Runner) -> None:
 
 def test_by_hand_on_a_laptop(image: str, trained_world: World) -> None:
     """`docker run -v "$PWD:/work" -w /work IMAGE cml report` leaves nothing that its user could not remove."""
-    place = trained_world.place
+    place = trained_world.folder
     give_to_runner(place)
     options = ["--volume", f"{place}:/w", "--workdir", "/w/project"]
     done = docker("run", "--rm", *options, image, "cml", "report")

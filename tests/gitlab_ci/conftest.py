@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN, KEPT, World
 from standins.gitlab import Forge
+from support.world import BIN, KEPT_VARIABLES, World
 
 from scripts.paths import COMPONENT, PIPELINE, PIPELINE_COMPONENT, TEMPLATE
 
@@ -138,7 +138,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """A clean environment: nothing of the machine's git configuration, CI or credentials."""
     home = tmp_path / "home"
     home.mkdir()
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return {
         **kept,
         "HOME": str(home),

@@ -10,9 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from conftest import World
 from standins.gitlab import Forge
-from wide import MODELS, fan_pipeline, locked, make_wide_world, records, wide_pipeline
+from support.fan_out import (
+    MODELS,
+    fan_out_pipeline,
+    locked_stages,
+    make_fan_out_world,
+    plan_records,
+    small_fan_out_pipeline,
+)
+from support.world import World
 
 from gitlab_ci.conftest import GitLab, GitLabRunner, templates
 
@@ -36,7 +43,7 @@ def gitlab_of(
     with Forge(tmp_path / "gitlab") as forge:
 
         def make(files: Mapping[str, str]) -> GitLab:
-            world = make_wide_world(new_world, files)
+            world = make_fan_out_world(new_world, files)
             world.commit("A pipeline of GitLab's", {**templates(), ".gitlab-ci.yml": CONFIG})
             forge.create_project("ada/digits", bare=world.origin)
             found = GitLab(world, forge, gitlab_runner, {"GITLAB_TOKEN": forge.token("project", role="maintainer")})
@@ -49,7 +56,7 @@ def gitlab_of(
 
 
 def test_two_fans_come_together_in_one_commit_and_are_not_run_again(gitlab_of: GitLabOf) -> None:
-    gitlab = gitlab_of(wide_pipeline())
+    gitlab = gitlab_of(fan_out_pipeline())
     world, head = gitlab.world, gitlab.world.tip("wide")
     ran = gitlab.pipeline("merge_request_event", merge_request=1)
     child = json.loads((ran.artifacts("cml-plan") / "cml-plan.yml").read_text())
@@ -65,12 +72,12 @@ def test_two_fans_come_together_in_one_commit_and_are_not_run_again(gitlab_of: G
     tip = world.tip("wide")
     assert world.git("rev-list", f"{head}..{tip}", cwd=world.origin).split() == [tip]
     assert world.tags() == list(gitlab.forge.releases()) == [f"dvc_{tip[:7]}"]
-    assert len(locked(world.git("show", f"{tip}:dvc.lock", cwd=world.origin))) == 16
+    assert len(locked_stages(world.git("show", f"{tip}:dvc.lock", cwd=world.origin))) == 16
     (note,) = gitlab.forge.notes(1)
     assert "letters" in note.body
     assert (ran.artifacts("gather") / "cml-report" / "report.html").is_file()
-    assert records(world) == []
-    world.witness("origin/wide")
+    assert plan_records(world) == []
+    world.assert_complete("origin/wide")
 
     again = gitlab.pipeline("merge_request_event", merge_request=1)
     assert again.code == 0, again.log
@@ -82,7 +89,7 @@ def test_two_fans_come_together_in_one_commit_and_are_not_run_again(gitlab_of: G
 
 def test_what_a_failed_pipeline_has_done_is_not_done_again_by_the_next(gitlab_of: GitLabOf, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    gitlab = gitlab_of(fan_pipeline(f"test -e {gate}"))
+    gitlab = gitlab_of(small_fan_out_pipeline(f"test -e {gate}"))
     head = gitlab.world.tip("wide")
     ran = gitlab.pipeline("merge_request_event", merge_request=1)
     assert "better ran in" in ran.said("better")
@@ -98,4 +105,4 @@ def test_what_a_failed_pipeline_has_done_is_not_done_again_by_the_next(gitlab_of
     assert "good ran in" in again.said("good")
     assert gitlab.world.git("rev-list", f"{head}..wide", cwd=gitlab.world.origin).split() == [gitlab.world.tip("wide")]
     assert len(gitlab.forge.notes(1)) == 1
-    gitlab.world.witness("origin/wide")
+    gitlab.world.assert_complete("origin/wide")

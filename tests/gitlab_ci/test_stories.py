@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import World
 from standins.gitlab import Forge
+from support.world import World
 
 from gitlab_ci.conftest import GitLab, GitLabRunner, Ran, templates
 from scripts.paths import TOP
@@ -56,7 +56,7 @@ def test_a_push_is_saved_tagged_and_released_and_its_results_are_not_run_again(g
     assert again.code == 0, again.log
     assert outputs(again)["CML_SKIPPED"] == "true"
     assert gitlab.world.tip() == tip
-    gitlab.world.witness("origin/main")
+    gitlab.world.assert_complete("origin/main")
 
 
 def test_a_merge_request_gets_one_note_and_its_push_no_second_training(gitlab: GitLab) -> None:
@@ -104,7 +104,7 @@ def test_what_changed_is_deployed_once(gitlab: GitLab) -> None:
     text = (TOP / "examples" / "gitlab" / "deploy.yml").read_text()
     text = text.replace("models/model.bin", "model.bin").replace("accuracy >= 0.9", "accuracy >= 0.7")
     text = text.replace("setup: pip install -r requirements.txt", "setup: test -f deploy.sh")
-    shipped = gitlab.world.place / "shipped"
+    shipped = gitlab.world.folder / "shipped"
     script = f'#!/bin/sh\ncat "$1" >{shipped}; echo " $2" >>{shipped}\n'
     gitlab.world.write({"deploy.sh": script})
     (gitlab.world.project / "deploy.sh").chmod(0o755)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from conftest import BIN, World
+from support.world import BIN, World
 
 from scripts.paths import TOP
 

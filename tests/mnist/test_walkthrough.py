@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import yaml
-from gitlab_include import include, jobs
-from places import Hub, Lab, close_place, open_place
+from support.gitlab_include import include, jobs
+from support.jobs import GitHubJobs, GitLabJobs, close_jobs, open_jobs
 
 from mnist.conftest import STAGES_BIN, Walker
 from mnist.walkthrough import EXAMPLE, NOT_HERE, read
@@ -33,7 +33,7 @@ PICTURES = ("loss-per-epoch", "which-digit-is-read-as-which", "plots-misread-png
 class Reader:
     """Somebody who follows the walkthrough on one forge."""
 
-    def __init__(self, place: Hub | Lab, world: Walker) -> None:
+    def __init__(self, place: GitHubJobs | GitLabJobs, world: Walker) -> None:
         self.place = place
         self.world = world
         self.blocks = [block for block in read() if block.forge in (None, place.name)]
@@ -59,8 +59,8 @@ class Reader:
 
     def _type(self, commands: list[str]) -> None:
         script = "\n".join(commands).replace(BUCKET, str(self.world.storage))
-        here = self.world.project if self.world.project.exists() else self.world.place
-        self.world.do("sh", "-euc", script, cwd=here)
+        here = self.world.project if self.world.project.exists() else self.world.folder
+        self.world.run("sh", "-euc", script, cwd=here)
 
     def compare_log(self, log: str) -> None:
         """Fails unless a log has the lines that the walkthrough shows; a commit has another name each time."""
@@ -94,15 +94,15 @@ class Reader:
 def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reader]:
     """A reader with an empty repository on a forge."""
     world = Walker(tmp_path / "world")
-    world.place.mkdir()
-    world.git("init", "--quiet", "--bare", "--initial-branch=main", str(world.origin), cwd=world.place)
-    (world.place / "cml").symlink_to(TOP)
-    place = open_place(request.param, world, tmp_path / "forge")
+    world.folder.mkdir()
+    world.git("init", "--quiet", "--bare", "--initial-branch=main", str(world.origin), cwd=world.folder)
+    (world.folder / "cml").symlink_to(TOP)
+    place = open_jobs(request.param, world, tmp_path / "forge")
     address = f"git@{request.param}.com:you/mnist.git"
-    world.git("config", "--global", f"url.{world.origin}.insteadOf", address, cwd=world.place)
+    world.git("config", "--global", f"url.{world.origin}.insteadOf", address, cwd=world.folder)
     yield Reader(place, world)
     assert place.forge.unknown == []
-    close_place(place)
+    close_jobs(place)
 
 
 def test_the_same_numbers_again(digits: str, tmp_path: Path) -> None:
@@ -111,9 +111,9 @@ def test_the_same_numbers_again(digits: str, tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE / "src", world.project / "src")
     (world.project / "params.yaml").write_text(re.sub("url: .*", f"url: {digits}", PARAMS))
     losses = set()
-    world.do("python", "src/data.py")
+    world.run("python", "src/data.py")
     for _ in range(2):
-        world.do("python", "src/train.py")
+        world.run("python", "src/train.py")
         losses.add((world.project / "plots" / "loss.csv").read_text())
     assert len(losses) == 1
 
@@ -134,7 +134,7 @@ def test_from_an_empty_repository_to_a_report_on_a_pull_request(reader: Reader, 
     assert world.tags() == [f"exp_{tip[:7]}"]
     assert place.conclusion(tip) == "success"
     assert_drawn(done.workspace)
-    world.witness("origin/main")
+    world.assert_complete("origin/main")
 
     reader.follow("7")
     assert world.git("rev-parse", "HEAD") == tip
@@ -159,13 +159,13 @@ def test_from_an_empty_repository_to_a_report_on_a_pull_request(reader: Reader, 
     assert second["weights"] > first["weights"]
     for value in (first["accuracy"], second["accuracy"], "train.filters", 8, 16, "Latest 2 experiments"):
         assert str(value) in report
-    world.witness("origin/more-shapes")
+    world.assert_complete("origin/more-shapes")
 
     # The merge, by the button.
-    world.do("git", "pull", "--quiet")
-    world.do("git", "switch", "--quiet", "main")
-    world.do("git", "merge", "--quiet", "--no-ff", "--message", "Merge more-shapes", "more-shapes")
-    world.do("git", "push", "--quiet")
+    world.run("git", "pull", "--quiet")
+    world.run("git", "switch", "--quiet", "main")
+    world.run("git", "merge", "--quiet", "--no-ff", "--message", "Merge more-shapes", "more-shapes")
+    world.run("git", "push", "--quiet")
     done = reader.job(place.push("main"))
     assert_ran(done.err)
     assert done.outputs["changed"] == "false"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from conftest import World
-from places import Hub
+from support.jobs import GitHubJobs
+from support.world import World
 
 TOKEN = re.compile(r"\s*('(?:[^']|'')*'|\d+|[A-Za-z_][\w-]*|==|!=|&&|\|\||[()!.,\[\]])")
 EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
@@ -142,7 +142,7 @@ class WorkflowRun:
     "Re-run failed jobs" do.
     """
 
-    hub: Hub
+    hub: GitHubJobs
     path: Path
     event: Mapping[str, Any]
     inputs: Mapping[str, Any] = field(default_factory=dict)
@@ -264,7 +264,7 @@ class WorkflowRun:
             own = {**self.workflow["env"], **job.get("env", {}), **step.get("env", {})}
             told = {name: _text(value) for name, value in filled(own, contexts).items()}
             extra = {name: value for name, value in env.items() if name not in ("HOME", "PATH")} | told
-            done = world.attempt("sh", "-e", "-c", step["run"], cwd=workspace, env=extra)
+            done = world.try_run("sh", "-e", "-c", step["run"], cwd=workspace, env=extra)
             leg.log += done.err + done.out
             assert "Traceback" not in leg.log, leg.log
             assert contexts["github"]["token"] not in leg.log

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from conftest import Result, World
-from plain import plain_world, stages, track
+from support.small_world import dvc_yaml, make_small_world, track
+from support.world import Result, World
 
 LANES = (0, 1, 2)
 RUNS = "runs.txt"  # beside the project: each stage writes its name there when it runs
@@ -76,7 +76,7 @@ COUNT = len(PIPELINE)
 def spread_world(place: Path) -> World:
     """A project of thirteen stages with two levels of fan-out; nothing has been run."""
     rates = "".join(f"rate{i}: 1\n" for i in LANES)
-    world = plain_world(place, {"dvc.yaml": stages(**PIPELINE), "params.yaml": rates})
+    world = make_small_world(place, {"dvc.yaml": dvc_yaml(**PIPELINE), "params.yaml": rates})
     track(world, "raw.txt", "raw\n")
     world.commit("Track raw.txt")
     return world
@@ -84,12 +84,12 @@ def spread_world(place: Path) -> World:
 
 def run_log(world: World) -> list[str]:
     """The stages that ran, in order, wherever that was."""
-    path = world.place / RUNS
+    path = world.folder / RUNS
     return path.read_text().split() if path.exists() else []
 
 
 def env_of(world: World) -> dict[str, str]:
-    return {"RUNS": str(world.place / RUNS)}
+    return {"RUNS": str(world.folder / RUNS)}
 
 
 def plan_of(world: World, *options: str, cwd: Path | None = None) -> Plan:
@@ -106,7 +106,7 @@ class Engine:
         self.world = world
 
     def clone(self, name: str) -> Path:
-        tries = sum(1 for _ in self.world.place.glob(f"{name}-*"))
+        tries = sum(1 for _ in self.world.folder.glob(f"{name}-*"))
         return self.world.clone(f"{name}-{tries + 1}")
 
     def do(self, job: Mapping[str, Any], *, cwd: Path | None = None) -> Result:

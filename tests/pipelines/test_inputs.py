@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from plain import errors, plain_world, runs, stages
+from support.small_world import dvc_yaml, error_lines, make_small_world, stage_statuses
+from support.world import World
 
 from pipelines.engine import Engine, done_well, env_of, plan_of, run_log
 
 
 def world_of(place: Path, files: Mapping[str, str] | None = None, **named: Mapping[str, Any]) -> World:
-    return plain_world(place, {"in.txt": "in\n", **(files or {}), "dvc.yaml": stages(**named)})
+    return make_small_world(place, {"in.txt": "in\n", **(files or {}), "dvc.yaml": dvc_yaml(**named)})
 
 
 def planned(world: World) -> set[str]:
@@ -32,7 +32,7 @@ def spread(world: World) -> None:
     done_well(world, engine, plan_of(world, cwd=engine.clone("plan")))
     result = engine.gather()
     assert result.code == 0, result.err
-    world.witness("origin/main")
+    world.assert_complete("origin/main")
     world.git("pull", "--quiet", "origin", "main")
 
 
@@ -52,7 +52,7 @@ def test_pulling_what_is_needed_runs_a_stage_that_never_ran(tmp_path: Path) -> N
     done = world.cml("run", "--push", "true", "--dvc-pull", "auto", env=env_of(world))
     assert done.code == 0, done.err
     assert run_log(world) == ["a"]
-    assert runs(world) == {"a": "ran"}
+    assert stage_statuses(world) == {"a": "ran"}
 
 
 def tracked_folder(world: World, **files: str) -> None:
@@ -103,11 +103,11 @@ def test_a_result_of_another_part_is_not_mixed_in(tmp_path: Path) -> None:
     assert engine.do({"stages": ["a"]}).code == 0
     result = engine.gather()
     assert result.code == 1
-    assert "what b came to is not of the inputs that stand" in errors(result)[0]
+    assert "what b came to is not of the inputs that stand" in error_lines(result)[0]
     assert engine.do({"stages": ["b"]}).code == 0
     assert engine.gather().code == 0
-    world.witness("origin/main")
-    witness = world.place / "witness"
+    world.assert_complete("origin/main")
+    witness = world.folder / "witness"
     assert (witness / "b.txt").read_text() == (witness / "data" / "x").read_text()
 
 
@@ -118,7 +118,7 @@ def test_a_folder_with_outputs_in_it_comes_to_an_end(tmp_path: Path) -> None:
     join = {"cmd": "cat models/a models/b models/note > all.txt", "deps": ["models"], "outs": ["all.txt"]}
     world = world_of(tmp_path, {"models/note": "n\n"}, **models, join=join)
     spread(world)
-    assert (world.place / "witness" / "all.txt").read_text() == "a\nb\nn\n"
+    assert (world.folder / "witness" / "all.txt").read_text() == "a\nb\nn\n"
     done = world.cml("run", "--push", "true")
     assert done.code == 0, done.err
     assert "nothing changed" in done.err
@@ -155,7 +155,7 @@ def test_an_output_that_stays_on_its_machine_is_made_again_by_a_second_try(tmp_p
     world = world_of(tmp_path, a=a, b=b)
     engine = Engine(world)
     assert engine.do({"stages": ["a", "b"]}).code == 1
-    (world.place / "runs.txt.mended").touch()
+    (world.folder / "runs.txt.mended").touch()
     again = engine.do({"stages": ["a", "b"]})
     assert again.code == 0, again.err
     assert engine.gather().code == 0
@@ -167,7 +167,7 @@ def test_a_stage_goes_on_from_the_output_that_it_keeps(tmp_path: Path) -> None:
     spread(world)
     world.commit("More", {"p.txt": "2\n"})
     spread(world)
-    assert (world.place / "witness" / "state.txt").read_text() == "1\n2\n"
+    assert (world.folder / "witness" / "state.txt").read_text() == "1\n2\n"
 
 
 def test_a_gather_that_saves_nothing_leaves_the_records(tmp_path: Path) -> None:
@@ -197,8 +197,8 @@ def test_a_record_cannot_reach_a_file_of_the_job(tmp_path: Path, mode: int) -> N
     assert "secret" not in result.out + result.err
     # The run cache has the stage all the same.
     assert result.code == 0, result.err
-    world.witness("origin/main")
-    assert json.loads((world.place / "witness" / "m.json").read_text()) == {"n": 1}
+    world.assert_complete("origin/main")
+    assert json.loads((world.folder / "witness" / "m.json").read_text()) == {"n": 1}
 
 
 def test_a_stage_may_be_called_like_an_option(tmp_path: Path) -> None:
@@ -206,5 +206,5 @@ def test_a_stage_may_be_called_like_an_option(tmp_path: Path) -> None:
     world = world_of(tmp_path, {}, **train)
     plan = json.loads(world.cml("plan", "--format", "gitlab").out)
     assert plan["-train"]["script"] == ["cml run --stages=-train"]
-    done = world.attempt("sh", "-c", plan["-train"]["script"][0])
+    done = world.try_run("sh", "-c", plan["-train"]["script"][0])
     assert done.code == 0, done.err

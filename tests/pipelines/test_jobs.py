@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Result, World
-from plain import errors, plain_world, stages
+from support.small_world import dvc_yaml, error_lines, make_small_world
+from support.world import Result, World
 
 from pipelines.engine import COUNT, PIPELINE, Engine, Plan, done_well, env_of, plan_of, run_log, spread_world
 
@@ -36,7 +36,7 @@ def made(fresh: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[World,
 
 
 def copy_of(world: World, place: Path) -> World:
-    shutil.copytree(world.place, place / "world", symlinks=True)
+    shutil.copytree(world.folder, place / "world", symlinks=True)
     return World(place / "world")
 
 
@@ -76,7 +76,7 @@ def gathered(world: World, engine: Engine, *options: str) -> Path:
     assert done.code == 0, done.err
     assert commits(world) == before + 1
     assert records(world) == []
-    world.witness("origin/main")
+    world.assert_complete("origin/main")
     return place
 
 
@@ -94,10 +94,10 @@ def test_many_jobs_come_to_one_commit_and_nothing_runs_twice(done: tuple[World, 
     entries = lock(place)
     assert entries.keys() == PIPELINE.keys()
     for job in plan["jobs"]:
-        theirs = lock(world.place / f"{job['stages'][0]}-1")
+        theirs = lock(world.folder / f"{job['stages'][0]}-1")
         assert {name: entries[name] for name in job["stages"]} == {name: theirs[name] for name in job["stages"]}
     # Plain DVC agrees, in a fresh clone, that there is nothing to do but what it does each time.
-    witness = world.place / "witness"
+    witness = world.folder / "witness"
     assert json.loads((witness / "m21.json").read_text()) == {"size": 2.1}
     status = world.dvc("status", cwd=witness)
     heads = {line for line in status.splitlines() if not line.startswith("\t")}
@@ -125,7 +125,7 @@ def test_an_unchanged_pipeline_has_an_empty_plan(done: tuple[World, Plan]) -> No
     calm = {name: stage for name, stage in PIPELINE.items() if name not in ("date", "stamp")}
     gathered(world, Engine(world))
     world.git("pull", "--quiet", "origin", "main")
-    world.commit("Without the date", {"dvc.yaml": stages(**calm)})
+    world.commit("Without the date", {"dvc.yaml": dvc_yaml(**calm)})
     place = world.clone("calm")
     assert plan_of(world, cwd=place)["jobs"] == []
     assert world.cml("plan", "--format", "github", cwd=place).out == "waves=0\n"
@@ -153,7 +153,7 @@ def test_a_plan_has_what_changed_and_what_needs_it(done: tuple[World, Plan]) -> 
 
 def test_a_job_pulls_its_inputs_alone(done: tuple[World, Plan]) -> None:
     world, plan = done
-    job = world.place / f"{job_of(plan, 'fit20')['stages'][0]}-1"
+    job = world.folder / f"{job_of(plan, 'fit20')['stages'][0]}-1"
     assert "fit20" in lock(job)
     assert (job / "clean" / "2").exists()
     assert not (job / "clean" / "0").exists()
@@ -168,8 +168,8 @@ def test_without_any_record_the_run_cache_has_it(done: tuple[World, Plan]) -> No
     result = Engine(world).gather()
     assert result.code == 1
     # What DVC never caches is lost, and nothing else.
-    assert "2 of 13 stages have no result" in errors(result)[0]
-    assert "nothing from date" in errors(result)[0]
+    assert "2 of 13 stages have no result" in error_lines(result)[0]
+    assert "nothing from date" in error_lines(result)[0]
     assert run_log(world) == before
 
 
@@ -183,14 +183,14 @@ def test_a_lost_job_is_named_and_its_second_try_is_enough(world: World) -> None:
     join = outcomes.pop(job_of(plan, "join")["name"])
     assert all(done.code == 0 for done in outcomes.values())
     assert join.code == 1
-    assert f"nothing from {', '.join(lost['stages'])}: no job has done it" in errors(join)[0]
+    assert f"nothing from {', '.join(lost['stages'])}: no job has done it" in error_lines(join)[0]
     before = commits(world)
     result = engine.gather()
     assert result.code == 1
     missing = len(lost["stages"]) + 1
-    assert f"gather: {missing} of {COUNT} stages have no result, so nothing was committed" in errors(result)[0]
-    assert f"nothing from {', '.join(lost['stages'])}: no job has done it" in errors(result)[0]
-    assert "join waited for them" in errors(result)[0] or "join:" in errors(result)[0]
+    assert f"gather: {missing} of {COUNT} stages have no result, so nothing was committed" in error_lines(result)[0]
+    assert f"nothing from {', '.join(lost['stages'])}: no job has done it" in error_lines(result)[0]
+    assert "join waited for them" in error_lines(result)[0] or "join:" in error_lines(result)[0]
     assert commits(world) == before
     for job in (lost, job_of(plan, "join")):
         assert engine.do(job).code == 0
@@ -208,19 +208,19 @@ def test_a_failed_stage_is_told_with_its_reason_and_a_retry_goes_on_behind_what_
         },
         "beside": {"cmd": "echo beside >> $RUNS; cp in.txt beside.txt", "deps": ["in.txt"], "outs": ["beside.txt"]},
     }
-    world = plain_world(tmp_path, {"dvc.yaml": stages(**breaks), "in.txt": "in"})
+    world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(**breaks), "in.txt": "in"})
     plan, engine = plan_of(world), Engine(world)
     chain = job_of(plan, "second")
     assert chain["stages"] == ["first", "second"]
     outcomes = dict(engine.do_all(plan))
     assert [done.code for name, done in outcomes.items() if name != chain["name"]] == [0]
     assert outcomes[chain["name"]].code == 1
-    assert "the stage second failed" in errors(outcomes[chain["name"]])[0]
+    assert "the stage second failed" in error_lines(outcomes[chain["name"]])[0]
     result = engine.gather()
     assert result.code == 1
-    assert "1 of 3 stages have no result" in errors(result)[0]
-    assert "second: the stage second failed" in errors(result)[0]
-    (world.place / "runs.txt.mended").touch()
+    assert "1 of 3 stages have no result" in error_lines(result)[0]
+    assert "second: the stage second failed" in error_lines(result)[0]
+    (world.folder / "runs.txt.mended").touch()
     again = engine.do(chain)
     assert again.code == 0, again.err
     assert "1 stage done by an earlier try" in again.err
@@ -283,7 +283,7 @@ def test_a_killed_gather_is_done_again(done: tuple[World, Plan], mark: str) -> N
     assert world.tags() == [f"dvc_{world.tip()[:7]}"]
     assert records(world) == []
     assert run_log(world) == runs
-    world.witness("origin/main")
+    world.assert_complete("origin/main")
 
 
 def test_two_gathers_at_once_make_one_commit(done: tuple[World, Plan]) -> None:
@@ -300,7 +300,7 @@ def test_two_gathers_at_once_make_one_commit(done: tuple[World, Plan]) -> None:
         thread.join()
     assert [result.code for result in results] == [0, 0], [result.err for result in results]
     assert commits(world) == before + 1
-    world.witness("origin/main")
+    world.assert_complete("origin/main")
 
 
 def test_a_second_gather_finds_the_first_ones_results(done: tuple[World, Plan]) -> None:
@@ -322,7 +322,7 @@ def test_a_branch_that_moved_on_elsewhere_takes_the_results(done: tuple[World, P
     result = engine.gather(cwd=place)
     assert result.code == 0, result.err
     assert world.git("rev-parse", "main^", cwd=world.origin) == tip
-    world.witness("origin/main")
+    world.assert_complete("origin/main")
 
 
 def test_results_are_not_for_a_branch_whose_inputs_moved_on(done: tuple[World, Plan]) -> None:
@@ -332,7 +332,7 @@ def test_results_are_not_for_a_branch_whose_inputs_moved_on(done: tuple[World, P
     tip = world.commit("Meanwhile", {"params.yaml": "rate0: 5\nrate1: 1\nrate2: 1\n"})
     result = engine.gather(cwd=place)
     assert result.code == 1
-    assert "the results are not for its tree" in errors(result)[0]
+    assert "the results are not for its tree" in error_lines(result)[0]
     assert world.tip() == tip
 
 
@@ -349,7 +349,7 @@ def test_an_object_that_the_remote_lost_is_named_and_made_again(done: tuple[Worl
     before = commits(world)
     result = engine.gather()
     assert result.code == 1
-    assert "the DVC remote lacks objects of model21" in errors(result)[0]
+    assert "the DVC remote lacks objects of model21" in error_lines(result)[0]
     assert commits(world) == before
     again = engine.do(job_of(plan, "fit21"))
     assert again.code == 0, again.err
@@ -387,7 +387,7 @@ def test_a_record_of_other_inputs_is_not_taken(done: tuple[World, Plan]) -> None
     result = engine.gather()
     # The run cache still has the run on the inputs that there are.
     assert result.code == 0, result.err
-    world.witness("origin/main")
+    world.assert_complete("origin/main")
 
 
 # Bad input
@@ -409,8 +409,8 @@ def test_a_record_of_other_inputs_is_not_taken(done: tuple[World, Plan]) -> None
 def test_bad_options_touch_nothing(fresh: World, command: tuple[str, ...], said: str) -> None:
     done = fresh.cml(*command)
     assert done.code == 2
-    assert len(errors(done)) == 1
-    assert said in errors(done)[0]
+    assert len(error_lines(done)) == 1
+    assert said in error_lines(done)[0]
     assert fresh.git("status", "--porcelain") == ""
 
 
@@ -429,16 +429,16 @@ def test_bad_options_touch_nothing(fresh: World, command: tuple[str, ...], said:
 )
 def test_a_stage_that_asks_for_what_there_is_not(tmp_path: Path, asked: Any, said: str) -> None:
     stage = {"cmd": "true", "deps": ["in.txt"], "outs": ["out.txt"], "meta": {"cml": asked}}
-    world = plain_world(tmp_path, {"dvc.yaml": stages(train=stage), "in.txt": "in"})
+    world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(train=stage), "in.txt": "in"})
     done = world.cml("plan")
     assert done.code == 2
-    assert errors(done) == [f"train: {said}"] or errors(done)[0].startswith(f"train: {said}")
+    assert error_lines(done) == [f"train: {said}"] or error_lines(done)[0].startswith(f"train: {said}")
 
 
 def test_stages_choose_their_machine(tmp_path: Path) -> None:
     meta = {"cml": {"runs_on": "self-hosted", "tags": ["gpu", "big"], "gpu": True, "timeout": 90}, "note": "other"}
     stage = {"cmd": "true", "deps": ["in.txt"], "outs": ["out.txt"], "meta": meta}
-    world = plain_world(tmp_path, {"dvc.yaml": stages(train=stage), "in.txt": "in"})
+    world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(train=stage), "in.txt": "in"})
     (job,) = plan_of(world)["jobs"]
     assert (job["runs_on"], job["tags"], job["gpu"], job["timeout"]) == (["self-hosted"], ["gpu", "big"], True, 90)
 
@@ -446,17 +446,17 @@ def test_stages_choose_their_machine(tmp_path: Path) -> None:
 def test_a_remote_that_keeps_no_run_cache_is_refused(tmp_path: Path) -> None:
     config = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = http://127.0.0.1:9/data\n"
     stage = {"cmd": "true", "deps": ["in.txt"], "outs": ["out.txt"]}
-    world = plain_world(tmp_path, {"dvc.yaml": stages(train=stage), "in.txt": "in"}, config=config)
+    world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(train=stage), "in.txt": "in"}, config=config)
     done = world.cml("run", "--stages", "train")
     assert done.code == 2
-    assert "DVC keeps none on an HTTP remote" in errors(done)[0]
+    assert "DVC keeps none on an HTTP remote" in error_lines(done)[0]
 
 
 def test_edits_that_no_commit_holds_are_refused(world: World) -> None:
     world.write({"params.yaml": "rate0: 7\nrate1: 1\nrate2: 1\n"})
     done = world.cml("run", "--stages", "prepare", env=env_of(world))
     assert done.code == 2
-    assert "params.yaml" in errors(done)[0]
+    assert "params.yaml" in error_lines(done)[0]
     assert run_log(world) == []
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import World
-from gitlab_include import include
-from wide import fan_pipeline, locked, make_wide_world, records
+from support.fan_out import locked_stages, make_fan_out_world, plan_records, small_fan_out_pipeline
+from support.gitlab_include import include
+from support.world import World
 
 from cml.model.plan import DueStage, Plan, Runner
 from cml.plan.formats import as_mermaid
@@ -45,31 +45,31 @@ print(len(done))
 @pytest.fixture
 def fan(new_world: Callable[[Mapping[str, str]], World]) -> World:
     """A pipeline of three stages, of which two can run at the same time. `good` fails where BROKEN is set."""
-    world = make_wide_world(new_world, fan_pipeline('test -z "$BROKEN"'))
-    world.patience = 600
+    world = make_fan_out_world(new_world, small_fan_out_pipeline('test -z "$BROKEN"'))
+    world.timeout_seconds = 600
     return world
 
 
 def test_dvcs_queue_does_a_plan(fan: World) -> None:
-    done = fan.attempt("sh", "-c", "cml plan --format dvc | sh")
+    done = fan.try_run("sh", "-c", "cml plan --format dvc | sh")
     assert done.code == 0, done.err
     assert fan.git("status", "--short") == ""
     gathered = fan.cml("gather", "--push")
     assert gathered.code == 0, gathered.err
     assert "3 results taken, 0 files fetched, and nothing was run" in gathered.err
-    assert locked(fan.git("show", "main:dvc.lock", cwd=fan.origin)) == {"first", "good", "better"}
-    fan.witness("origin/main")
+    assert locked_stages(fan.git("show", "main:dvc.lock", cwd=fan.origin)) == {"first", "good", "better"}
+    fan.assert_complete("origin/main")
 
 
 def test_slurm_does_a_plan_and_its_gather_says_what_is_missing(fan: World) -> None:
-    tools = fan.place / "tools"
+    tools = fan.folder / "tools"
     tools.mkdir()
     (tools / "sbatch").write_text(SBATCH)
     (tools / "sbatch").chmod(0o755)
     path = f"{tools}:{fan.environment()['PATH']}"
 
     def submit(**env: str) -> list[dict[str, Any]]:
-        done = fan.attempt("sh", str(SUBMIT), "--partition", "short", env={"PATH": path, **env})
+        done = fan.try_run("sh", str(SUBMIT), "--partition", "short", env={"PATH": path, **env})
         assert done.code == 0, done.err
         found = json.loads((tools / "slurm").read_text())
         (tools / "slurm").unlink()
@@ -88,9 +88,9 @@ def test_slurm_does_a_plan_and_its_gather_says_what_is_missing(fan: World) -> No
     assert "good: the stage good failed" in fan.markdown()
     again = submit()
     assert [(job["name"], job["code"]) for job in again][-1] == ("cml-gather", 0)
-    assert locked(fan.git("show", "main:dvc.lock", cwd=fan.origin)) == {"first", "good", "better"}
-    assert records(fan) == []
-    fan.witness("origin/main")
+    assert locked_stages(fan.git("show", "main:dvc.lock", cwd=fan.origin)) == {"first", "good", "better"}
+    assert plan_records(fan) == []
+    fan.assert_complete("origin/main")
 
 
 def test_the_picture_is_the_one_that_cml_draws() -> None:

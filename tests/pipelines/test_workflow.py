@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from places import NAME, Hub, close_place, open_place
-from wide import MODELS, locked, make_wide_world, records, wide_pipeline
+from support.fan_out import MODELS, fan_out_pipeline, locked_stages, make_fan_out_world, plan_records
+from support.jobs import REPORT_NAME, GitHubJobs, close_jobs, open_jobs
+from support.world import World
 
 from cml import __version__
 from pipelines.actions_runner import WorkflowRun, evaluate, filled
@@ -22,7 +22,7 @@ IMAGE = f"ghcr.io/org/cml:{__version__}"
 UNSET = dict.fromkeys(SECRETS, "")
 
 
-HubOf = Callable[[Mapping[str, str]], Hub]
+HubOf = Callable[[Mapping[str, str]], GitHubJobs]
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def hub_of(new_world: Callable[[Mapping[str, str]], World], tmp_path: Path) -> I
     """Makes a project on GitHub of a pipeline's files, never run, on a branch with an open pull request."""
     places = []
 
-    def make(files: Mapping[str, str]) -> Hub:
-        world = make_wide_world(new_world, files)
-        place: Hub = open_place("github", world, tmp_path / "github")
+    def make(files: Mapping[str, str]) -> GitHubJobs:
+        world = make_fan_out_world(new_world, files)
+        place: GitHubJobs = open_jobs("github", world, tmp_path / "github")
         places.append(place)
         world.git("switch", "--quiet", "--create", "wide")
         world.commit("Nothing new", {"README.md": "wide\n"})
@@ -41,18 +41,18 @@ def hub_of(new_world: Callable[[Mapping[str, str]], World], tmp_path: Path) -> I
 
     yield make
     for place in places:
-        close_place(place)
+        close_jobs(place)
         assert place.forge.unknown == []
 
 
-def started(hub: Hub, event: str = "pull_request", **inputs: str) -> WorkflowRun:
+def started(hub: GitHubJobs, event: str = "pull_request", **inputs: str) -> WorkflowRun:
     known: dict[str, dict[str, Any]] = {"pull_request": {"pull": 1}, "push": {"ref": "wide"}}
     facts = known[event]
     return WorkflowRun(hub=hub, path=WORKFLOW, event={"name": event, **facts}, inputs=inputs, secrets=UNSET)
 
 
 def test_two_fans_come_together_in_one_commit_and_are_not_run_again(hub_of: HubOf) -> None:
-    hub = hub_of(wide_pipeline())
+    hub = hub_of(fan_out_pipeline())
     head = hub.world.tip("wide")
     first = started(hub, tag_prefix="exp_", setup="test -d .git")
     assert first.run() == "success", "\n".join(leg.log for leg in first.all_legs() if leg.result == "failure")
@@ -76,14 +76,14 @@ def test_two_fans_come_together_in_one_commit_and_are_not_run_again(hub_of: HubO
     tip = hub.world.tip("wide")
     assert hub.world.git("rev-list", f"{head}..{tip}", cwd=hub.world.origin).split() == [tip]
     assert hub.world.tags() == [f"exp_{tip[:7]}"]
-    assert len(locked(hub.world.git("show", f"{tip}:dvc.lock", cwd=hub.world.origin))) == 16
-    assert [check.conclusion for check in hub.forge.check_runs(tip) if check.name == NAME] == ["success"]
+    assert len(locked_stages(hub.world.git("show", f"{tip}:dvc.lock", cwd=hub.world.origin))) == 16
+    assert [check.conclusion for check in hub.forge.check_runs(tip) if check.name == REPORT_NAME] == ["success"]
     (comment,) = hub.reports(1)
     assert "letters" in comment
     outputs = first.outputs()
     assert (outputs["changed"], outputs["sha"], outputs["tag"]) == ("true", tip, f"exp_{tip[:7]}")
-    assert records(hub.world) == []
-    hub.world.witness("origin/wide")
+    assert plan_records(hub.world) == []
+    hub.world.assert_complete("origin/wide")
 
     again = started(hub, tag_prefix="exp_")
     assert again.run() == "success"
@@ -94,7 +94,7 @@ def test_two_fans_come_together_in_one_commit_and_are_not_run_again(hub_of: HubO
 
 def test_a_stage_that_fails_leaves_its_siblings_done_and_is_tried_again_alone(hub_of: HubOf, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    hub = hub_of(wide_pipeline(["b1", "b2"], gate=gate))
+    hub = hub_of(fan_out_pipeline(["b1", "b2"], gate=gate))
     head = hub.world.tip("wide")
     run = started(hub)
     assert run.run() == "failure"
@@ -121,17 +121,17 @@ def test_a_stage_that_fails_leaves_its_siblings_done_and_is_tried_again_alone(hu
     assert hub.world.git("rev-list", f"{head}..{tip}", cwd=hub.world.origin).split() == [tip]
     (comment,) = hub.reports(1)
     assert "letters" in comment
-    hub.world.witness("origin/wide")
+    hub.world.assert_complete("origin/wide")
 
 
 def test_a_push_and_its_pull_request_wait_for_each_other(hub_of: HubOf) -> None:
-    hub = hub_of(wide_pipeline(["b1"]))
+    hub = hub_of(fan_out_pipeline(["b1"]))
     assert started(hub, "push").group() == started(hub, "pull_request").group()
     assert started(hub, "push", working_directory="other").group() != started(hub, "push").group()
 
 
 def test_a_forks_pull_request_runs_nothing_and_is_reported_on(hub_of: HubOf) -> None:
-    hub = hub_of(wide_pipeline(["b1"]))
+    hub = hub_of(fan_out_pipeline(["b1"]))
     hub.forge.create_repository("eve/digits", fork_of="ada/digits")
     number = hub.forge.open_pull("wide", from_fork="eve/digits").number
     facts = {"name": "pull_request", "pull": number}
@@ -139,7 +139,7 @@ def test_a_forks_pull_request_runs_nothing_and_is_reported_on(hub_of: HubOf) -> 
     assert run.run() == "success", "\n".join(leg.log for leg in run.all_legs())
     assert set(run.legs) == {"plan", "gather"}
     assert "nothing: a fork's run gets no secrets" in run.leg("plan").log
-    assert records(hub.world) == []
+    assert plan_records(hub.world) == []
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from support.http_gate import HttpServer
+from support.servers import free_port, program, served
 
 from storage.cloud import Cloud
-from storage.gate import Site
-from storage.processes import free_port, program, served
 
 ACCOUNT, KEY = "ourdata", base64.b64encode(b"the account's own key, 32 bytes.").decode()
 HOST = f"{ACCOUNT}.blob.core.windows.net"
@@ -92,7 +92,7 @@ def started(folder: Path, cloud: Cloud) -> Iterator[Azure]:
     command += ["--cert", str(cloud.certificate), "--key", str(cloud.certificate)]
     command += ["--inMemoryPersistence", "--disableTelemetry"]
     env = {"PATH": os.environ["PATH"], "AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}
-    with served(command, port, log=folder / "azurite.log", cwd=folder, env=env), Site(_token) as entra:
+    with served(command, port, log=folder / "azurite.log", cwd=folder, env=env), HttpServer(_token) as entra:
         cloud.hosts |= {HOST: port, AUTHORITY: entra.port}
         cloud.speaks_tls.add(HOST)
         yield Azure(cloud=cloud)

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from support.http_gate import HttpServer
 
 from storage.cloud import Cloud
-from storage.gate import Site
 from storage.google import CLIENT, CLIENT_SECRET, REFRESH, TOKEN_URI, Tokens
 
 HOST = "www.googleapis.com"
@@ -112,7 +112,7 @@ class Drive:
 @contextlib.contextmanager
 def started(cloud: Cloud, tokens: Tokens) -> Iterator[Drive]:
     drive = Drive(cloud, tokens)
-    with Site(drive.answer) as site:
+    with HttpServer(drive.answer) as site:
         cloud.hosts[HOST] = site.port
         yield drive
 

@@ -20,10 +20,10 @@ import jwt
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from support.http_gate import HttpGate, HttpServer
+from support.servers import free_port, post, served
 
 from storage.cloud import Cloud
-from storage.gate import Gate, Site
-from storage.processes import free_port, post, served
 
 NAMES = ("oauth2", "sts", "iamcredentials", "cloudresourcemanager")
 HOSTS = tuple(f"{name}.googleapis.com" for name in NAMES)
@@ -115,7 +115,7 @@ class GoogleStorage:
     """The emulator behind its gate, under Google's own host names. `env` leads to it; no credentials are in it."""
 
     tokens: Tokens
-    gate: Gate
+    gate: HttpGate
     env: dict[str, str] = field(default_factory=dict)
     port: int
 
@@ -133,7 +133,7 @@ def storage_started(folder: Path, cloud: Cloud, tokens: Tokens) -> Iterator[Goog
     emulator = f"http://127.0.0.1:{port}"
     with (
         served([*command, "--in-memory"], port, log=folder / "emulator.log"),
-        Gate(emulator, may_pass=tokens.may_pass) as gate,
+        HttpGate(emulator, may_pass=tokens.may_pass) as gate,
     ):
         cloud.hosts[STORAGE] = gate.port
         env = {**cloud.env, "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
@@ -143,7 +143,7 @@ def storage_started(folder: Path, cloud: Cloud, tokens: Tokens) -> Iterator[Goog
 @contextlib.contextmanager
 def tokens_started(cloud: Cloud) -> Iterator[Tokens]:
     tokens = Tokens()
-    with Site(tokens.answer) as site:
+    with HttpServer(tokens.answer) as site:
         cloud.hosts |= dict.fromkeys(HOSTS, site.port)
         yield tokens
 

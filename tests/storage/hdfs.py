@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from aiohttp import web
-
-from storage.gate import Site
+from support.http_gate import HttpServer
 
 USER, PASSWORD, TOKEN = "ada", "correct-horse-battery", "JAAEcm9vdARyb290AIoBXeOurOwnDelegationToken"
 BASIC = f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"
@@ -28,7 +27,7 @@ class Hdfs:
     def __init__(self, way: AuthMethod) -> None:
         self.files: dict[str, bytes] = {}
         self.folders = {"/"}
-        self.namenode, self.datanode = Site(self._name), Site(self._data)
+        self.namenode, self.datanode = HttpServer(self._name), HttpServer(self._data)
         self._way = way
 
     @property

@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from conftest import Result, World
-from plain import IGNORED, PUSH, errors, put, stages
+from support.small_world import IGNORED, PUSH, dvc_yaml, error_lines, put_object
+from support.world import Result, World
 
 SPLIT = {
     "cmd": "mkdir -p parts && cp data.csv parts/a.txt && cp in.txt parts/b.txt",
@@ -30,7 +30,7 @@ def config(url: str, **options: str) -> str:
 
 def project(place: Path, settings: str) -> World:
     """A world with a tracked source and two stages that never ran; its DVC remote is empty."""
-    files = {"in.txt": f"{uuid.uuid4().hex}\n", "dvc.yaml": stages(split=SPLIT, count=COUNT)}
+    files = {"in.txt": f"{uuid.uuid4().hex}\n", "dvc.yaml": dvc_yaml(split=SPLIT, count=COUNT)}
     return start(place, settings, {**files, "data.csv": f"{uuid.uuid4().hex}\n" * 40}, tracked=("data.csv",))
 
 
@@ -38,7 +38,7 @@ def start(place: Path, settings: str, files: Mapping[str, str], *, tracked: tupl
     """A world whose commit holds the files; those that are `tracked` as `dvc add` leaves them, never pushed."""
     world = World(place / "world")
     world.project.mkdir(parents=True)
-    world.git("init", "--quiet", "--bare", "--initial-branch=main", str(world.origin), cwd=world.place)
+    world.git("init", "--quiet", "--bare", "--initial-branch=main", str(world.origin), cwd=world.folder)
     world.git("init", "--quiet", "--initial-branch=main")
     world.git("remote", "add", "origin", "../origin.git")
     ours = {
@@ -49,7 +49,7 @@ def start(place: Path, settings: str, files: Mapping[str, str], *, tracked: tupl
     for name in tracked:
         text = files[name]
         md5 = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-        put(world.project / ".dvc" / "cache" / "files" / "md5", md5, text)
+        put_object(world.project / ".dvc" / "cache" / "files" / "md5", md5, text)
         ours[f"{name}.dvc"] = f"outs:\n- md5: {md5}\n  size: {len(text)}\n  hash: md5\n  path: {name}\n"
     world.commit("A project", {**ours, **files})
     return world
@@ -58,7 +58,7 @@ def start(place: Path, settings: str, files: Mapping[str, str], *, tracked: tupl
 def run(world: World, *options: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Result:
     """`cml run --push true` with a temporary folder and a site cache of its own; fails if it leaves anything there."""
     where = cwd or world.project
-    temporary = world.place / f"tmp-{uuid.uuid4().hex[:8]}"
+    temporary = world.folder / f"tmp-{uuid.uuid4().hex[:8]}"
     temporary.mkdir()
     own = {"TMPDIR": str(temporary), "DVC_SITE_CACHE_DIR": str(where / ".site")}
     done = world.cml(*PUSH, *options, cwd=cwd, env={**own, **(env or {})})
@@ -96,7 +96,7 @@ def round_trip(world: World, env: Mapping[str, str], *secrets: str) -> str:
 
 def refused(world: World, env: Mapping[str, str], *secrets: str) -> str:
     """What a fresh clone's run says in its one line, when its storage says no."""
-    shutil.rmtree(world.place / "refused", ignore_errors=True)
+    shutil.rmtree(world.folder / "refused", ignore_errors=True)
     return failed(world, env, *secrets, cwd=world.clone("refused"))
 
 
@@ -106,7 +106,7 @@ def failed(
     """Runs, which must end with exit 1 and one line of error, without any secret; returns the line."""
     done = run(world, *options, cwd=cwd, env=env)
     assert done.code == 1, done.err
-    lines = errors(done)
+    lines = error_lines(done)
     assert len(lines) == 1, done.err
     keeps_secrets(world, [done], *secrets)
     return lines[0]
@@ -117,6 +117,6 @@ def keeps_secrets(world: World, results: list[Result], *secrets: str) -> None:
     for secret in filter(None, secrets):
         for done in results:
             assert secret not in done.out + done.err
-        for path in world.place.rglob("*"):
-            if path.is_file() and not LEFT_ALONE & set(path.relative_to(world.place).parts):
+        for path in world.folder.rglob("*"):
+            if path.is_file() and not LEFT_ALONE & set(path.relative_to(world.folder).parts):
                 assert secret.encode() not in path.read_bytes(), f"{secret!r} in {path}"

@@ -17,8 +17,7 @@ from contextlib import contextmanager
 from xml.sax.saxutils import escape
 
 from aiohttp import web
-
-from storage.gate import Site
+from support.http_gate import HttpServer
 
 KEY_ID, SECRET = "LTAI5tOurOwnKeyId00", "our0wnAccessKeySecret000000000"
 SIGNED_PARAMETERS = {"delete", "acl", "uploads", "uploadId", "partNumber", "continuation-token", "bucketInfo"}
@@ -29,7 +28,7 @@ class ObjectStorage:
 
     def __init__(self) -> None:
         self.buckets: dict[str, dict[str, bytes]] = {}
-        self.site = Site(self._answer)
+        self.site = HttpServer(self._answer)
 
     @property
     def env(self) -> dict[str, str]:

@@ -18,9 +18,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from aiohttp import web
-
-from storage.gate import Handler, Site
-from storage.processes import free_port, post, served
+from support.http_gate import Handler, HttpServer
+from support.servers import free_port, post, served
 
 REGION = "eu-central-1"
 JOB_TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJyZXBvOm91cnMvcHJvamVjdCJ9.c2lnbmVkLWJ5LXRoZS1mb3JnZQ"
@@ -80,7 +79,7 @@ def started(folder: Path) -> Iterator[S3]:
         iam.put_role_policy(RoleName="ci", PolicyName="all", PolicyDocument=_policy(_allowed("s3:*")))
         # From now on moto asks who it is.
         post(port, "/moto-api/reset-auth", b"0", "text/plain")
-        with Site(_identity(url, owner, role)) as sts:
+        with HttpServer(_identity(url, owner, role)) as sts:
             yield S3(url=url, sts=sts.url, owner=owner, reader=reader, role=role)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storage.processes import free_port, program, served
+from support.servers import free_port, program, served
 
 PASSPHRASE, USER, PASSWORD = "open sesame, please", "ada", "correct horse battery staple"
 PACKAGE = "apt-get install openssh-server openssh-client"

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from plain import stages
+from support.http_gate import HttpGate
+from support.small_world import dvc_yaml
+from support.world import World
 
-from storage.gate import Gate
 from storage.journey import config, failed, run, start
 from storage.s3 import REGION, S3
 from storage.web import Web
@@ -43,7 +43,7 @@ class Served:
     """A project behind a gate that counts, whose pipeline ran and was pushed."""
 
     world: World
-    gate: Gate
+    gate: HttpGate
     env: dict[str, str]
 
     def again(self, files: dict[str, str] | None = None) -> tuple[dict[str, int], dict[str, str]]:
@@ -67,7 +67,7 @@ class Served:
             self.world.git("pull", "--quiet", "--ff-only", "origin", "main")
             self.world.commit("Changed", files)
         self.gate.forget()
-        return self.world.clone(f"clone-{len(list(self.world.place.iterdir()))}")
+        return self.world.clone(f"clone-{len(list(self.world.folder.iterdir()))}")
 
     def sizes(self, *names: str) -> dict[str, int]:
         """The size of each of the project's files, by its object's id."""
@@ -84,12 +84,12 @@ class Served:
 def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     if request.param == "s3":
         s3: S3 = request.getfixturevalue("s3")
-        with Gate(s3.url) as gate:
+        with HttpGate(s3.url) as gate:
             env = {**s3.owner, "AWS_REGION": REGION, "AWS_ENDPOINT_URL": gate.url}
             yield _served(tmp_path, gate, config(f"s3://{s3.bucket()}/dvc"), env)
     else:
         nginx: Web = request.getfixturevalue("nginx")
-        with Gate(nginx.urls["open"].removesuffix("/open")) as gate:
+        with HttpGate(nginx.urls["open"].removesuffix("/open")) as gate:
             yield _served(tmp_path, gate, config(f"{gate.url}/open/{tmp_path.name}", method="PUT"), {})
 
 
@@ -103,7 +103,7 @@ def test_what_it_needs_is_asked_for_again_where_a_storage_fails(served: Served) 
 
 def test_a_refusal_is_one_line_and_no_stage_ran(s3: S3, tmp_path: Path) -> None:
     env = {**s3.owner, "AWS_REGION": REGION, "AWS_ENDPOINT_URL": s3.url}
-    with Gate(s3.url) as gate:
+    with HttpGate(s3.url) as gate:
         served = _served(tmp_path, gate, config(f"s3://{s3.bucket()}/dvc"), env)
     clone = served.changed({"more.txt": "more and more\n"})
     wrong = {**env, "AWS_SECRET_ACCESS_KEY": "not-the-right-one"}
@@ -115,7 +115,7 @@ def test_a_refusal_is_one_line_and_no_stage_ran(s3: S3, tmp_path: Path) -> None:
 
 def test_of_cached_metrics_the_report_reads_those_that_it_shows(s3: S3, tmp_path: Path) -> None:
     cached = {**PIPELINE, "count": {**PIPELINE["count"], "metrics": ["count.json"]}}
-    with Gate(s3.url) as gate:
+    with HttpGate(s3.url) as gate:
         env = {**s3.owner, "AWS_REGION": REGION, "AWS_ENDPOINT_URL": gate.url}
         served = _served(tmp_path, gate, config(f"s3://{s3.bucket()}/dvc"), env, pipeline=cached)
         sent, how = served.again({"README.md": "words\n"})
@@ -124,7 +124,12 @@ def test_of_cached_metrics_the_report_reads_those_that_it_shows(s3: S3, tmp_path
 
 
 def _served(
-    place: Path, gate: Gate, settings: str, env: dict[str, str], *, pipeline: dict[str, dict[str, Any]] | None = None
+    place: Path,
+    gate: HttpGate,
+    settings: str,
+    env: dict[str, str],
+    *,
+    pipeline: dict[str, dict[str, Any]] | None = None,
 ) -> Served:
     noise = random.Random(place.name)
     elsewhere = place / "elsewhere.txt"
@@ -135,7 +140,7 @@ def _served(
         {
             "in.txt": noise.randbytes(SIZE // 2).hex(),
             "more.txt": "more\n",
-            "dvc.yaml": stages(**(pipeline or PIPELINE)),
+            "dvc.yaml": dvc_yaml(**(pipeline or PIPELINE)),
             "data.csv": noise.randbytes(SIZE // 2).hex(),
             "unused.bin": noise.randbytes(SIZE // 2).hex(),
         },
@@ -147,7 +152,7 @@ def _served(
     assert first.code == 0, first.err
     assert "4 ran" in first.err
     if pipeline is None:
-        world.commit("One stage is frozen", {"dvc.yaml": stages(**FROZEN)})
+        world.commit("One stage is frozen", {"dvc.yaml": dvc_yaml(**FROZEN)})
     return Served(world=world, gate=gate, env=env)
 
 
@@ -177,7 +182,7 @@ def test_what_a_stage_makes_anew_is_not_downloaded_for_the_next(served: Served) 
 
 def test_a_stage_that_always_changes_downloads_its_inputs_and_no_others(served: Served) -> None:
     always = {"cmd": "cat data.csv > copy.txt", "deps": ["data.csv"], "outs": ["copy.txt"], "always_changed": True}
-    served.again({"dvc.yaml": stages(**FROZEN, always=always)})
+    served.again({"dvc.yaml": dvc_yaml(**FROZEN, always=always)})
     sent, how = served.again()
     assert files(sent) == served.sizes("data.csv")
     assert how["always"] == "ran"

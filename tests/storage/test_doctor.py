@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
+from support.world import World
 
 from storage import azure, hdfs, oss, s3, ssh, web
 from storage.drive import Drive

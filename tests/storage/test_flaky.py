@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from conftest import World
-from plain import stages
+from support.http_gate import HttpGate
+from support.small_world import dvc_yaml
+from support.world import World
 
-from storage.gate import Gate
 from storage.journey import COUNT, DATA, SPLIT, checksums, config, failed, project, run
 from storage.s3 import REGION, S3, client
 from storage.web import Web
@@ -29,20 +29,20 @@ def gets(request: web.Request) -> bool:
 
 
 @pytest.fixture
-def http(nginx: Web) -> Iterator[Gate]:
+def http(nginx: Web) -> Iterator[HttpGate]:
     """A gate in front of nginx."""
-    with Gate(nginx.urls["open"].removesuffix("/open")) as gate:
+    with HttpGate(nginx.urls["open"].removesuffix("/open")) as gate:
         yield gate
 
 
 @pytest.fixture
-def bucket(s3: S3) -> Iterator[tuple[Gate, str, dict[str, str]]]:
+def bucket(s3: S3) -> Iterator[tuple[HttpGate, str, dict[str, str]]]:
     """A gate in front of S3, a bucket of its own, and what a run needs."""
-    with Gate(s3.url) as gate:
+    with HttpGate(s3.url) as gate:
         yield gate, s3.bucket(), {**s3.owner, "AWS_REGION": REGION, "AWS_ENDPOINT_URL": gate.url}
 
 
-def over_http(place: Path, gate: Gate) -> World:
+def over_http(place: Path, gate: HttpGate) -> World:
     return project(place, config(f"{gate.url}/open/{place.name}", method="PUT"))
 
 
@@ -58,7 +58,7 @@ def pulls_all(world: World, env: dict[str, str] | None = None) -> str:
 
 
 @pytest.mark.parametrize("how", [500, 503, 429, "reset"])
-def test_a_push_is_tried_again(http: Gate, how: int | str, tmp_path: Path) -> None:
+def test_a_push_is_tried_again(http: HttpGate, how: int | str, tmp_path: Path) -> None:
     world = over_http(tmp_path, http)
     http.fail(how, times=2, when=puts)
     done = run(world)
@@ -70,7 +70,7 @@ def test_a_push_is_tried_again(http: Gate, how: int | str, tmp_path: Path) -> No
 # DVC's own client asks five times for what is refused or reset.
 @pytest.mark.parametrize(("how", "times"), [(503, 12), ("reset", 12), ("cut", 3)])
 def test_a_pull_is_tried_again_and_what_it_gets_is_whole(
-    http: Gate, how: int | str, times: int, tmp_path: Path
+    http: HttpGate, how: int | str, times: int, tmp_path: Path
 ) -> None:
     world = over_http(tmp_path, http)
     assert run(world).code == 0
@@ -78,7 +78,7 @@ def test_a_pull_is_tried_again_and_what_it_gets_is_whole(
     pulls_all(world)
 
 
-def test_half_of_an_object_is_never_taken_for_the_whole(http: Gate, tmp_path: Path) -> None:
+def test_half_of_an_object_is_never_taken_for_the_whole(http: HttpGate, tmp_path: Path) -> None:
     world = over_http(tmp_path, http)
     assert run(world).code == 0
     # Of two objects DVC would keep the half of the second one, under the name of the whole.
@@ -94,7 +94,7 @@ def test_half_of_an_object_is_never_taken_for_the_whole(http: Gate, tmp_path: Pa
 
 
 @pytest.mark.parametrize("how", [500, 503, "reset"])
-def test_s3_is_tried_again(bucket: tuple[Gate, str, dict[str, str]], how: int | str, tmp_path: Path) -> None:
+def test_s3_is_tried_again(bucket: tuple[HttpGate, str, dict[str, str]], how: int | str, tmp_path: Path) -> None:
     gate, name, env = bucket
     world = project(tmp_path, config(f"s3://{name}/dvc"))
     gate.fail(how, times=3, when=puts)
@@ -104,7 +104,7 @@ def test_s3_is_tried_again(bucket: tuple[Gate, str, dict[str, str]], how: int | 
     pulls_all(world, env)
 
 
-def test_it_ends_with_one_line_and_soon(http: Gate, tmp_path: Path) -> None:
+def test_it_ends_with_one_line_and_soon(http: HttpGate, tmp_path: Path) -> None:
     world = over_http(tmp_path, http)
     http.fail(503, when=puts)
     since = time.monotonic()
@@ -115,7 +115,7 @@ def test_it_ends_with_one_line_and_soon(http: Gate, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_is_final(http: Gate, status: int, tmp_path: Path) -> None:
+def test_a_refusal_is_final(http: HttpGate, status: int, tmp_path: Path) -> None:
     world = over_http(tmp_path, http)
     http.fail(status, when=puts)
     done = run(world)
@@ -124,10 +124,10 @@ def test_a_refusal_is_final(http: Gate, status: int, tmp_path: Path) -> None:
     assert sum(exchange.method == "PUT" for exchange in http.exchanges) <= len(DATA) + 1
 
 
-def test_reproduce_is_never_tried_again(http: Gate, tmp_path: Path) -> None:
+def test_reproduce_is_never_tried_again(http: HttpGate, tmp_path: Path) -> None:
     world = over_http(tmp_path, http)
     count = {"cmd": "echo run >> count.log; exit 1", "deps": ["data.csv"], "outs": ["never"]}
-    world.commit("Fails", {"dvc.yaml": stages(count=count)})
+    world.commit("Fails", {"dvc.yaml": dvc_yaml(count=count)})
     assert run(world).code == 1
     assert (world.project / "count.log").read_text() == "run\n"
 
@@ -143,7 +143,7 @@ def remove_children(world: World, remove: Callable[[str], None]) -> None:
 
 
 def is_mended(world: World, env: dict[str, str]) -> None:
-    world.commit("Another commit", {"more.txt": "more\n", "dvc.yaml": stages(split=SPLIT, count=MORE)})
+    world.commit("Another commit", {"more.txt": "more\n", "dvc.yaml": dvc_yaml(split=SPLIT, count=MORE)})
     done = run(world, env=env)
     assert done.code == 0, done.err
     assert "2 of them mended" in done.err, done.err

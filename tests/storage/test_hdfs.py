@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.servers import free_port
 
 from storage.hdfs import PASSWORD, TOKEN, USER, AuthMethod, started
 from storage.journey import config, project, refused, round_trip
-from storage.processes import free_port
 
 WAYS: dict[AuthMethod, dict[str, str]] = {
     "user": {"DVC_WEBHDFS_USER": USER},

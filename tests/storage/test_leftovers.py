@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import World
-from plain import PUSH
+from support.http_gate import HttpGate
+from support.small_world import PUSH
+from support.world import World
 
-from storage.gate import Gate
 from storage.journey import config, project, run
 from storage.web import Web
 
@@ -48,7 +48,7 @@ def begun(world: World, temporary: Path, is_under_way: Callable[[], bool]) -> su
 def test_a_cancelled_transfer_leaves_nothing_and_ends_soon(
     nginx: Web, method: str, number: int, tmp_path: Path
 ) -> None:
-    with Gate(nginx.urls["open"].removesuffix("/open")) as gate:
+    with HttpGate(nginx.urls["open"].removesuffix("/open")) as gate:
         world = project(tmp_path, config(f"{gate.url}/open/{tmp_path.name}", method="PUT"))
         if method == "GET":
             assert run(world).code == 0
@@ -71,7 +71,7 @@ def test_a_cancelled_transfer_leaves_nothing_and_ends_soon(
 
 
 def test_a_killed_run_is_swept_by_the_next(nginx: Web, tmp_path: Path) -> None:
-    with Gate(nginx.urls["open"].removesuffix("/open")) as gate:
+    with HttpGate(nginx.urls["open"].removesuffix("/open")) as gate:
         world = project(tmp_path, config(f"{gate.url}/open/{tmp_path.name}", method="PUT"))
         gate.fail("hang", when=lambda request: request.method == "PUT")
         struck = gate.faults[0]

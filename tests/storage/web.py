@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
-
-from storage.gate import Gate
-from storage.processes import free_port, program, served
+from support.http_gate import HttpGate
+from support.servers import free_port, program, served
 
 USER, PASSWORD, TOKEN, KEY = "ada", "correct-horse-battery", "glpat-0123456789abcdef", "key-of-the-registry-01"
 HEADER = "X-JFrog-Art-Api"
@@ -80,7 +79,7 @@ def webdav_started(folder: Path) -> Iterator[Web]:
         opened, basic = (stack.enter_context(_wsgidav(folder, share, users)) for users in (True, {USER: PASSWORD}))
         urls = {"open": opened, "basic": basic}
         for way, header, value in (("token", "Authorization", f"Bearer {TOKEN}"), ("header", HEADER, KEY)):
-            gate = stack.enter_context(Gate(opened, may_pass=_wants(header, value)))
+            gate = stack.enter_context(HttpGate(opened, may_pass=_wants(header, value)))
             urls[way] = gate.url
         yield Web(urls={way: url.replace("http", "webdav", 1) for way, url in urls.items()}, folder=share)
 

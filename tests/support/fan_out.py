@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import World
+
+from support.world import World
 
 STEP = """\
 import pathlib, sys
@@ -24,7 +25,7 @@ MODELS = [f"{half}{number}" for half in "ab" for number in (1, 2, 3)]
 ASKED = {"runs_on": ["self-hosted", "gpu"], "tags": ["gpu"], "gpu": True, "timeout": 120}
 
 
-def wide_pipeline(models: Sequence[str] = MODELS, *, gate: Path | None = None) -> dict[str, str]:
+def fan_out_pipeline(models: Sequence[str] = MODELS, *, gate: Path | None = None) -> dict[str, str]:
     """Returns the files of the project. train_a1 wants a GPU; train_b2 fails until `gate` exists."""
     stages: dict[str, Any] = {"split": _stage("split", ["raw.csv"])}
     for half in sorted({model[0] for model in models}):
@@ -45,7 +46,7 @@ def wide_pipeline(models: Sequence[str] = MODELS, *, gate: Path | None = None) -
     return {"step.py": STEP, "compare.py": COMPARE, "dvc.yaml": yaml.safe_dump({"stages": stages}, sort_keys=False)}
 
 
-def fan_pipeline(condition: str) -> dict[str, str]:
+def small_fan_out_pipeline(condition: str) -> dict[str, str]:
     """Returns the files of three stages, of which two can run at the same time; `good` fails without the condition."""
     stages = {"first": _stage("first", ["raw.csv"])}
     stages |= {name: _stage(name, ["first.txt"]) for name in ("better", "good")}
@@ -62,7 +63,7 @@ def _stage(name: str, sources: list[str]) -> dict[str, Any]:
     }
 
 
-def make_wide_world(new_world: Callable[[Mapping[str, str]], World], files: Mapping[str, str]) -> World:
+def make_fan_out_world(new_world: Callable[[Mapping[str, str]], World], files: Mapping[str, str]) -> World:
     """A world with the pipeline of these files, whose DVC remote has one address from everywhere."""
     world = new_world(files)
     world.dvc("remote", "modify", "--quiet", "storage", "url", str(world.storage))
@@ -70,11 +71,11 @@ def make_wide_world(new_world: Callable[[Mapping[str, str]], World], files: Mapp
     return world
 
 
-def records(world: World) -> list[Path]:
+def plan_records(world: World) -> list[Path]:
     """What the jobs of a plan have left for each other."""
     return list((world.storage / "files" / "md5").parent.parent.glob("cml/*/*.json"))
 
 
-def locked(text: str) -> set[str]:
+def locked_stages(text: str) -> set[str]:
     """Returns the stages of a dvc.lock."""
     return set(yaml.safe_load(text)["stages"])

@@ -7,22 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from conftest import Result, World
 from standins import github, gitlab
 
-NAME = "DVC Report"
+from support.world import Result, World
+
+REPORT_NAME = "DVC Report"
 Env = Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done(Result):
+class JobResult(Result):
     """How a job ended: what it printed, where it worked, and its outputs."""
 
     workspace: Path
     outputs: dict[str, str]
 
 
-class Place(Protocol):
+class Jobs(Protocol):
     """What every place can be asked. `env` is a job's environment."""
 
     name: str
@@ -34,14 +35,14 @@ class Place(Protocol):
     def start(self, env: Env) -> Path:
         """Starts a job; returns its workspace, as checked out."""
 
-    def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> Done:
+    def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> JobResult:
         """Starts a job, unless its workspace is there, and runs `cml run` with variables by their names."""
 
     def conclusion(self, sha: str) -> str:
         """What a commit shows: "success", "failure", or "" for nothing."""
 
 
-class Forge(Place, Protocol):
+class ForgeJobs(Jobs, Protocol):
     """What a place with pull requests and an API can be asked besides."""
 
     def open_pull(self, branch: str) -> int:
@@ -57,7 +58,7 @@ class Forge(Place, Protocol):
         """From now on, the API answers nothing but "come back in five minutes"."""
 
 
-def branch(world: World, name: str, rate: float) -> str:
+def push_branch(world: World, name: str, rate: float) -> str:
     """Pushes a branch with another parameter; returns its head."""
     world.git("switch", "--quiet", "--create", name, "main")
     sha = world.commit(f"Rate {rate}", {"params.yaml": f"train:\n  rate: {rate}\n"})
@@ -65,21 +66,21 @@ def branch(world: World, name: str, rate: float) -> str:
     return sha
 
 
-def _run(world: World, workspace: Path, env: Env, variables: Mapping[str, str], secrets: tuple[str, ...]) -> Done:
+def _run(world: World, workspace: Path, env: Env, variables: Mapping[str, str], secrets: tuple[str, ...]) -> JobResult:
     extra = {**env, **variables}
     extra.pop("HOME", None)
     extra.pop("PATH", None)
-    done = world.attempt("cml", "run", cwd=workspace, env=extra)
+    done = world.try_run("cml", "run", cwd=workspace, env=extra)
     assert "Traceback" not in done.err
     assert not [secret for secret in secrets if secret in done.err + done.out]
     folder = Path(workspace, variables.get("working_directory", "."), "cml-report")
     outputs = folder / "cml.env"
     lines = outputs.read_text().splitlines() if outputs.exists() else []
     pairs = (line.removeprefix("CML_").partition("=") for line in lines)
-    return Done(done.code, done.out, done.err, workspace=workspace, outputs={k.lower(): v for k, _, v in pairs})
+    return JobResult(done.code, done.out, done.err, workspace=workspace, outputs={k.lower(): v for k, _, v in pairs})
 
 
-class Laptop:
+class LocalJobs:
     name = "local"
 
     def __init__(self, world: World, folder: Path) -> None:
@@ -93,14 +94,14 @@ class Laptop:
         self._clones += 1
         return self.world.clone(f"laptop-{self._clones}", "--branch", env["BRANCH"])
 
-    def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> Done:
+    def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> JobResult:
         return _run(self.world, workspace or self.start(env), env, {"push": "true", **variables}, ())
 
     def conclusion(self, sha: str) -> str:
         return ""
 
 
-class Hub:
+class GitHubJobs:
     """A world whose origin is served by a stand-in GitHub."""
 
     name = "github"
@@ -123,7 +124,7 @@ class Hub:
     def start(self, env: Env) -> Path:
         return self.forge.checkout(env, token=self.token)
 
-    def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> Done:
+    def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> JobResult:
         return _run(
             self.world, workspace or self.start(env), env, {"INPUT_REPO_TOKEN": self.token, **variables}, (self.token,)
         )
@@ -132,7 +133,7 @@ class Hub:
         return [comment.body for comment in self.forge.comments(number)]
 
     def conclusion(self, sha: str) -> str:
-        found = [one.conclusion or "" for one in self.forge.check_runs(sha) if one.name == NAME]
+        found = [one.conclusion or "" for one in self.forge.check_runs(sha) if one.name == REPORT_NAME]
         assert len(found) < 2
         return "".join(found)
 
@@ -140,7 +141,7 @@ class Hub:
         self.forge.fail("* /repos/*", times=None, how="429-wait", seconds=300)
 
 
-class Lab:
+class GitLabJobs:
     """A world whose origin is served by a stand-in GitLab. `token` is GITLAB_TOKEN; without one the job's own serves."""
 
     name = "gitlab"
@@ -172,7 +173,7 @@ class Lab:
     def open_pull(self, branch: str) -> int:
         return self.forge.open_merge_request(branch).iid
 
-    def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> Done:
+    def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> JobResult:
         workspace = workspace or self.start(env)
         token = {"GITLAB_TOKEN": self.token} if self.token else {}
         secrets = tuple(filter(None, (self.token, env["CI_JOB_TOKEN"])))
@@ -184,7 +185,7 @@ class Lab:
         return [note.body for note in self.forge.notes(number)]
 
     def conclusion(self, sha: str) -> str:
-        states = {status.state for status in self.forge.statuses(sha) if status.name == NAME}
+        states = {status.state for status in self.forge.statuses(sha) if status.name == REPORT_NAME}
         assert len(states) < 2
         return {"failed": "failure"}.get(*states, *states) if states else ""
 
@@ -192,16 +193,16 @@ class Lab:
         self.forge.fail("* /projects/*", times=None, how="429-wait", seconds=300)
 
 
-FORGES: dict[str, Callable[[World, Path], Forge]] = {"github": Hub, "gitlab": Lab}
-PLACES: dict[str, Callable[[World, Path], Place]] = {"local": Laptop, **FORGES}
+FORGES: dict[str, Callable[[World, Path], ForgeJobs]] = {"github": GitHubJobs, "gitlab": GitLabJobs}
+FORGES_AND_LOCAL: dict[str, Callable[[World, Path], Jobs]] = {"local": LocalJobs, **FORGES}
 
 
-def open_place(name: str, world: World, folder: Path) -> Any:
+def open_jobs(name: str, world: World, folder: Path) -> Any:
     """Returns a place whose forge runs until it is closed."""
-    return PLACES[name](world, folder)
+    return FORGES_AND_LOCAL[name](world, folder)
 
 
-def close_place(place: Any) -> None:
+def close_jobs(place: Any) -> None:
     forge = getattr(place, "forge", None)
     if forge:
         forge.stop()

@@ -16,7 +16,7 @@ from typing_extensions import Self
 from yarl import URL
 
 HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
-S = TypeVar("S", bound="Site")
+S = TypeVar("S", bound="HttpServer")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -44,7 +44,7 @@ class Fault:
     count: int = 0
 
 
-class Site:
+class HttpServer:
     """An HTTP server in a thread of its own, with a record of its exchanges. Use as a context manager."""
 
     def __init__(self, handler: Handler) -> None:
@@ -133,7 +133,7 @@ class Site:
         return web.Response()
 
 
-class Gate(Site):
+class HttpGate(HttpServer):
     """Passes on to `upstream` what `may_pass`. The Host header stays as it was sent, since signatures cover it."""
 
     def __init__(

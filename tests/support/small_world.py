@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from conftest import Result, World
+from support.world import Result, World
 
 IGNORED = "/config.local\n/tmp\n/cache\n"
 REMOTE = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = {}\n"
@@ -29,13 +29,13 @@ GITLAB_JOB = {
 }
 
 
-def plain_world(
+def make_small_world(
     place: Path, files: Mapping[str, str], *, config: str = REMOTE, folder: str = "", branch: str = "main"
 ) -> World:
     """A world whose first commit holds the files and a DVC project in `folder`, as `dvc init` makes it."""
     world = World(place / "world")
     world.project.mkdir(parents=True)
-    world.git("init", "--quiet", "--bare", f"--initial-branch={branch}", str(world.origin), cwd=world.place)
+    world.git("init", "--quiet", "--bare", f"--initial-branch={branch}", str(world.origin), cwd=world.folder)
     world.git("init", "--quiet", f"--initial-branch={branch}")
     world.git("remote", "add", "origin", "../origin.git")
     dvc = f"{folder}/.dvc" if folder else ".dvc"
@@ -49,7 +49,7 @@ def plain_world(
     return world
 
 
-def stages(**named: Mapping[str, Any]) -> str:
+def dvc_yaml(**named: Mapping[str, Any]) -> str:
     """The text of a dvc.yaml with these stages; JSON is YAML."""
     return json.dumps({"stages": named})
 
@@ -64,10 +64,10 @@ def track(world: World, name: str, text: str) -> Path:
     md5 = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
     source = f"outs:\n- md5: {md5}\n  size: {len(text.encode())}\n  hash: md5\n  path: {Path(name).name}\n"
     world.write({f"{name}.dvc": source, str(Path(name).parent / ".gitignore"): f"/{Path(name).name}\n"})
-    return put(world.storage / "files" / "md5", md5, text)
+    return put_object(world.storage / "files" / "md5", md5, text)
 
 
-def put(store: Path, oid: str, text: str) -> Path:
+def put_object(store: Path, oid: str, text: str) -> Path:
     """Puts an object into a remote or a cache."""
     path = store / oid[:2] / oid[2:]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,23 +75,23 @@ def put(store: Path, oid: str, text: str) -> Path:
     return path
 
 
-def runs(world: World, folder: str = "") -> dict[str, str]:
+def stage_statuses(world: World, folder: str = "") -> dict[str, str]:
     """How each stage fared, by the report."""
     report = world.report(f"{folder}cml-report")
     return {stage["name"]: stage["status"] for stage in report["pipeline"]["stages"]}
 
 
-def values(world: World, folder: str = "") -> dict[tuple[str, str], Any]:
+def metric_values(world: World, folder: str = "") -> dict[tuple[str, str], Any]:
     """The current side of every metric, by the report."""
     return {(row["path"], row["name"]): row["new"] for row in world.report(f"{folder}cml-report")["metrics"]}
 
 
-def data(world: World, kind: str) -> list[str]:
+def changed_data(world: World, kind: str) -> list[str]:
     """The paths that the report calls added, modified, deleted or renamed."""
     return [entry["path"] for entry in world.report()["data"][kind]]
 
 
-def pushed(world: World, *options: str, branch: str = "main") -> str:
+def run_and_push(world: World, *options: str, branch: str = "main") -> str:
     """Runs `cml run --push true`, which must go well and be witnessed; returns origin's tip."""
     done = world.cml(*PUSH, *options)
     assert done.code == 0, done.err
@@ -101,7 +101,7 @@ def pushed(world: World, *options: str, branch: str = "main") -> str:
     return tip
 
 
-def has_nothing_to_do(world: World, *options: str) -> Result:
+def run_without_changes(world: World, *options: str) -> Result:
     """Runs again, which must change nothing."""
     before = world.git("for-each-ref", cwd=world.origin)
     done = world.cml(*PUSH, *options)
@@ -111,7 +111,7 @@ def has_nothing_to_do(world: World, *options: str) -> Result:
     return done
 
 
-def errors(done: Result) -> list[str]:
+def error_lines(done: Result) -> list[str]:
     """The `error:` lines of a command, which must have shown no traceback."""
     assert "Traceback" not in done.err, done.err
     return [line.removeprefix("error: ") for line in done.err.splitlines() if line.startswith("error: ")]

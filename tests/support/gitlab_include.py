@@ -1,6 +1,6 @@
 """Reads a template as GitLab's `include:` does: a header with inputs, and a body into which they are put.
 
-`python tests/gitlab_include.py FOLDER` writes the templates' headers and jobs there for the linters, which know neither
+`python -m support.gitlab_include FOLDER` (with `tests` on PYTHONPATH) writes the templates' headers and jobs there for the linters, which know neither
 two documents in one file nor blocks nor what stands in a hidden job; and a child pipeline, as `cml plan` writes it.
 """
 
