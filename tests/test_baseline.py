@@ -39,12 +39,12 @@ def world(made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World
 
 
 def find(clone: Path, baseline: str = "", *, head: str = "HEAD", **context: Any) -> Baseline | None:
-    """The baseline in a clone; `context` says what the place knows, a laptop's knowledge where it says nothing."""
+    """The baseline in a clone; `context` is what the forge says about the run, by default on a laptop."""
     repository = Repository(clone)
     settings = read_settings({}, {"baseline": baseline}, is_ci=False)
     sha = repository.resolve(head)
     assert sha is not None
-    known = {"place": "local", "event": "", **context}
+    known = {"forge_name": "local", "event": "", **context}
     return find_baseline(repository, settings, Context(**known), sha)
 
 
@@ -131,10 +131,10 @@ def test_in_ci_a_branch_is_asked_for_anew_and_on_a_laptop_what_is_known_stands(w
     old = before(world, "other")
     world.git("push", "--quiet", "origin", "main:refs/heads/other", "--force")
     new = before(world, "other")
-    for known in ({"place": "local"}, {"place": "github"}):
+    for known in ({"forge_name": "local"}, {"forge_name": "github"}):
         found = find(place, "origin/other", **known)
         assert found is not None
-        assert found.sha == (old if known["place"] == "local" else new)
+        assert found.sha == (old if known["forge_name"] == "local" else new)
         assert world.git("rev-parse", "origin/other", cwd=place) == found.sha
 
 

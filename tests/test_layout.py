@@ -93,7 +93,7 @@ ONLY_IN = {
 HEAVY = tuple(name for name in ONLY_IN if name != "git")
 # Only these start a process; only `cml.git` starts git.
 PROCESSES_IN = (
-    "cml.git",
+    "cml.git.command",
     "cml.report.plots.render",
     "cml.report.sandbox",
     "cml.run.steps",
@@ -129,7 +129,6 @@ KNOWN: dict[str, dict[str, str]] = {
     "length": {
         "cml.dvc.project": "not split yet",
         "cml.forges.github.publish": "not split yet",
-        "cml.git.repository": "not split yet",
         "cml.run.collect.collect": "not split yet",
     },
     "class names": {"Figure": "one of the two gets another name"},

@@ -17,7 +17,9 @@ from support.world import World
 
 from cml.dvc.project import Project
 from cml.errors import WorkFailed
-from cml.git.repository import GitFailed, PushOutcome, Repository
+from cml.git.command import GitFailed
+from cml.git.remote import PushOutcome
+from cml.git.repository import Repository
 from cml.git.trailers import results_message
 from cml.process.log import Log
 from cml.process.masking import Masks
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  
 DATE = "2024-05-06T07:08:09+00:00"
 PATHS = [".gitignore", "dvc.lock", "m.json"]
 KEY, SCOPE = "0a1b2c3d", "4e5f"
-STALE = PushOutcome(is_done=False, is_stale=True, reason="the branch moved on")
+BEHIND = PushOutcome(is_done=False, is_behind=True, reason="the branch has new commits")
 UNANSWERED = PushOutcome(is_done=False, is_unanswered=True, reason="early EOF")
 FILES = {
     ".gitignore": "/a\n/b\n/c\n/d\n",
@@ -58,9 +60,9 @@ class Origin(Repository):
         done = super().push(sha, branch=branch, tag=tag)
         return UNANSWERED if said == "lost" else done
 
-    def can_push(self, sha: str, branch: str) -> PushOutcome:
+    def try_push(self, sha: str, branch: str) -> PushOutcome:
         said = self.pushes.pop(0) if self.pushes else ""
-        return said if isinstance(said, PushOutcome) else super().can_push(sha, branch)
+        return said if isinstance(said, PushOutcome) else super().try_push(sha, branch)
 
     def fetch(self, *refspecs: str, deepen: int | None = None, tip_only: bool = False) -> bool:
         if self.fetches and not self.fetches.pop(0):
@@ -223,10 +225,10 @@ def test_a_push_without_an_answer_is_given_up(save: Save) -> None:
 
 
 def test_a_push_whose_answer_was_lost_is_not_done_again(save: Save) -> None:
-    save.repository.pushes = ["lost", STALE]
+    save.repository.pushes = ["lost", BEHIND]
     saved = save.commit()
     assert saved.sha == save.world.tip()
-    assert save.repository.pushes == [STALE]
+    assert save.repository.pushes == [BEHIND]
     assert save.world.git("rev-parse", "HEAD") == saved.sha
 
 
@@ -268,7 +270,7 @@ def test_results_go_on_top_of_others(save: Save, capsys: pytest.CaptureFixture[s
 
 
 def test_a_branch_that_never_stands_still_ends_the_run(save: Save) -> None:
-    save.repository.pushes = [STALE] * 20
+    save.repository.pushes = [BEHIND] * 20
     with pytest.raises(WorkFailed, match="moved on 16 times") as caught:
         save.commit()
     assert caught.value.step == "push"

@@ -30,9 +30,9 @@ def test_other_messages_do_not_skip(message: str) -> None:
 
 
 def test_a_skip_word_is_quoted() -> None:
-    assert skip_reason("Words [CI skip]") == "[ci skip] in the commit's message"
+    assert skip_reason("Words [CI skip]") == "[ci skip] in the commit message"
     assert skip_reason(results_message("Words", head=SHA, key="0a", scope="1b")) == (
-        "the commit holds results of a run already (CML-Run trailer)"
+        "the commit contains the results of another run (CML-Run trailer)"
     )
 
 

@@ -71,14 +71,14 @@ def _print(text: str, checks: list[Check], terminal: TextIO) -> int:
 def _checks(here: Session, *, with_write: bool) -> Iterator[Check]:
     context, repository = here.forge.context, here.repository
     yield Check(name="place", status="ok", found=f"{context.forge_name}, event {context.event}")
-    origin, branch = repository.origin_url(), context.push_branch or repository.branch()
+    origin, branch = repository.origin_url(), context.push_branch or repository.current_branch()
     if origin is None:
         yield Check(name="git", status="note", found="no remote origin", advice="git remote add origin URL, to push")
     elif branch is None:
         yield Check(name="git", status="note", found="HEAD is on no branch", advice="git switch BRANCH, to push")
     elif head := repository.head():
-        outcome = repository.can_push(head, branch)
-        if outcome.is_done or outcome.is_stale:
+        outcome = repository.try_push(head, branch)
+        if outcome.is_done or outcome.is_behind:
             yield Check(name="git", status="ok", found=f"origin takes pushes to {branch}")
         else:
             yield Check(name="git", status="problem", found=outcome.reason, advice=f"let this user write to {branch}")

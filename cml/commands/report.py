@@ -66,7 +66,7 @@ def publish(here: Session, folder: Path) -> int:
 
 
 def _print(here: Session, project: Project, subject: Subject, baseline: Baseline | None, template: str | None) -> int:
-    report_folder.check_folder(is_tracked=here.repository.tracks(report_folder.FOLDER))
+    report_folder.check_folder(is_tracked=here.repository.has_tracked_files(report_folder.FOLDER))
     here.repository.exclude(f"{report_folder.FOLDER}/")
     report_folder.clear(FOLDER, keeps_drawings=True)
     found = collect(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
-from cml.git.repository import Identity
+from cml.git.commits import Identity
 
 ForgeName = Literal["github", "gitlab", "local"]
 # Events that a schedule or a person started. Something outside git may have changed, so existing results do not count.

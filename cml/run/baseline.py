@@ -7,7 +7,8 @@ import re
 from cml.config.settings import Settings
 from cml.errors import BadInput
 from cml.forges.base import Context
-from cml.git.repository import REMOTE, Repository
+from cml.git.command import REMOTE
+from cml.git.repository import Repository
 from cml.model.report import Baseline
 
 DEEPEN = 50
@@ -32,7 +33,7 @@ def find_baseline(repository: Repository, settings: Settings, context: Context, 
         sha := _locate(repository, f"{REMOTE}/{context.target_branch}", head, refresh=refresh)
     ):
         return Baseline(name=f"{REMOTE}/{context.target_branch}", sha=sha, reason=f"the target branch; {absent}")
-    branch = context.push_branch or repository.branch()
+    branch = context.push_branch or repository.current_branch()
     default = context.default_branch or (repository.default_branch() if repository.origin_url() else None)
     if default and default != branch and (sha := _locate(repository, f"{REMOTE}/{default}", head, refresh=refresh)):
         return Baseline(name=f"{REMOTE}/{default}", sha=sha, reason=f"the default branch; {absent}")

@@ -207,7 +207,7 @@ def _experiments(
     if subject.has_workspace_changes:
         experiments.append(_experiment(repository, "workspace", subject.sha, current, is_current=True))
     elif all(sha != subject.sha for _, sha in tagged):
-        name = repository.short(subject.sha)
+        name = repository.short_sha(subject.sha)
         experiments.append(_experiment(repository, name, subject.sha, current, is_current=True))
     tagged = tagged[: settings.experiments - len(experiments)]
     earlier = [sha for _, sha in tagged if experiments or sha != subject.sha]
@@ -259,7 +259,7 @@ def _from_git(repository: Repository, listing: Listing, shas: Sequence[str], *, 
 
 
 def _from_blobs(repository: Repository, listing: Listing, shas: Sequence[str], *, places: Places) -> dict[str, Packed]:
-    blobs = repository.blobs((sha, path) for sha in shas for path in listing.paths)
+    blobs = repository.read_files((sha, path) for sha in shas for path in listing.paths)
     found: dict[str, Packed] = {}
     for sha in shas:
         files = {name: blobs.pop((sha, path)) for path, name in listing.paths.items() if (sha, path) in blobs}

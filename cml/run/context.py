@@ -77,7 +77,7 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
         if isinstance(work_tree, Repository):
             leave.enter_context(restore_ownership(work_tree.top))
             os.environ.update(work_tree.child_environment())
-            work_tree.sweep()
+            work_tree.remove_stale_locks()
         temporary = _temporary_place()
         sweep(temporary)
         credentials = leave.enter_context(provide_credentials(os.environ, temporary))

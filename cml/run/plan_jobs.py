@@ -23,7 +23,7 @@ from cml.dvc.records import Record, Records, Result
 from cml.dvc.stale_stages import due_stages
 from cml.errors import BadInput, WorkFailed
 from cml.forges.base import Outputs
-from cml.git.repository import REMOTE
+from cml.git.command import REMOTE
 from cml.git.trailers import head_of_results, scope_of_results, skip_reason
 from cml.model.plan import DueStage, Plan
 from cml.model.report import StageRun
@@ -244,7 +244,7 @@ def _made_here(here: Session, project: Project, part: _Part) -> list[str]:
 
     @cache
     def changed(lock: Path) -> set[str]:
-        at_head = here.repository.blob(part.head, project.from_top(str(lock))) or b""
+        at_head = here.repository.read_file(part.head, project.from_top(str(lock))) or b""
         return changed_stages(at_head, lock.read_bytes()) if lock.exists() else set()
 
     stages = project.stages(part.names).items()

@@ -11,7 +11,7 @@ from cml import __version__
 from cml.config.settings import Settings
 from cml.config.variables import BY_NAME
 from cml.errors import BadInput
-from cml.git.repository import REMOTE
+from cml.git.command import REMOTE
 from cml.git.trailers import head_of_results, scope_of_results
 from cml.run import report_folder
 
@@ -72,7 +72,7 @@ def checked_out(here: Session, head: str) -> Iterator[None]:
     if now in (head, None):
         yield
         return
-    before = repository.branch() or now
+    before = repository.current_branch() or now
     if not repository.check_out(head):
         raise BadInput(f"the work tree has changes that stand in the way of {head[:7]}, the commit this run is for")
     try:
@@ -101,7 +101,7 @@ def prepare(here: Session, project: Project, head: str) -> Work:
     branch = None if no_push else _push_branch(here)
     if branch:
         refuse_edits(here, project, "push is on", "set push to false")
-    report_folder.check_folder(is_tracked=here.repository.tracks(report_folder.FOLDER))
+    report_folder.check_folder(is_tracked=here.repository.has_tracked_files(report_folder.FOLDER))
     template = template_of(settings)
     _introduce(here, f"results go to {branch}" if branch else f"results stay here, {no_push}")
     baseline = find_baseline(here.repository, settings, here.forge.context, head)
@@ -139,7 +139,7 @@ def report_only(here: Session, head: str) -> Work:
     from cml.run.baseline import find_baseline
     from cml.run.state import Work
 
-    report_folder.check_folder(is_tracked=here.repository.tracks(report_folder.FOLDER))
+    report_folder.check_folder(is_tracked=here.repository.has_tracked_files(report_folder.FOLDER))
     template = template_of(here.settings)
     here.log.line(f"start      cml {__version__} for {here.forge.context.event}; nothing is run or pushed for it")
     baseline = find_baseline(here.repository, here.settings, here.forge.context, head)
@@ -193,7 +193,7 @@ def _push_branch(here: Session) -> str:
     context, repository = here.forge.context, here.repository
     if repository.origin_url() is None:
         raise BadInput(f"push is on, and the repository has no remote {REMOTE}: git remote add {REMOTE} URL")
-    branch = context.push_branch or repository.branch()
+    branch = context.push_branch or repository.current_branch()
     if branch is None:
         raise BadInput("push is on, and HEAD is on no branch: git switch BRANCH, or set push to false")
     if context.identity is None and not repository.has_identity():
@@ -224,5 +224,6 @@ def is_edited(here: Session, project: Project) -> bool:
     """Whether the work tree differs from HEAD in what the report shows."""
     changed = here.repository.changed_files()
     return bool(
-        _of_sources(changed, project) or project.own_files(changed, lambda path: here.repository.blob("HEAD", path))
+        _of_sources(changed, project)
+        or project.own_files(changed, lambda path: here.repository.read_file("HEAD", path))
     )

@@ -121,7 +121,9 @@ def warn(here: Session, published: Published) -> None:
 def hand_on(here: Session, outputs: Outputs, *, markdown: str | None = None) -> None:
     """Hands the outputs on; `markdown` is the report of a run whose work was not done here."""
     with contextlib.suppress(OSError, BadInput):
-        report_folder.check_folder(is_tracked=FOLDER.exists() and here.repository.tracks(report_folder.FOLDER))
+        report_folder.check_folder(
+            is_tracked=FOLDER.exists() and here.repository.has_tracked_files(report_folder.FOLDER)
+        )
         here.repository.exclude(f"{report_folder.FOLDER}/")
         if outputs.skipped or markdown is not None:
             report_folder.clear(FOLDER)  # a report of an earlier run in this workspace is not this one's

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from cml.dvc import lockfile, push
 from cml.dvc.project import Project
 from cml.errors import WorkFailed
-from cml.git.repository import REMOTE, GitFailed, Identity, PushOutcome, Repository
+from cml.git.command import REMOTE, GitFailed
+from cml.git.commits import Identity
+from cml.git.remote import PushOutcome
+from cml.git.repository import Repository
 from cml.git.trailers import head_of_results, key_of_results, results_message
 from cml.process.log import Log
 
@@ -78,8 +81,8 @@ def save_commit(
     ours = repository.commit_files(paths, parent=head, message=message, identity=identity)
     commit = ours
     for attempt in range(ATTEMPTS):
-        tag = f"{tag_prefix}{repository.short(commit)}" if tag_prefix else ""
-        if tag and repository.tag_commit(tag) not in (None, commit):
+        tag = f"{tag_prefix}{repository.short_sha(commit)}" if tag_prefix else ""
+        if tag and repository.commit_of_tag(tag) not in (None, commit):
             raise WorkFailed(f"the tag {tag} exists at another commit, and tags are never moved", step="push")
         there = _asked(lambda: repository.remote_tip(branch))
         if there is None and not is_new_branch:
@@ -93,12 +96,12 @@ def save_commit(
             time.sleep(PAUSES[attempt])
             continue
         if outcome.is_done:
-            is_adopted = repository.adopt(commit, branch=branch, head=head, paths=paths, tag=tag or None)
+            is_adopted = repository.move_head_to(commit, branch=branch, head=head, paths=paths, tag=tag or None)
             rest = "" if is_adopted else "; your work tree stays behind it: git pull"
             tagged = f", tag {tag}," if tag else ""
-            log.step("commit", f"{repository.short(commit)}{tagged} pushed to {branch}{rest}")
+            log.step("commit", f"{repository.short_sha(commit)}{tagged} pushed to {branch}{rest}")
             return Saved(sha=commit, tag=tag)
-        if not outcome.is_stale:
+        if not outcome.is_behind:
             raise refused(outcome.reason, branch, advice)
         time.sleep(random.uniform(0, min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt)))
         tip = check_history(repository, branch=branch, head=head)
@@ -153,11 +156,11 @@ def check_history(repository: Repository, *, branch: str, head: str) -> str:
 def may_push(repository: Repository, *, head: str, branch: str) -> PushOutcome:
     """Asks origin whether a push will be allowed, again while it gives no answer."""
     for pause in PAUSES:
-        outcome = repository.can_push(head, branch)
+        outcome = repository.try_push(head, branch)
         if not outcome.is_unanswered:
             return outcome
         time.sleep(pause)
-    return repository.can_push(head, branch)
+    return repository.try_push(head, branch)
 
 
 def _asked(question: Callable[[], str | None]) -> str | None:
@@ -200,11 +203,11 @@ def _rebase(
     changed = repository.changed_between(head, tip)
     contents: dict[str, bytes] = {}
     for path in sorted(changed & set(paths)):
-        base, mine, theirs = (repository.blob(sha, path) for sha in (head, ours, tip))
+        base, mine, theirs = (repository.read_file(sha, path) for sha in (head, ours, tip))
         if mine == theirs:
             continue
         if path.endswith(".gitignore") and mine is not None and theirs is not None:
-            contents[path] = repository.unite_lines(mine, base or b"", theirs)
+            contents[path] = repository.merge_lines(mine, base or b"", theirs)
         elif path.endswith("dvc.lock") and mine is not None and theirs is not None:
             contents[path] = lockfile.unite(base or b"", mine, theirs, path=path)
         else:
@@ -218,7 +221,7 @@ def _rebase(
             step="push",
         )
     log.step("rebase", f"{branch} moved on to {tip[:7]}; the results go on top of it")
-    return repository.transplant(
+    return repository.rebase_commit(
         ours, paths, onto=tip, contents=contents, message=repository.commit(ours).message + "\n", identity=identity
     )
 
@@ -229,5 +232,7 @@ def _stages_between(repository: Repository, paths: list[str], old: str, new: str
         (path.removesuffix(".lock") + ".yaml", name)
         for path in paths
         if path.endswith("dvc.lock")
-        for name in lockfile.changed_stages(repository.blob(old, path) or b"", repository.blob(new, path) or b"")
+        for name in lockfile.changed_stages(
+            repository.read_file(old, path) or b"", repository.read_file(new, path) or b""
+        )
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cml.git.repository import PushOutcome
+    from cml.git.remote import PushOutcome
     from cml.model.report import Baseline, Failure
     from cml.run.save import Saved
 

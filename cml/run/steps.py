@@ -12,7 +12,7 @@ from cml.dvc.logging import one_line
 from cml.dvc.project import Project, StageFailed
 from cml.dvc.pull import pull as fetch_data
 from cml.errors import WorkFailed
-from cml.git.repository import REMOTE, GitFailed
+from cml.git.command import REMOTE, GitFailed
 from cml.process.signals import in_background, run_in_thread
 from cml.remotes.errors import StorageError, explain
 from cml.run.context import Session
@@ -57,7 +57,7 @@ def ask_push(here: Session, _: Project, work: Work) -> None:
         if reason := here.forge.push_refusal(work.branch):
             raise refused(reason, work.branch, context.push_advice)
         outcome = work.push_answer()
-        if outcome.is_stale:
+        if outcome.is_behind:
             tip = check_history(here.repository, branch=work.branch, head=work.head)
             if not context.is_requested:
                 check_existing_results(here.repository, head=work.head, tip=tip, key=work.key)
@@ -189,7 +189,7 @@ def is_fork(here: Session) -> bool:
 
 def save(here: Session, project: Project, work: Work) -> None:
     changed = here.repository.changed_files()
-    work.changed_paths = project.own_files(changed, lambda path: here.repository.blob(work.head, path))
+    work.changed_paths = project.own_files(changed, lambda path: here.repository.read_file(work.head, path))
     if not work.changed_paths:
         if work.branch:
             # A commit made by hand may name what no DVC remote has: what HEAD names is asked for as well.

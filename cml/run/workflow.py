@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cml.errors import WorkFailed, show_traceback
 from cml.forges.base import DuplicateRun, Outputs
-from cml.git.repository import REMOTE
+from cml.git.command import REMOTE
 from cml.git.trailers import head_of_results, skip_reason
 from cml.run.preflight import checked_out, head_of, own_results, prepare, report_only, trained_before
 from cml.run.publish import hand_on, tell, warn, where, with_report
@@ -123,10 +123,10 @@ def use_existing_results(here: Session, work: Work, sha: str) -> None:
     from cml.run.save import Saved
 
     repository, prefix = here.repository, here.settings.tag_prefix
-    tag = f"{prefix}{repository.short(sha)}" if prefix else ""
+    tag = f"{prefix}{repository.short_sha(sha)}" if prefix else ""
     changed = sorted(repository.changed_between(work.head, sha))
-    same = repository.same_here(sha, changed)
-    is_adopted = repository.adopt(sha, branch=work.branch or "", head=work.head, paths=same, tag=tag or None)
+    same = repository.unchanged_in_work_tree(sha, changed)
+    is_adopted = repository.move_head_to(sha, branch=work.branch or "", head=work.head, paths=same, tag=tag or None)
     rest = "" if is_adopted else "; your work tree stays behind them: git pull"
     here.log.step("twin", f"another run has saved the results of the same work in {sha[:7]}, and they stand{rest}")
     work.saved = Saved(sha=sha, tag=tag)

@@ -9,7 +9,7 @@ from typing import Any
 
 from cml.errors import BadInput
 from cml.forges.base import Context, PullRequest
-from cml.git.repository import Identity
+from cml.git.commits import Identity
 
 BOT = Identity(name="github-actions[bot]", email="41898282+github-actions[bot]@users.noreply.github.com")
 PUSH_ADVICE = (

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cml.errors import BadInput
 from cml.forges.base import Context, PullRequest
-from cml.git.repository import Identity
+from cml.git.commits import Identity
 
 PUSH_ADVICE = (
     "set GITLAB_TOKEN to a project access token (role Developer, scopes api and write_repository), or let job tokens "
