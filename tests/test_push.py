@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,8 +137,10 @@ def save(made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         found.bounds.append((least, most))
         return most
 
-    # Those of cml.run.save alone: subprocess waits, too.
-    monkeypatch.setattr("cml.run.save.time", SimpleNamespace(sleep=found.slept.append))
+    # Only in these two modules: subprocess sleeps, too.
+    fake_time = SimpleNamespace(sleep=found.slept.append, monotonic=time.monotonic)
+    monkeypatch.setattr("cml.run.save.time", fake_time)
+    monkeypatch.setattr("cml.process.retry.time", fake_time)
     monkeypatch.setattr("cml.run.save.random", SimpleNamespace(uniform=uniform))
     yield found
     pipeline.close()
@@ -287,7 +290,7 @@ def test_a_branch_that_never_stands_still_ends_the_run(save: Save) -> None:
         ("head", KEY, False, False),
     ],
 )
-def test_a_twins_results_stand(save: Save, of: str, key: str, *, may_follow: bool, is_duplicate: bool) -> None:
+def test_results_of_a_duplicate_run_are_kept(save: Save, of: str, key: str, *, may_follow: bool, is_duplicate: bool) -> None:
     first = save.world.git("rev-parse", "HEAD~1")
     message = results_message("Update", head={"head": save.head, "first": first}[of], key=key, scope=SCOPE)
     tip = save.others({"README.md": "words\n"}, message)

@@ -15,7 +15,7 @@ from cml.dvc.staleness import OutputIndex
 from cml.errors import WorkFailed
 from cml.process.log import Log
 from cml.remotes.errors import StorageError, describe_problem
-from cml.remotes.probe import attribute_error, probe, retry
+from cml.remotes.probe import attribute_error, probe, retry_remote
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -88,7 +88,7 @@ def pull_paths(repo: Repo, paths: list[str], *, log: Log) -> int:
 
 def fetch(repo: Repo, names: list[str] | None, *, log: Log, run_cache: bool) -> tuple[int, list[str]]:
     """Fetches what the cache lacks; returns the number of files and what is to be said of it. Raises StorageTrouble."""
-    return retry(lambda: _fetch(repo, names, run_cache=run_cache), log)
+    return retry_remote(lambda: _fetch(repo, names, run_cache=run_cache), log)
 
 
 @contextlib.contextmanager
@@ -108,7 +108,7 @@ def fetched_by_stage(repo: Repo, log: Log) -> Iterator[None]:
                 raise
         with placing(repo, [dep.fs_path for dep in stage.deps if dep.def_path in absent]):
             pull_missing_deps(stage)  # says what is in no remote
-        retry(lambda: _fetch_own_runs(stage), log)
+        retry_remote(lambda: _fetch_own_runs(stage), log)
 
     def pull_outputs(*args: Any, **options: Any) -> Any:  # those of a run that is taken from the run cache
         with whole_objects(repo):
@@ -135,7 +135,7 @@ def fetch_objects(repo: Repo, outs: Iterable[Output], *, log: Log) -> None:
         if heard.errors and (trouble := describe_problem(heard.errors)).kind != "absent":
             raise StorageError(trouble, remote=str(repo.config["core"].get("remote", "")))
 
-    retry(ask, log)
+    retry_remote(ask, log)
 
 
 def cached_runs(stage: Stage, outputs: OutputIndex, log: Log) -> list[dict[str, Any]]:
@@ -150,7 +150,7 @@ def cached_runs(stage: Stage, outputs: OutputIndex, log: Log) -> list[dict[str, 
         return []
     if not key:
         return []
-    retry(lambda: _fetch_runs(stage.repo, key), log)
+    retry_remote(lambda: _fetch_runs(stage.repo, key), log)
     cache = stage.repo.stage_cache
     folder = Path(cache._get_cache_dir(key))
     values = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True) if folder.is_dir() else []

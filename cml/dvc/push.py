@@ -14,7 +14,7 @@ from cml.dvc.pull import LEGACY
 from cml.errors import WorkFailed
 from cml.process.log import Log
 from cml.remotes.errors import StorageError
-from cml.remotes.probe import attribute_error, present, retry
+from cml.remotes.probe import attribute_error, present, retry_remote
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -41,7 +41,7 @@ def push(project: Project, log: Log) -> int:
         return 0  # nothing that a remote takes, so there need not be one
     default = repo.config["core"].get("remote")
     remotes = sorted({out.remote or default for out in saved}, key=lambda name: (name != default, name))
-    return retry(lambda: _push(repo, remotes), log)
+    return retry_remote(lambda: _push(repo, remotes), log)
 
 
 def hand_on(project: Project, names: Iterable[str], log: Log) -> int:
@@ -55,10 +55,10 @@ def hand_on(project: Project, names: Iterable[str], log: Log) -> int:
     default = repo.config["core"].get("remote", "")
     remotes = sorted({out.remote or default for out in outs}, key=lambda name: (name != default, name))
     targets = sorted({out.stage.addressing for out in outs})
-    sent = retry(lambda: _push(repo, remotes or [default], targets=targets), log) if stages else 0
+    sent = retry_remote(lambda: _push(repo, remotes or [default], targets=targets), log) if stages else 0
     named = _named([*outs, *(out for stage in stages for out in kept_git_outputs(stage))])
     for (remote, hash_name), objects in named.items():
-        gone, put = retry(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
+        gone, put = retry_remote(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
         sent += put
         if gone:
             lost = sorted({objects[oid] for oid in gone})
@@ -81,7 +81,7 @@ def are_there(stage: Stage, entry: Mapping[str, Any], log: Log) -> bool:
         if out.hash_info.isdir:
             out.get_dir_cache()
     for (remote, hash_name), objects in _named(out for out in outs if is_saved(out)).items():
-        gone, _ = retry(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
+        gone, _ = retry_remote(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
         if gone:
             return False
     return True
@@ -144,7 +144,7 @@ def verify(project: Project, head: str, log: Log) -> Verified:
     asked = mended = 0
     lost: set[str] = set()
     for (remote, hash_name), objects in _named(repo.index.outs).items():
-        gone, put = retry(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
+        gone, put = retry_remote(lambda: _mend(repo, remote, hash_name, objects, name=remote or default), log)  # noqa: B023
         asked, mended = asked + len(objects), mended + put
         lost |= {objects[oid] for oid in gone}
     if lost:

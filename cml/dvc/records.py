@@ -21,7 +21,7 @@ from cml.errors import BadInput
 from cml.model.json_reader import read_part
 from cml.model.report import StageRun
 from cml.process.log import Log
-from cml.remotes.probe import attribute_error, retry
+from cml.remotes.probe import attribute_error, retry_remote
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -76,9 +76,9 @@ class Records:
         """Returns what all jobs came to. Raises StorageTrouble."""
         results: dict[str, Result] = {}
         failures: dict[str, str] = {}
-        for path in self._asked(self._paths):
+        for path in self._retry(self._paths):
             try:
-                found = self._asked(lambda: self._read(path))  # noqa: B023 - called at once
+                found = self._retry(lambda: self._read(path))  # noqa: B023 - called at once
             except ValueError as error:
                 self._log.warning(f"{path} is no record of a job's, and is left out: {error}")
                 continue
@@ -103,7 +103,7 @@ class Records:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "record.json"
             file.write_text(_text(record), encoding="utf-8")
-            self._asked(lambda: copy(localfs, str(file), self._fs, self._fs.join(self._folder, f"{name}.json")))
+            self._retry(lambda: copy(localfs, str(file), self._fs, self._fs.join(self._folder, f"{name}.json")))
 
     def remove(self) -> None:
         """Removes what was gathered, where this job may: a record that stays is in nobody's way."""
@@ -119,8 +119,8 @@ class Records:
             return sorted(path for path in self._fs.find(self._folder) if path.endswith(".json"))
         return []
 
-    def _asked(self, question: Any) -> Any:
-        """Returns what the storage answers, asked again while its trouble may pass."""
+    def _retry(self, question: Any) -> Any:
+        """Returns what the remote answers; retried while its problem may pass."""
 
         def ask() -> Any:
             try:
@@ -130,7 +130,7 @@ class Records:
             except Exception as error:  # each storage's library raises its own
                 raise attribute_error(self._repo, [self._remote], [error], is_sure=True) from error
 
-        return retry(ask, self._log)
+        return retry_remote(ask, self._log)
 
 
 def _text(record: Record) -> str:

@@ -1,74 +1,78 @@
-"""How a forge's API is asked: again while it is in trouble, and for two minutes in a whole run."""
+"""Calls to a forge's API: retried while the problem may pass, for two minutes in a whole run."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
-WAIT_SECONDS = 120.0  # for the API, in a whole run
-REQUEST_SECONDS = 20
-BEFORE_WORK_SECONDS = 20.0  # for what a run can do without, so that it starts
+from cml.process.retry import Budget, retry
+
+RUN_SECONDS = 120.0  # for failed calls and their pauses, in a whole run
+CALL_SECONDS = 20  # for one answer
+OPTIONAL_SECONDS = 20.0  # for an answer before the work that a run can do without
 LONGEST_PAUSE_SECONDS = 20.0
-TRANSIENT = (429, 500, 502, 503, 504)
+TEMPORARY_STATUSES = (429, 500, 502, 503, 504)
 T = TypeVar("T")
 
 
-class ApiError(NamedTuple):
-    """Why a request failed: the status (0 where no answer came) and the words; `wait` are the seconds that the API asks
-    for. What `is_final` is not tried again.
+class ApiProblem(NamedTuple):
+    """Why a call failed: the status (0 without an answer), the message, and the seconds that the API asks to wait.
+
+    A final problem is not retried.
     """
 
     status: int
-    words: str
+    message: str
     wait: float | None = None
     is_final: bool = False
 
     def __str__(self) -> str:
-        return f"{self.status} {self.words}".strip() if self.status else self.words
+        return f"{self.status} {self.message}".strip() if self.status else self.message
 
 
-class ApiRetry:
-    """Asks an API. `read` tells what an exception of its library means. `troubles` are what came to nothing, by what
-    was being done.
+class ApiCalls:
+    """Makes the calls of a run. `read_error` turns an exception of the API's library into a problem; `problems` are the
+    calls that failed, by what they were for.
     """
 
-    def __init__(self, read: Callable[[Exception], ApiError]) -> None:
-        self._read = read
-        self._seconds = WAIT_SECONDS
-        self.troubles: dict[str, ApiError] = {}
+    def __init__(self, read_error: Callable[[Exception], ApiProblem]) -> None:
+        self._read_error = read_error
+        self._budget = Budget(RUN_SECONDS)
+        self.problems: dict[str, ApiProblem] = {}
 
     def hurry(self, seconds: float) -> None:
-        """Leaves no more than so many seconds."""
-        self._seconds = min(self._seconds, seconds)
+        """Leaves at most this many seconds for the rest of the run."""
+        self._budget.lower_to(seconds)
 
-    def ask(self, what: str, work: Callable[[], T], *, at_most: float = WAIT_SECONDS) -> T | None:
-        """Returns what `work` returns, tried again as a whole while the API is in trouble and time is left, `at_most`
-        so many seconds of it; None where it came to nothing.
+    def call(self, subject: str, work: Callable[[], T], *, at_most: float = RUN_SECONDS) -> T | None:
+        """Returns what `work` returns, or None after a problem. `work` is retried as a whole, for at most the given
+        seconds: a request that was answered with an error may have been done.
         """
-        pause, left = 1.0, min(at_most, self._seconds)
-        while True:
-            started = time.monotonic()
-            try:
-                return work()
-            except Exception as error:
-                trouble = self._read(error)
-            wait = max(pause, trouble.wait or 0.0)
-            spent = time.monotonic() - started
-            if trouble.is_final or wait > left - spent:
-                self._seconds -= spent
-                self.troubles[what] = trouble
-                return None
-            time.sleep(wait)
-            self._seconds -= spent + wait
-            left -= spent + wait
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        try:
+            budget = Budget(at_most, of=self._budget)
+            return retry(work, pause_after=self._pause_after, pauses=_growing_pauses(), budget=budget)
+        except Exception as error:
+            self.problems[subject] = self._read_error(error)
+            return None
+
+    def _pause_after(self, error: Exception, pause: float) -> float | None:
+        problem = self._read_error(error)
+        return None if problem.is_final else max(pause, problem.wait or 0.0)
 
 
-def unanswered(error: Exception) -> ApiError:
-    """Returns the trouble of a request that got no answer that its library could read. It passes where the network or
-    a proxy may be the reason; a certificate that is not trusted, or a defect of ours, stays.
+def _growing_pauses() -> Iterator[float]:
+    pause = 1.0
+    while True:
+        yield pause
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def read_connection_error(error: Exception) -> ApiProblem:
+    """Returns the problem of a call that got no answer which its library could read.
+
+    It may pass if the network or a proxy is the cause. A certificate that is not trusted is final, and so is a defect
+    of our own.
     """
-    words = " ".join(str(error).split())[:300]
-    is_passing = isinstance(error, (OSError, ValueError)) and "SSL" not in type(error).__name__
-    return ApiError(status=0, words=f"{type(error).__name__}: {words}".removesuffix(": "), is_final=not is_passing)
+    text = " ".join(str(error).split())[:300]
+    may_pass = isinstance(error, (OSError, ValueError)) and "SSL" not in type(error).__name__
+    return ApiProblem(status=0, message=f"{type(error).__name__}: {text}".removesuffix(": "), is_final=not may_pass)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from cml.process.log import Log
+from cml.process.retry import retry
 from cml.remotes.errors import StorageError, StorageProblem, describe_problem
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
 PROBE = b"cml doctor was here\n"
 NOWHERE = "0" * 32
-WAITS = (1.0, 3.0, 9.0)  # seconds between tries
-PATIENCE_SECONDS = 30.0  # from the first failure on
+RETRY_SECONDS = 30.0  # from the first failure on
 MAKES_FOLDERS = ("local", "ssh", "hdfs", "webhdfs")  # a push makes the folder of such a remote
 T = TypeVar("T")
 
@@ -56,21 +56,20 @@ def attribute_error(repo: Repo, names: list[str], errors: list[BaseException], *
     return StorageError(trouble, remote=names[0] if is_ours else "")
 
 
-def retry(work: Callable[[], T], log: Log) -> T:
-    """Returns what `work` returns; where a storage's trouble may pass, it is tried again, a few times and for a short
-    while. Raises StorageTrouble.
-    """
-    since = 0.0
-    for wait in WAITS:
-        try:
-            return work()
-        except StorageError as error:
-            since = since or time.monotonic()
-            if error.trouble.kind != "passing" or time.monotonic() - since + wait > PATIENCE_SECONDS:
-                raise
-            log.note(f"the DVC remote {error.remote}: {error.trouble.said}; again in {wait:.0f} s")
-            time.sleep(wait * random.uniform(0.8, 1.2))
-    return work()
+def retry_remote(work: Callable[[], T], log: Log) -> T:
+    """Returns what `work` returns; retried a few times if a remote's problem may pass. Raises StorageError."""
+    deadline: float | None = None
+
+    def pause_after(error: Exception, pause: float) -> float | None:
+        nonlocal deadline
+        now = time.monotonic()
+        deadline = deadline or now + RETRY_SECONDS
+        if not isinstance(error, StorageError) or error.trouble.kind != "passing" or now + pause > deadline:
+            return None
+        log.note(f"the DVC remote {error.remote}: {error.trouble.said}; again in {pause:.0f} s")
+        return pause * random.uniform(0.8, 1.2)
+
+    return retry(work, pause_after=pause_after)
 
 
 def present(odb: HashFileDB, oids: Iterable[str]) -> set[str]:

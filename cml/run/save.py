@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from cml.dvc import lockfile, push
@@ -20,9 +19,9 @@ from cml.git.remote import PushOutcome
 from cml.git.repository import Repository
 from cml.git.trailers import head_of_results, key_of_results, results_message
 from cml.process.log import Log
+from cml.process.retry import PAUSES, retry, retry_until
 
 ATTEMPTS = 16
-PAUSES = (1.0, 3.0, 9.0)  # seconds between the questions to a server that is in trouble
 LONGEST_WAIT_SECONDS = 4.0
 
 
@@ -84,7 +83,7 @@ def save_commit(
         tag = f"{tag_prefix}{repository.short_sha(commit)}" if tag_prefix else ""
         if tag and repository.commit_of_tag(tag) not in (None, commit):
             raise WorkFailed(f"the tag {tag} exists at another commit, and tags are never moved", step="push")
-        there = _asked(lambda: repository.remote_tip(branch))
+        there = _remote_tip(repository, branch)
         if there is None and not is_new_branch:
             raise WorkFailed(f"{branch} is gone from {REMOTE}, so the results have no place to go", step="push")
         # A push whose answer was lost may have been done.
@@ -139,7 +138,7 @@ def check_history(repository: Repository, *, branch: str, head: str) -> str:
     tracking = f"refs/remotes/{REMOTE}/{branch}"
     refspec = f"+refs/heads/{branch}:{tracking}"
     if not repository.fetch(refspec):
-        if _asked(lambda: repository.remote_tip(branch)) is None:
+        if _remote_tip(repository, branch) is None:
             raise WorkFailed(f"{branch} is gone from {REMOTE}, so the results have no place to go", step="push")
         if not repository.fetch(refspec):
             raise WorkFailed(f"{branch} cannot be fetched from {REMOTE}: run again", step="push")
@@ -154,25 +153,20 @@ def check_history(repository: Repository, *, branch: str, head: str) -> str:
 
 
 def may_push(repository: Repository, *, head: str, branch: str) -> PushOutcome:
-    """Asks origin whether a push will be allowed, again while it gives no answer."""
-    for pause in PAUSES:
-        outcome = repository.try_push(head, branch)
-        if not outcome.is_unanswered:
-            return outcome
-        time.sleep(pause)
-    return repository.try_push(head, branch)
+    """Asks origin whether a push will be allowed; retried while origin does not answer."""
+    return retry_until(lambda outcome: not outcome.is_unanswered, lambda: repository.try_push(head, branch))
 
 
-def _asked(question: Callable[[], str | None]) -> str | None:
-    """Returns origin's answer, asked again while there is none. Raises WorkFailed."""
-    for pause in (*PAUSES, None):
-        try:
-            return question()
-        except GitFailed as error:
-            if pause is None:
-                raise unreachable(error) from error
-            time.sleep(pause)
-    raise AssertionError
+def _remote_tip(repository: Repository, branch: str) -> str | None:
+    """Returns the tip of origin's branch; retried while origin does not answer. Raises WorkFailed."""
+    try:
+        return retry(lambda: repository.remote_tip(branch), pause_after=_pause_after_git_error)
+    except GitFailed as error:
+        raise unreachable(error) from error
+
+
+def _pause_after_git_error(error: Exception, pause: float) -> float | None:
+    return pause if isinstance(error, GitFailed) else None
 
 
 def unreachable(error: Exception) -> WorkFailed:

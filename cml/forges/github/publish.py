@@ -28,7 +28,14 @@ from cml.forges.base import (
     is_marked,
     marker_of,
 )
-from cml.forges.retry import BEFORE_WORK_SECONDS, REQUEST_SECONDS, TRANSIENT, ApiError, ApiRetry, unanswered
+from cml.forges.retry import (
+    CALL_SECONDS,
+    OPTIONAL_SECONDS,
+    TEMPORARY_STATUSES,
+    ApiCalls,
+    ApiProblem,
+    read_connection_error,
+)
 
 if TYPE_CHECKING:
     from github.CheckRun import CheckRun
@@ -80,7 +87,7 @@ class GitHub(Forge):
         self._key = ""
         self._uses_status = False
         self._pending: str | None = None
-        self._retry = ApiRetry(_trouble)
+        self._calls = ApiCalls(_trouble)
         self._bot = "github-actions[bot]"
         self._api_object: Api | None = None
 
@@ -111,14 +118,14 @@ class GitHub(Forge):
             return None
         self._key = key
         head = self.context.head
-        duplicate, dead = self._retry.ask("check run", lambda: self._begin_on(head)) or (None, [])
+        duplicate, dead = self._calls.call("check run", lambda: self._begin_on(head)) or (None, [])
         self._end(dead)
         if duplicate or self._check is None:
             return duplicate
-        first = self._retry.ask("check run", lambda: self._first_of_race(head))
+        first = self._calls.call("check run", lambda: self._first_of_race(head))
         if first:
             check, self._check = self._check, None
-            self._retry.ask("check run", lambda: _end_check(check, conclusion="skipped"))
+            self._calls.call("check run", lambda: _end_check(check, conclusion="skipped"))
         return first
 
     def _begin_on(self, head: str) -> tuple[DuplicateRun | None, list[CheckRun]]:
@@ -141,20 +148,20 @@ class GitHub(Forge):
         return running, dead
 
     def end_abandoned(self, sha: str) -> None:
-        if self._uses_status or "check run" in self._retry.troubles:
+        if self._uses_status or "check run" in self._calls.problems:
             return
 
         def find() -> list[CheckRun]:
             return [each for each in self._checks(sha) if each.status != "completed" and not self._is_alive(each)]
 
-        self._end(self._retry.ask("check run", find, at_most=BEFORE_WORK_SECONDS) or [])
+        self._end(self._calls.call("check run", find, at_most=OPTIONAL_SECONDS) or [])
 
     def _end(self, checks: list[CheckRun]) -> None:
         def end(check: CheckRun) -> None:
             _end_check(check, conclusion="cancelled")
 
         for check in checks:
-            self._retry.ask("check run", partial(end, check), at_most=BEFORE_WORK_SECONDS)
+            self._calls.call("check run", partial(end, check), at_most=OPTIONAL_SECONDS)
 
     def _first_of_race(self, head: str) -> DuplicateRun | None:
         own = self._check
@@ -187,13 +194,13 @@ class GitHub(Forge):
         check, pending = self._check, self._pending
         if check or pending:
             self._check = self._pending = None
-            self._retry.hurry(CLOSING_SECONDS)
+            self._calls.hurry(CLOSING_SECONDS)
 
             def end() -> None:
                 if check:
                     self._end([check])
                 if pending:
-                    self._retry.ask("commit status", lambda: self._set_statuses([pending], "error", "cancelled"))
+                    self._calls.call("commit status", lambda: self._set_statuses([pending], "error", "cancelled"))
 
             # A cancelled job is killed soon: an answer that does not come must not cost it the rest of its way out.
             closing = threading.Thread(target=end, daemon=True)
@@ -204,7 +211,7 @@ class GitHub(Forge):
 
     def publish(self, publication: Publication) -> Published:
         """Publishes the check run, the comment and the job summary, in this order."""
-        self._retry.troubles.clear()
+        self._calls.problems.clear()
         url = self._publish_check(publication) or self.context.run_url or ""
         url = self._publish_comment(publication.comment, publication.outputs.sha) or url
         warnings = self._write_summary(publication.page)
@@ -222,11 +229,11 @@ class GitHub(Forge):
                 None,
             )
 
-        return self._retry.ask("check run", find)
+        return self._calls.call("check run", find)
 
     def publish_existing_results(self, duplicate: DuplicateRun) -> Published:
         """Shows what a twin found where it is not shown yet: on a pull request that was opened after its run."""
-        self._retry.troubles.clear()
+        self._calls.problems.clear()
         sha = duplicate.outputs.sha if duplicate.outputs else ""
         url = self._publish_comment(duplicate.markdown, sha) if duplicate.markdown else None
         warnings = self._write_summary(duplicate.markdown)
@@ -234,7 +241,7 @@ class GitHub(Forge):
 
     def comment(self, text: str) -> Published:
         """Shows a saved report on the event's pull request: as a comment, never as a check that could let it in."""
-        self._retry.troubles.clear()
+        self._calls.problems.clear()
         url = self._publish_comment(text, "")
         warnings = self._warnings()
         if url is None and not warnings:
@@ -247,10 +254,10 @@ class GitHub(Forge):
             comments = self._api.get_issue(number).get_comments() if number else ()
             return any(is_marked(comment.body, self._name) and self._is_ours(comment) for comment in comments)
 
-        return self._comment_mode == "off" or self._retry.ask("comment", find) is not False
+        return self._comment_mode == "off" or self._calls.call("comment", find) is not False
 
     def _warnings(self) -> tuple[str, ...]:
-        return tuple(_hint(what, trouble) for what, trouble in self._retry.troubles.items())
+        return tuple(_hint(what, trouble) for what, trouble in self._calls.problems.items())
 
     def _publish_check(self, publication: Publication) -> str | None:
         outputs = publication.outputs
@@ -262,17 +269,17 @@ class GitHub(Forge):
         check = self._check
         url = None
         if check:
-            self._retry.ask("check run", lambda: self._complete(check, conclusion, shown))
+            self._calls.call("check run", lambda: self._complete(check, conclusion, shown))
             url = check.html_url
         if check is None or outputs.sha != check.head_sha:
             sha = outputs.sha
             shown = {**shown, "text": _mark({**known, "left_open": self._check is not None} if known else {})}
-            own = self._retry.ask("check run", lambda: self._complete_on(sha, conclusion, shown))
+            own = self._calls.call("check run", lambda: self._complete_on(sha, conclusion, shown))
             url = own.html_url if own else url
         if self._uses_status:
             state = "failure" if conclusion == "failure" else "success"
             shas = dict.fromkeys([outputs.sha, self.context.head or outputs.sha])
-            self._retry.ask("commit status", lambda: self._set_statuses(list(shas), state, shown["title"]))
+            self._calls.call("commit status", lambda: self._set_statuses(list(shas), state, shown["title"]))
         return url
 
     def _complete(self, check: CheckRun, conclusion: str, shown: dict[str, str]) -> None:
@@ -324,13 +331,13 @@ class GitHub(Forge):
     def _publish_comment(self, text: str, sha: str) -> str | None:
         if self._comment_mode == "off":
             return None
-        number = self._retry.ask("comment", self._pull_number)
+        number = self._calls.call("comment", self._pull_number)
         if number is None:
             return None
         run = f"{self._job.run_id}.{self._job.attempt}" if self._comment_mode == "new" else ""
         marker = marker_of(self._name, run)
         body = f"{marker}\n{text}"
-        comment = self._retry.ask("comment", lambda: self._write_comment(number, marker, body, sha))
+        comment = self._calls.call("comment", lambda: self._write_comment(number, marker, body, sha))
         return comment.html_url if comment else None
 
     def _pull_number(self) -> int | None:
@@ -401,7 +408,7 @@ class GitHub(Forge):
             self._client = Github(
                 base_url=self._job.api_url,
                 auth=Auth.Token(self._token),
-                timeout=REQUEST_SECONDS,
+                timeout=CALL_SECONDS,
                 retry=None,  # a POST that answered 5xx may have worked: we look before we write again
                 per_page=100,
                 seconds_between_requests=None,  # writes keep their second apart, reads need none
@@ -463,18 +470,18 @@ def _embedded(check: CheckRun) -> DuplicateRun | None:
         return None
 
 
-def _trouble(error: Exception) -> ApiError:
+def _trouble(error: Exception) -> ApiProblem:
     from github import GithubException
 
     if not isinstance(error, GithubException):
-        return unanswered(error)
+        return read_connection_error(error)
     message = _message(error)
     is_limit = error.status == 403 and "rate limit" in message.lower()
-    return ApiError(
+    return ApiProblem(
         status=error.status,
-        words=message,
+        message=message,
         wait=_retry_after(error),
-        is_final=error.status not in TRANSIENT and not is_limit,
+        is_final=error.status not in TEMPORARY_STATUSES and not is_limit,
     )
 
 
@@ -500,7 +507,7 @@ PERMISSIONS = {
 }
 
 
-def _hint(what: str, trouble: ApiError) -> str:
+def _hint(what: str, trouble: ApiProblem) -> str:
     if not trouble.is_final:
         return f"GitHub did not take the {what} in time: {trouble}"
     if trouble.status == 401:

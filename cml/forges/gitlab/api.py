@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cml.forges.gitlab.context import GitLabJob
-from cml.forges.retry import REQUEST_SECONDS, TRANSIENT, ApiError, unanswered
+from cml.forges.retry import CALL_SECONDS, TEMPORARY_STATUSES, ApiProblem, read_connection_error
 
 if TYPE_CHECKING:
     from gitlab import Gitlab
@@ -33,7 +33,7 @@ class Api:
             self.job.url,
             job_token=self._token if self.is_job_token else None,
             private_token=None if self.is_job_token else self._token,
-            timeout=REQUEST_SECONDS,
+            timeout=CALL_SECONDS,
             ssl_verify=self.job.ca_file or True,
             per_page=100,
             keep_base_url=True,
@@ -58,25 +58,25 @@ class Api:
         answer: Any = self._client.http_get("/user", **AT_ONCE)
         return int(answer["id"])
 
-    def trouble(self, error: Exception) -> ApiError:
+    def trouble(self, error: Exception) -> ApiProblem:
         from gitlab import GitlabError, RedirectError
 
         if not isinstance(error, GitlabError):
-            return unanswered(error)
+            return read_connection_error(error)
         said: Any = error.error_message
         words = "; ".join(f"{key}: {_line(text)}" for key, text in said.items()) if isinstance(said, dict) else said
         if not error.response_code:  # a page that is no JSON: a proxy's, which may pass, or one that we were sent to
-            return ApiError(status=0, words=_line(words), is_final=isinstance(error, RedirectError))
-        return ApiError(
+            return ApiProblem(status=0, message=_line(words), is_final=isinstance(error, RedirectError))
+        return ApiProblem(
             status=error.response_code,
-            words=_line(words).removeprefix(f"{error.response_code} "),
+            message=_line(words).removeprefix(f"{error.response_code} "),
             wait=self._wait,
-            is_final=error.response_code not in TRANSIENT,
+            is_final=error.response_code not in TEMPORARY_STATUSES,
         )
 
     def _read_wait(self, response: Response, *_: object, **__: object) -> None:
         # The library's exceptions do not carry the headers.
-        text = response.headers.get("Retry-After", "") if response.status_code in TRANSIENT else ""
+        text = response.headers.get("Retry-After", "") if response.status_code in TEMPORARY_STATUSES else ""
         self._wait = float(text) if text.isdecimal() else None
 
 

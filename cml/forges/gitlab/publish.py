@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 from cml.forges.base import Context, DuplicateRun, Forge, Outputs, Publication, Published
 from cml.forges.gitlab.api import AT_ONCE, Api
 from cml.forges.gitlab.notes import Notes
-from cml.forges.retry import BEFORE_WORK_SECONDS, ApiError, ApiRetry
+from cml.forges.retry import OPTIONAL_SECONDS, ApiCalls, ApiProblem
 
 if TYPE_CHECKING:
     from gitlab.base import RESTObject
@@ -61,7 +61,7 @@ class GitLab(Forge):
         self._has_note = comment != "off"
         self._terminal = terminal
         self._key = ""
-        self._retry = ApiRetry(api.trouble)
+        self._calls = ApiCalls(api.trouble)
         self._left_out: set[str] = set()
         self._number: int | None = None
 
@@ -107,9 +107,9 @@ class GitLab(Forge):
 
     def _ask_first(self, what: str, work: Callable[[], T]) -> T | None:
         """Asks before the work, what a run can do without."""
-        found = self._retry.ask(what, work, at_most=BEFORE_WORK_SECONDS)
+        found = self._calls.call(what, work, at_most=OPTIONAL_SECONDS)
         if self._is_job_token:
-            self._retry.troubles.pop(what, None)  # some versions of GitLab let it, some do not
+            self._calls.problems.pop(what, None)  # some versions of GitLab let it, some do not
         return found
 
     def start(self, key: str) -> DuplicateRun | None:
@@ -177,7 +177,7 @@ class GitLab(Forge):
 
     def has_report(self) -> bool:
         number = self._merge_request()
-        return number is None or self._retry.ask("note", lambda: self._notes.own(number) != []) is not False
+        return number is None or self._calls.call("note", lambda: self._notes.own(number) != []) is not False
 
     def publish_existing_results(self, duplicate: DuplicateRun) -> Published:
         self._start_publishing()
@@ -206,11 +206,11 @@ class GitLab(Forge):
             self._left_out.add("the merge request's note")
         if not self._has_note or self._is_job_token:
             return None
-        return self._retry.ask("merge request", self._notes.merge_request)
+        return self._calls.call("merge request", self._notes.merge_request)
 
     def _publish_note(self, number: int, text: str, sha: str) -> str | None:
         shas = (sha, self.context.head or "")
-        return self._retry.ask("note", lambda: self._notes.write(number, _without_commands(text), shas))
+        return self._calls.call("note", lambda: self._notes.write(number, _without_commands(text), shas))
 
     # Images
 
@@ -226,7 +226,7 @@ class GitLab(Forge):
             return {}
         if self._job.merge_project != self._job.project:
             return {}  # an upload shows in its own project alone
-        known = self._retry.ask("note", lambda: self._notes.images(number)) if number else None
+        known = self._calls.call("note", lambda: self._notes.images(number)) if number else None
         addresses = dict(known or {})
         shown = {}
         for file in files:
@@ -234,7 +234,7 @@ class GitLab(Forge):
             name = f"{hashlib.sha256(content).hexdigest()[:16]}.png"
             if name not in addresses:
                 upload = partial(self._api.project.upload, name, filedata=content, **AT_ONCE)
-                made = self._retry.ask("image", upload)
+                made = self._calls.call("image", upload)
                 if made is None:
                     break
                 addresses[name] = str(made["url"])
@@ -260,7 +260,7 @@ class GitLab(Forge):
                 self._api.project.releases.update(tag, {"description": text}, **AT_ONCE)
             return f"{self.context.project_url}/-/releases/{quote(tag, safe='')}"
 
-        return self._retry.ask("release", write)
+        return self._calls.call("release", write)
 
     def _find_release(self, tag: str) -> str | None:
         """Returns a release's text, or None where the tag has none."""
@@ -288,7 +288,7 @@ class GitLab(Forge):
         for sha in dict.fromkeys([outputs.sha, self.context.head or outputs.sha, self._job.sha]):
             where = {"pipeline_id": self._job.pipeline} if sha == self._job.sha else branch
             create = partial(self._api.statuses(sha).create, {**words, **where}, **AT_ONCE)
-            self._retry.ask("commit status", create)
+            self._calls.call("commit status", create)
 
     def _marks(self, outputs: Outputs, exit_code: int) -> str:
         """Returns what a twin needs to know."""
@@ -304,17 +304,17 @@ class GitLab(Forge):
     # Warnings
 
     def _start_publishing(self) -> None:
-        self._retry.troubles.clear()
+        self._calls.problems.clear()
         self._left_out.clear()
 
     def _warnings(self) -> tuple[str, ...]:
         warnings = [
             f"GitLab did not take the {what} in time: {trouble}"
-            for what, trouble in self._retry.troubles.items()
+            for what, trouble in self._calls.problems.items()
             if not trouble.is_final
         ]
-        refused: dict[ApiError, list[str]] = {}
-        for what, trouble in self._retry.troubles.items():
+        refused: dict[ApiProblem, list[str]] = {}
+        for what, trouble in self._calls.problems.items():
             if trouble.is_final:
                 refused.setdefault(trouble, []).append(what)
         warnings += [_hint(", the ".join(what), trouble) for trouble, what in refused.items()]
@@ -334,7 +334,7 @@ def _without_commands(text: str) -> str:
     return re.sub(r"^([ \t]*)(?=/)", "\\1\u200b", text, flags=re.MULTILINE)
 
 
-def _hint(what: str, trouble: ApiError) -> str:
+def _hint(what: str, trouble: ApiProblem) -> str:
     if trouble.status == 401:
         return f"GitLab knows the token no more ({trouble}): has it expired, or is it of another host?"
     if trouble.status == 403:
