@@ -290,7 +290,9 @@ def test_a_branch_that_never_stands_still_ends_the_run(save: Save) -> None:
         ("head", KEY, False, False),
     ],
 )
-def test_results_of_a_duplicate_run_are_kept(save: Save, of: str, key: str, *, may_follow: bool, is_duplicate: bool) -> None:
+def test_results_of_a_duplicate_run_are_kept(
+    save: Save, of: str, key: str, *, may_follow: bool, is_duplicate: bool
+) -> None:
     first = save.world.git("rev-parse", "HEAD~1")
     message = results_message("Update", head={"head": save.head, "first": first}[of], key=key, scope=SCOPE)
     tip = save.others({"README.md": "words\n"}, message)
