@@ -1,17 +1,18 @@
-"""The report as data: what a run found out, before anybody formats a digit or writes a line of Markdown.
+"""The report as data: what a run found out, before anything is formatted.
 
-Nothing here reads a file or knows DVC, git or a forge; `collect` fills it, `gates` judges it, `render` words it.
-A section that is None was left out on purpose; an empty one had nothing to show.
+`cml.run.collect` fills it and `cml.report` renders it. A section that is None was switched off; an empty one has
+nothing to show. report.json has the same fields (`cml.model.json`), and report.schema.json describes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 Value = bool | int | float | str | None
-Name = tuple[str, str]  # of a metric: its file, and what it is called there
+Name = tuple[str, str]
+"""A metric: the path of its file, and its name in the file."""
 Status = Literal["added", "removed", "changed", "unchanged"]
 Direction = Literal["up", "down"]
 Verdict = Literal["passed", "failed", "none"]
@@ -19,19 +20,19 @@ Verdict = Literal["passed", "failed", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What the run is compared with: the revision as people call it, its commit, and why it was taken."""
+    """The commit that the run is compared with: `name` is the revision as the user knows it, `reason` why it is used."""
 
     name: str
     sha: str
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # slots: a report may have thousands of rows
 class MetricRow:
-    """One metric of one file on both sides; the side that does not exist is None (see `status`).
+    """One metric of one file, on both sides. A side that does not exist is None, and `status` says so.
 
-    `direction` is the side that is better, where a gate or the metric's usual name tells; `better` is then
-    whether this change is one for the better.
+    `direction` is the direction that is better, where a gate or the metric's usual name says it; `better` is then
+    whether this change is an improvement.
     """
 
     path: str
@@ -45,7 +46,7 @@ class MetricRow:
 
 @dataclass(frozen=True, kw_only=True)
 class UnreadableFile:
-    """A metrics or params file that could not be read, on which side ("old" or "new"), and why."""
+    """A metrics or params file that could not be read, on which side, and why."""
 
     path: str
     side: Literal["old", "new"]
@@ -54,6 +55,8 @@ class UnreadableFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParamRow:
+    """One param of one file, on both sides, as in `MetricRow`."""
+
     path: str
     name: str
     old: Value
@@ -63,7 +66,7 @@ class ParamRow:
 
 @dataclass(frozen=True, kw_only=True)
 class GateResult:
-    """One rule of `metrics_gate` against one metric. `metric` is None where the rule matched nothing (a warning)."""
+    """The result of one rule of `metrics_gate` for one metric. `metric` is None where the rule matches no metric."""
 
     rule: str
     path: str | None
@@ -74,8 +77,10 @@ class GateResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """One plot. `images` are PNG files relative to the report's folder: one drawing that holds both sides, or for an
-    image plot one file a side. `points` are the first series of a line plot, for where no image can be shown.
+    """One plot.
+
+    `images` are files relative to the report's folder: one image of both sides, or for an image plot one per side.
+    `points` are values of the lines of a line plot, by label, for places that cannot show images.
     """
 
     title: str
@@ -86,7 +91,7 @@ class Plot:
 
 @dataclass(frozen=True, kw_only=True)
 class PlotImage:
-    """`label` is "baseline", "current" or "" for one drawing of both; sizes in pixels."""
+    """An image file. `label` is "baseline", "current", or "" for one image of both sides; sizes are in pixels."""
 
     file: str
     label: str
@@ -96,9 +101,10 @@ class PlotImage:
 
 @dataclass(frozen=True, kw_only=True)
 class DataEntry:
-    """A tracked file, or a directory folded to its counts. Sizes in bytes, None where DVC does not know them.
+    """A changed file that DVC tracks, or a directory with the number of its changed files.
 
-    `files` is the number of changed files inside a directory (0 for a plain file); `biggest` its biggest changes.
+    Sizes are in bytes, None where DVC does not know them. `files` is 0 for a file; `biggest` are the paths of a
+    directory's biggest changes.
     """
 
     path: str
@@ -111,6 +117,8 @@ class DataEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class DataChanges:
+    """The changes of the files and directories that DVC tracks."""
+
     added: tuple[DataEntry, ...] = ()
     modified: tuple[DataEntry, ...] = ()
     deleted: tuple[DataEntry, ...] = ()
@@ -119,10 +127,11 @@ class DataChanges:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuUsage:
-    """What a stage took of the GPUs: on how many of them, the most memory of one of them in bytes, and their mean
-    utilization from 0 to 1 while it ran, None where NVML tells none.
+    """The GPU usage of a stage.
 
-    Memory is the device's own count, above the least that was taken while the stage ran.
+    `devices` is the number of GPUs it used, `peak_memory` the most memory on one of them in bytes (above the lowest
+    value while the stage ran, since NVML counts the memory of all processes), `utilization` their mean utilization from
+    0 to 1, or None where NVML does not report it.
     """
 
     devices: int
@@ -132,9 +141,11 @@ class GpuUsage:
 
 @dataclass(frozen=True, kw_only=True)
 class StageRun:
-    """A stage of the pipeline in this run. "restored" came from the run cache; "not run" lies behind a failure or
-    outside the targets. `seconds` is wall time, `gpu` None where no GPU was used. `job` and `machine` are where it ran,
-    of a pipeline that is spread over jobs.
+    """A stage of the pipeline in this run.
+
+    "restored" means restored from the run cache; "not run" means after a failure, or not among the targets. `seconds`
+    is wall time; `gpu` is None where no GPU was used. `job` and `machine` say where the stage ran, in a pipeline that is
+    spread over several jobs.
     """
 
     name: str
@@ -147,7 +158,7 @@ class StageRun:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineSection:
-    """Stages in the order they ran, and the graph's edges (from a stage to one that needs it)."""
+    """The stages in the order they ran, and the edges of the graph, each from a stage to a stage that needs it."""
 
     stages: tuple[StageRun, ...]
     edges: tuple[tuple[str, str], ...] = ()
@@ -155,7 +166,7 @@ class PipelineSection:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A tagged commit of the branch. `metrics` maps (path, name) to the value there; `date` is ISO 8601 with zone."""
+    """A tagged commit of the branch. `date` is ISO 8601 with a time zone."""
 
     name: str
     sha: str
@@ -169,7 +180,7 @@ class Experiment:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """What ended the work: the step of the run ("setup", "pull", "reproduce", "push"), one line, the log's tail."""
+    """Why the run failed: its step ("setup", "pull", "reproduce", "push"), a message of one line, the end of the log."""
 
     step: str
     message: str
@@ -178,11 +189,11 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything a report says.
+    """The whole report.
 
-    `sha` is the commit the report is about: the results commit, else the head. `has_workspace_changes` is true
-    where results stand in the workspace that no commit holds (a laptop without push). `experiments_hint` replaces
-    the experiments where none can be listed ("set tag_prefix to ..."). `compare_url` shows the change of code.
+    `sha` is the commit that the report is about: the results commit, else the head commit. `has_workspace_changes` is
+    true where the workspace has results that are not committed (a laptop without push). `experiments_hint` is shown
+    instead of experiments where there are none. `compare_url` is the page that shows the code changes.
     """
 
     name: str
@@ -205,12 +216,17 @@ class Report:
     compare_url: str | None = None
 
 
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number: true and false are not, although Python's bool is an int."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def status_of(old: object, new: object, *, has_old: bool, has_new: bool) -> Status:
-    """Returns how a value changed, a missing side told apart from a null one."""
+    """Returns how a value changed. A side that is missing is not the same as a side that is null."""
     if not has_old:
         return "added"
     if not has_new:
         return "removed"
-    same = old == new and isinstance(old, bool) == isinstance(new, bool)
-    both_nan = old != old and new != new  # NaN is the one value that differs from itself
-    return "unchanged" if same or both_nan else "changed"
+    is_same = old == new and isinstance(old, bool) == isinstance(new, bool)  # 1 == True in Python
+    are_both_nan = old != old and new != new  # NaN is the only value that is not equal to itself
+    return "unchanged" if is_same or are_both_nan else "changed"
