@@ -64,14 +64,15 @@ cml() {
   compile "$lib/site-packages/cml"
   # The report's templates, compiled beside the modules, where a run finds them.
   /opt/cml/bin/python -I - <<'END'
-from cml.report import markdown
+from cml.report.html import render_html
+from cml.report.markdown import render_markdown
 from cml.model.report import Report
 from cml.config.settings import read_settings
 
 report = Report(name="", verdict="none", sha="0" * 40, baseline=None)
 form = {"number_format": read_settings({}, {}, is_ci=False).metrics_format, "locale": "en"}
-markdown.render_markdown(report, **form)
-markdown.render_html(report, **form, images={})
+render_markdown(report, **form)
+"".join(render_html(report, **form, images={}))
 END
   # -I: whatever PYTHONPATH a job sets is for its own Python.
   sed -i '1s/$/ -I/' /opt/cml/bin/cml /opt/cml/bin/dvc /opt/cml/bin/dvc_cml_run

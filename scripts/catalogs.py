@@ -1,17 +1,19 @@
 """Writes the translation catalogs of the report (templates/report/locales).
 
-New messages of the code and the templates are added without a translation, messages that nobody uses any more are
-removed, and known translations are kept. Each catalog is compiled to the .mo file beside it.
+A catalog has the messages that are translated: one without a translation appears in English, so that adding a message
+changes no catalog. `make generate` lists these messages and removes those that nobody uses any more.
+
+`python -m scripts.catalogs LANGUAGE` adds the missing messages to one catalog, for a translator to fill in.
 """
 
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
-from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from cml.report.i18n import LANGUAGES
@@ -41,28 +43,23 @@ class StableCatalog(Catalog):
 
 
 def generated_files() -> dict[Path, bytes]:
-    """Returns the right content of every catalog, as text and compiled."""
-    files = {}
-    for language in LANGUAGES:
-        catalog = updated_catalog(language)
-        files[po_path(language)] = as_po(catalog)
-        files[po_path(language).with_suffix(".mo")] = as_mo(catalog)
-    return files
+    """Returns the right content of every catalog."""
+    return {po_path(language): as_po(updated_catalog(language)) for language in LANGUAGES}
 
 
 def missing_translations() -> list[str]:
     """Returns one line for each language, followed by its messages without a translation."""
     lines = []
     for language in LANGUAGES:
-        catalog = updated_catalog(language)
-        missing = [str(message.id) for message in catalog if not all(translations(message))]
+        catalog = updated_catalog(language, with_missing=True)
+        missing = [message for message in catalog if message.id and not all(translations(message))]
         lines.append(f"{language}: {len(catalog)} messages, {len(missing)} without a translation")
-        lines += [f"  {text}" for text in missing]
+        lines += [f"  {message.id}" for message in missing]
     return lines
 
 
 def marked_messages() -> list[tuple[str | tuple[str, ...], str | None]]:
-    """Returns every message that the code and the templates mark, with its context, in their order."""
+    """Returns every message that the code and the templates mark, with its context."""
     messages = []
     for folder in SOURCES:
         extracted = extract_from_dir(TOP / folder, METHODS, keywords=KEYWORDS)
@@ -71,7 +68,7 @@ def marked_messages() -> list[tuple[str | tuple[str, ...], str | None]]:
 
 
 def po_path(language: str) -> Path:
-    return LOCALES / language / "LC_MESSAGES" / "cml.po"
+    return LOCALES / f"{language}.po"
 
 
 def read_catalog(language: str) -> Catalog:
@@ -79,14 +76,21 @@ def read_catalog(language: str) -> Catalog:
         return read_po(file, locale=language)
 
 
-def updated_catalog(language: str) -> StableCatalog:
-    """Returns a catalog of the messages that are marked now, with the translations that the file has."""
+def updated_catalog(language: str, *, with_missing: bool = False) -> StableCatalog:
+    """Returns the messages of the catalog that are still marked, and if asked for, those that it does not have."""
     known = read_catalog(language) if po_path(language).exists() else Catalog()
     catalog = StableCatalog(language)
-    for message, context in marked_messages():
+    # In the order of the alphabet, so that no catalog changes where code is moved.
+    for message, context in sorted(marked_messages(), key=_sort_key):
         old = known.get(message, context)
-        catalog.add(message, old.string if old else None, context=context)
+        if old or with_missing:
+            catalog.add(message, old.string if old else None, context=context)
     return catalog
+
+
+def _sort_key(marked: tuple[str | tuple[str, ...], str | None]) -> tuple[str, str]:
+    message, context = marked
+    return message if isinstance(message, str) else message[0], context or ""
 
 
 def translations(message: Message) -> tuple[str, ...]:
@@ -100,7 +104,10 @@ def as_po(catalog: Catalog) -> bytes:
     return file.getvalue()
 
 
-def as_mo(catalog: Catalog) -> bytes:
-    file = io.BytesIO()
-    write_mo(file, catalog)
-    return file.getvalue()
+def main(language: str) -> None:
+    po_path(language).write_bytes(as_po(updated_catalog(language, with_missing=True)))
+    print(f"wrote {po_path(language).relative_to(TOP)}: translate each empty msgstr")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

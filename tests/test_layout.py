@@ -112,14 +112,10 @@ COMMENT_PERCENT = 3.0
 KNOWN: dict[str, dict[str, str]] = {
     "direction": {
         "cml.dvc.stale_stages -> cml.plan.grouping": "it moves to cml.plan",
-        "cml.model.json -> cml.report.formatting": "it moves below cml.model",
-        "cml.model.json_reader -> cml.report.formatting": "it moves below cml.model",
     },
     "cycles": {
         "cml.commands.doctor <-> cml.commands.doctor_gpu": "the check's class moves to cml.model",
-        "cml.model <-> cml.report": "the imports upwards above",
     },
-    "__init__": {"cml.report": "its function moves"},
     "repo": {
         "cml.commands.doctor": "needs a method of the project",
         "cml.run.collect": "the same",
@@ -131,7 +127,6 @@ KNOWN: dict[str, dict[str, str]] = {
         "cml.forges.github.publish": "not split yet",
         "cml.run.collect.collect": "not split yet",
     },
-    "class names": {"Figure": "one of the two gets another name"},
     "dataclasses": {"cml.dvc.logging.Heard": "collects lines", "cml.run.state.Work": "becomes the Run class"},
     "imports inside functions": {"number": "144 today", "reasons": "none has one today"},
     "comments": {"all": "0.8 % today"},

@@ -131,7 +131,7 @@ def test_a_screen_reader_meets_tables_with_heads(window: Page, tmp_path: Path, w
     assert {"metric", "old", "new", "diff", "stage", "experiment"} <= {
         node["name"].rstrip(" ↕↑↓") for node in heard if node["role"] == "columnheader"
     }
-    assert {"Metrics, a table", "Data, a table"} <= {node["name"] for node in heard if node["role"] == "region"}
+    assert {"Metrics table", "Data table"} <= {node["name"] for node in heard if node["role"] == "region"}
     assert {"Search metrics"} == {node["name"] for node in heard if node["role"] == "searchbox"}
     assert roles["status"] >= 1
     assert all(node["name"] for node in heard if node["role"] in ("image", "link", "button", "checkbox"))

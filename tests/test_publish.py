@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_github import Hub, hub  # noqa: F401 - the fixture
 from test_render import CASES, as_json
 
-from cml.model.json_reader import read_report
+from cml.model.json import read_report
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -1,4 +1,4 @@
-"""What people read: golden reports, and that no name, no limit and no template can break them.
+"""What people read: golden files, and that no name, no limit and no template can break a report.
 
 `UPDATE_GOLDEN=1 pytest tests/test_render.py` writes tests/golden anew; read the difference before you commit it.
 """
@@ -24,6 +24,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from cml.config.number_format import DEFAULT, NumberFormat
+from cml.model.json import render_json
 from cml.model.report import (
     Baseline,
     DataChanges,
@@ -44,17 +45,14 @@ from cml.model.report import (
     status_of,
 )
 from cml.report import escape, formatting
-from cml.report.i18n import words_of
-from cml.report.markdown import (
-    render_html,
-    render_json,
-    render_markdown,
-    render_openmetrics,
-    render_terminal,
-)
+from cml.report.html import render_html
+from cml.report.i18n import translations_of
+from cml.report.markdown import render_markdown
+from cml.report.openmetrics import render_openmetrics
+from cml.report.sections.rows import MAX_ROWS
+from cml.report.terminal import render_terminal
 from cml.report.truncation import LEAST_IMPORTANT_FIRST
-from cml.report.view import View
-from cml.report.view_builder import LISTED, view_of
+from cml.report.view_builder import build_view
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMAT = NumberFormat.parse(DEFAULT)
@@ -353,16 +351,82 @@ CASES: dict[str, Callable[[], Report]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("render", "suffix"), [(markdown, "md"), (terminal, "txt")])
-def test_reports_read_as_their_golden_files(case: str, render: Callable[[Report], str], suffix: str) -> None:
-    path = GOLDEN / f"report_{case}.{suffix}"
-    text = render(CASES[case]())
-    assert render(CASES[case]()) == text
+# --- golden files
+
+# In the order in which reports have them. A golden file shows how one section looks in every case, as Markdown and on
+# a terminal, so that a change of a section changes one file.
+MARKDOWN_SECTIONS = ["header", "metrics", "params", "plots", "data", "pipeline", "experiments", "warnings", "footer"]
+TERMINAL_SECTIONS = ["header", "metrics", "params", "gates", "data", "pipeline", "warnings", "end of the log"]
+
+
+def sections_of_markdown(text: str) -> dict[str, str]:
+    """The sections of a report, by the names of their headings."""
+    sections = {"header": ""}
+    name, fence = "header", ""
+    for line in text.splitlines(keepends=True):
+        ticks = re.match("`{3,}", line)
+        if ticks and not fence:
+            fence = ticks[0]
+        elif line.strip() == fence:
+            fence = ""
+        if line.startswith("### ") and not fence:
+            name = line.removeprefix("### ").strip().lower()
+        elif line.startswith("<sub>Full report") and not fence:
+            name = "footer"
+        sections[name] = sections.get(name, "") + line
+    assert "".join(sections.values()) == text, "each section is in one place"
+    return sections
+
+
+def sections_of_terminal(text: str) -> dict[str, str]:
+    """The sections of a report on a terminal, by their first lines."""
+    header, *blocks = text.split("\n\n")
+    sections = {"header": header, **{block.partition("\n")[0].lower(): block for block in blocks}}
+    assert "\n\n".join(sections.values()) == text, "each section is in one place"
+    return sections
+
+
+def golden(section: str) -> str:
+    """How a section looks in every case; cases in which it looks the same are named together."""
+    kinds = {"Markdown": (markdown, sections_of_markdown), "Terminal": (terminal, sections_of_terminal)}
+    parts = []
+    for kind, (render, split) in kinds.items():
+        looks: dict[str, list[str]] = {}
+        for case, report in CASES.items():
+            text = split(render(report())).get(section, "").strip("\n")
+            if text:
+                looks.setdefault(text, []).append(case)
+        for text, cases in looks.items():
+            shown = text if kind == "Markdown" else f"~~~~~~text\n{text}\n~~~~~~"
+            parts.append(f"<!-- {kind}: {', '.join(cases)} -->\n\n{shown}\n")
+    return "\n".join(parts)
+
+
+def assert_golden(name: str, text: str) -> None:
+    path = GOLDEN / f"{name}.md"
     if os.environ.get("UPDATE_GOLDEN"):
-        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), f"UPDATE_GOLDEN=1 writes {path.name} anew"
+
+
+@pytest.mark.parametrize("section", dict.fromkeys(MARKDOWN_SECTIONS + TERMINAL_SECTIONS))
+def test_a_section_reads_as_its_golden_file(section: str) -> None:
+    assert_golden(section.replace(" ", "_"), golden(section))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_sections_of_a_report_are_in_order(case: str) -> None:
+    for found, expected in (
+        (sections_of_markdown(markdown(CASES[case]())), MARKDOWN_SECTIONS),
+        (sections_of_terminal(terminal(CASES[case]())), TERMINAL_SECTIONS),
+    ):
+        assert list(found) == [name for name in expected if name in found]
+
+
+def test_a_report_renders_the_same_each_time() -> None:
+    for case in CASES.values():
+        assert markdown(case()) == markdown(case())
+        assert terminal(case()) == terminal(case())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -501,7 +565,7 @@ def test_a_name_never_changes_html_terminal_or_exports(name: str) -> None:
     report = hostile(name)
     assert tags(html(report)) == tags(html(hostile("plain")))
     lines = terminal(report).split("\n")
-    assert lines.index("The log's end") == terminal(hostile("plain")).split("\n").index("The log's end")
+    assert lines.index("End of the log") == terminal(hostile("plain")).split("\n").index("End of the log")
     assert not [line for line in lines if re.search(r"^\s*::|##\[", line)]
     assert len(as_openmetrics(report).encode().decode().split("\n")) == len(
         as_openmetrics(hostile("plain")).split("\n")
@@ -515,8 +579,8 @@ def test_ten_thousand_hostile_names_stay_in_their_cells() -> None:
     rows = tuple(
         MetricRow(path=a, name=b, old=c, new=d, status="changed") for a, b, c, d in zip(*[names] * 4, strict=True)
     )
-    for start in range(0, len(rows), LISTED):
-        some = rows[start : start + LISTED]
+    for start in range(0, len(rows), MAX_ROWS):
+        some = rows[start : start + MAX_ROWS]
         text = markdown(replace(empty(), metrics=some))
         found = [kind for kind, _ in structure(text)]
         assert found.count("td_open") == 5 * len(some)
@@ -614,7 +678,7 @@ def test_whole_rows_go_and_the_markdown_stays_whole(report: Report, limit: int) 
     assert text.startswith("## ")
     assert "Baseline: " in text
     if size(whole) > limit:
-        assert re.search(r"\d+ rows? (is|are) left out here\. The full report is `report\.html`", text)
+        assert re.search(r"\d+ rows? (is|are) not shown here, because the report is too long\. Full report: `", text)
 
 
 def test_the_least_important_rows_go_first() -> None:
@@ -631,14 +695,10 @@ def test_the_least_important_rows_go_first() -> None:
 
 
 def test_every_list_of_rows_can_be_cut() -> None:
-    names = {each.name for each in fields(View)}
-    rows = {
-        name
-        for name in names
-        if isinstance(getattr(view_of(everything(), number_format=FORMAT, locale="en"), name), tuple)
-    }
+    names = build_view(everything(), number_format=FORMAT, locale="en").context()
+    lists = {name for name, value in names.items() if isinstance(value, tuple)}
     fixed = {"details", "highlights", "data_counts", "pipeline_counts", "experiment_columns", "experiment_trends"}
-    assert rows - fixed == set(LEAST_IMPORTANT_FIRST)
+    assert lists - fixed == set(LEAST_IMPORTANT_FIRST)
 
 
 # --- more than anybody reads
@@ -653,7 +713,7 @@ def crowded(*, step: int = 1) -> Report:
         metric(f"m{row}", row, row + (row % step == 0), better=False if row >= MANY - 100 else None)
         for row in range(MANY)
     )
-    params = tuple(param(f"p{row}", row, row + 1) for row in range(LISTED + 7))
+    params = tuple(param(f"p{row}", row, row + 1) for row in range(MAX_ROWS + 7))
     return replace(empty(), baseline=everything().baseline, metrics=rows, params=params)
 
 
@@ -668,10 +728,10 @@ def test_no_page_lists_more_rows_than_people_read_and_each_says_where_the_rest_i
     report = crowded(step=100)
     still = MANY - MANY // 100
     for page in (markdown(report), html(report)):
-        assert len(names_shown(page)) == LISTED
-        assert len(names_shown(page, "p")) == LISTED
+        assert len(names_shown(page)) == MAX_ROWS
+        assert len(names_shown(page, "p")) == MAX_ROWS
         text = re.sub("<[^>]+>|`", "", page)
-        assert re.findall(r"(\d+) more in report\.json\.", text) == [str(MANY - LISTED), "7"]
+        assert re.findall(r"(\d+) more in report\.json\.", text) == [str(MANY - MAX_ROWS), "7"]
         assert f"{still} unchanged" in page
     assert len(json.loads(as_json(report))["metrics"]) == MANY
 
@@ -695,7 +755,7 @@ def test_words_are_made_for_no_more_rows_than_are_listed(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(NumberFormat, "value", counted)
     markdown(crowded(), limit=65_000)
-    assert len(written) <= 2 * (LISTED + 6)
+    assert len(written) <= 2 * (MAX_ROWS + 6)
 
 
 def test_a_row_that_fails_a_gate_is_listed_wherever_it_stands() -> None:
@@ -706,22 +766,22 @@ def test_a_row_that_fails_a_gate_is_listed_wherever_it_stands() -> None:
     judged = replace(report, gates=(gate,), verdict="failed")
     for page in (markdown(judged), html(judged)):
         assert last.name in names_shown(page)
-        assert len(names_shown(page)) == LISTED
+        assert len(names_shown(page)) == MAX_ROWS
 
 
 def test_gates_are_counted_where_they_are_too_many_to_list() -> None:
     rows = crowded().metrics or ()
     gates = tuple(
         GateResult(rule="* < 30", path=row.path, metric=row.name, value=float(place), passed=place < 30)
-        for place, row in enumerate(rows[: 2 * LISTED])
+        for place, row in enumerate(rows[: 2 * MAX_ROWS])
     )
     text = markdown(replace(crowded(), gates=gates, verdict="failed"))
-    assert f"{2 * LISTED - 30} of {2 * LISTED} gates failed" in text
-    assert text.count("- ❌") == LISTED
-    assert f"- {LISTED - 30} more in `report.json`." in text
+    assert f"{2 * MAX_ROWS - 30} of {2 * MAX_ROWS} gates failed" in text
+    assert text.count("- ❌") == MAX_ROWS
+    assert f"- {MAX_ROWS - 30} more in `report.json`." in text
     passed = markdown(replace(crowded(), gates=tuple(replace(gate, passed=True) for gate in gates), verdict="passed"))
-    assert f"<summary>{2 * LISTED} gates passed</summary>" in passed
-    assert passed.count("- ✅") == LISTED
+    assert f"<summary>{2 * MAX_ROWS} gates passed</summary>" in passed
+    assert passed.count("- ✅") == MAX_ROWS
 
 
 # --- HTML
@@ -868,7 +928,7 @@ def test_openmetrics_holds_this_runs_numbers() -> None:
     ],
 )  # fmt: skip
 def test_sizes_are_read_at_once(count: int, text: str) -> None:
-    assert formatting.size(count, locale="en", words=words_of("en")) == text
+    assert formatting.size(count, locale="en", translations=translations_of("en")) == text
 
 
 @pytest.mark.parametrize("number", [10**400, -(10**400)])

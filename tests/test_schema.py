@@ -17,10 +17,9 @@ from support.world import World
 from test_render import CASES, as_json, everything, gpu
 
 from cml.model import report
-from cml.model.json import VERSION
-from cml.model.json_reader import read_report
+from cml.model.json import VERSION, read_report
 from cml.model.report import Experiment, Report
-from cml.report import templates_folder
+from cml.report.template_files import templates_folder
 
 jsonschema = pytest.importorskip("jsonschema")
 

@@ -47,7 +47,7 @@ def compare(here: Session, old: str, new: str) -> int:
 
 def publish(here: Session, folder: Path) -> int:
     """`cml publish DIR`: posts a report that another run saved, to the pull request that the event is about."""
-    from cml.model.json_reader import read_report
+    from cml.model.json import read_report
 
     path = folder / "report.json"
     try:

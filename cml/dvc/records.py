@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cml.dvc.pull import LEGACY
 from cml.errors import BadInput
-from cml.model.json_reader import read_part
+from cml.model.json import read_dataclass
 from cml.model.report import StageRun
 from cml.process.log import Log
 from cml.remotes.probe import attribute_error, retry_remote
@@ -150,7 +150,8 @@ def _parsed(data: bytes) -> Record:
         return Record(
             results={
                 name: Result(
-                    entry=COMPILED_LOCK_FILE_STAGE_SCHEMA(stage["entry"]), run=read_part(StageRun, stage["run"], name)
+                    entry=COMPILED_LOCK_FILE_STAGE_SCHEMA(stage["entry"]),
+                    run=read_dataclass(StageRun, stage["run"], name),
                 )
                 for name, stage in document["stages"].items()
             },

@@ -20,7 +20,10 @@ Verdict = Literal["passed", "failed", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """The commit that the run is compared with: `name` is the revision as the user knows it, `reason` why it is used."""
+    """The commit that the run is compared with.
+
+    `name` is the revision as the user knows it, `reason` says why it is used.
+    """
 
     name: str
     sha: str
@@ -144,8 +147,8 @@ class StageRun:
     """A stage of the pipeline in this run.
 
     "restored" means restored from the run cache; "not run" means after a failure, or not among the targets. `seconds`
-    is wall time; `gpu` is None where no GPU was used. `job` and `machine` say where the stage ran, in a pipeline that is
-    spread over several jobs.
+    is wall time; `gpu` is None where no GPU was used. `job` and `machine` say where the stage ran, in a pipeline that
+    is spread over several jobs.
     """
 
     name: str
@@ -180,7 +183,7 @@ class Experiment:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why the run failed: its step ("setup", "pull", "reproduce", "push"), a message of one line, the end of the log."""
+    """Why the run failed: its step ("setup", "pull", "reproduce" or "push"), one line, and the end of the log."""
 
     step: str
     message: str

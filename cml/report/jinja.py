@@ -1,78 +1,86 @@
-"""Jinja as we use it: strict about names, escaping by itself for the kind of text that is made, and in a sandbox where
-a template is a user's.
-
-Jinja is imported where it is used: a skipped run must not pay for it.
+"""Jinja as we use it: strict about names, with automatic escaping for Markdown or HTML, and a sandbox for templates of
+users.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from cml.report import escape, templates_folder
-from cml.report.i18n import words_of
+from jinja2 import (
+    BytecodeCache,
+    Environment,
+    FileSystemBytecodeCache,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateNotFound,
+    pass_context,
+)
+from jinja2.bccache import Bucket
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from jinja2 import BytecodeCache, Environment
-    from markupsafe import Markup
-
-    from cml.report.i18n import Words
+from cml.report import escape
+from cml.report.i18n import Translations, translations_of
+from cml.report.template_files import templates_folder
 
 Kind = Literal["md", "html"]
-SHORT = 60  # characters of a name
-USER_TEMPLATE = "<template>"  # what Jinja calls a template that comes from no file
+NAME_WIDTH = 60  # characters of a name, where a template asks for no other width
+MEMORY_MB = 512
+USER_TEMPLATE = "<template>"  # Jinja's name of a template that was not loaded from a file
 
 
-class TooLong(BaseException):
-    """Time is up. No `except Exception` of Jinja's catches it."""
+class TimeIsUp(BaseException):
+    """A template takes too long. No `except Exception` of Jinja can catch it."""
 
 
 class TemplateProblem(ValueError):
-    """The user's template is broken: `line 3: 'metrix' is undefined`."""
+    """A user's template is broken; the message is one line such as `line 3: 'metrix' is undefined`."""
 
 
-def render(name: str, context: dict[str, Any], *, kind: Kind, short: int = SHORT) -> str:
-    """Renders one of our own templates in the context's `language`; names are cut to `short` characters."""
-    return _environment(kind, short, context["language"], is_ours=True).get_template(name).render(context)
+def render(name: str, context: dict[str, Any], *, kind: Kind, name_width: int = NAME_WIDTH) -> str:
+    """Renders one of our own templates in the language of the context."""
+    return _environment(kind, name_width, context["language"], is_ours=True).get_template(name).render(context)
 
 
 def render_pieces(name: str, context: dict[str, Any], *, kind: Kind) -> Iterator[str]:
-    """Renders one of our own templates in pieces: a page of thousands of rows is large."""
-    return _environment(kind, SHORT, context["language"], is_ours=True).get_template(name).generate(context)
+    """Renders one of our own templates in pieces: a page with thousands of rows is large."""
+    return _environment(kind, NAME_WIDTH, context["language"], is_ours=True).get_template(name).generate(context)
 
 
 def render_user_template(text: str, context: dict[str, Any]) -> str:
-    """Renders the text of a user's Markdown template. Raises TemplateProblem, whatever is wrong with it.
+    """Renders a user's Markdown template. Raises TemplateProblem for any error in it.
 
-    For the child process of `contained`, which ends what takes too long or too much memory.
+    For the child process of `sandbox` only, which has limits of time and memory.
     """
     try:
-        return _environment("md", SHORT, context["language"], is_ours=False).from_string(text).render(context)
-    except (Exception, TooLong) as error:
+        return _environment("md", NAME_WIDTH, context["language"], is_ours=False).from_string(text).render(context)
+    except (Exception, TimeIsUp) as error:
         raise TemplateProblem(_describe(error)) from None
 
 
 def _describe(error: BaseException) -> str:
-    from jinja2 import TemplateNotFound
-
+    """Returns a message of one line, with the line number of the user's template where it is known."""
     message = " ".join(str(error).split()) or type(error).__name__
+    line = _line_of(error)
     if isinstance(error, TemplateNotFound):
-        message = f"there is no template {error.name!r}; ours is 'report.md.j2'"
-    elif isinstance(error, RecursionError | SyntaxError):  # Python's own, of what Jinja made of the template
-        message = "it calls itself without end, or is nested too deep"
+        message = f"template {error.name!r} does not exist: extend 'report.md.j2'"
+    elif isinstance(error, RecursionError | SyntaxError):
+        # Jinja's own syntax errors are of another class: this one is Python's, about the code that Jinja generated.
+        message = "it calls itself endlessly, or is nested too deeply"
     elif isinstance(error, MemoryError):
-        message = "it needs more memory than a template gets"
-    line = None if isinstance(error, SyntaxError) else _line_of(error)
-    return f"line {line}: {message}" if line else message
+        message = f"it needs more than {MEMORY_MB} MB of memory"
+    if line is None or isinstance(error, SyntaxError):  # whose line is one of the generated code
+        return message
+    return f"line {line}: {message}"
 
 
 def _line_of(error: BaseException) -> int | None:
-    """The innermost line of the user's own template: Jinja rewrites the frames of an Exception so that they name it."""
+    """Returns the innermost line of the user's template: Jinja changes the traceback so that it names these lines."""
     line: int | None = getattr(error, "lineno", None)
     trace = error.__traceback__
     while trace:
@@ -85,106 +93,117 @@ def _line_of(error: BaseException) -> int | None:
 
 
 @lru_cache
-def _environment(kind: Kind, short: int, language: str, *, is_ours: bool) -> Environment:
-    """Jinja for our own templates, or for a user's, in a sandbox, which asks before each attribute and each call."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    text, figure = (escape.html, escape.html) if kind == "html" else (escape.text, escape.figure)
-    escape_value = _escape_with(text, figure)
+def _environment(kind: Kind, name_width: int, language: str, *, is_ours: bool) -> Environment:
+    """Returns Jinja for our own templates or, in a sandbox that checks each attribute and each call, for a user's."""
+    if kind == "html":
+        escape_value = _escape_with(escape.html, escape.html)
+    else:
+        escape_value = _escape_with(escape.text, escape.number_text)
     environment = (Environment if is_ours else ImmutableSandboxedEnvironment)(
         loader=FileSystemLoader(templates_folder()),
-        bytecode_cache=_compiled("ours" if is_ours else "sandbox"),
+        bytecode_cache=_bytecode_cache("ours" if is_ours else "sandbox"),
         autoescape=True,
         undefined=StrictUndefined,
-        optimized=False,  # else what a template calculates is calculated while it is compiled, and no line is at fault
+        # Otherwise Jinja evaluates constants while it compiles: an error would have no line number.
+        optimized=False,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=pass_context(lambda _, value: escape_value(value)),  # Jinja has a context only when it renders
+        # A function with a context is not called while Jinja compiles, but when it renders.
+        finalize=pass_context(lambda _, value: escape_value(value)),
     )
-    for name in ("lipsum", "cycler", "joiner"):
+    for name in ("lipsum", "cycler", "joiner"):  # of no use in a report, and a way to Python's internals
         environment.globals.pop(name)
-    environment.globals.update(_speech(words_of(language), escape_value))
-    environment.filters["short"] = lambda value, width=None: _short(value, min(width or short, short * 5))
-    if kind == "md":
-        environment.filters.update(
-            cell=_markup(escape.cell),
-            code=_markup(escape.code),
-            link=_markup(escape.link),
-            image=_markup(escape.image),
-            fence=_markup(escape.fence),
-            revision=_markup(escape.revision),
-        )
-    else:
-        environment.filters.update(address=escape.web_address, breakable=_markup(escape.breakable))
+    environment.globals.update(_gettext_functions(translations_of(language), escape_value))
+    environment.filters["short"] = lambda value, width=None: _short(value, min(width or name_width, name_width * 5))
+    environment.filters.update(_filters(kind))
     return environment
 
 
-def _compiled(kind: str) -> BytecodeCache:
-    """Keeps our templates compiled where Python keeps this package's modules compiled, and by the same rules; each kind
-    of its own, since code for the sandbox is another.
+def _filters(kind: Kind) -> dict[str, Callable[..., Any]]:
+    if kind == "html":
+        return {"address": escape.web_address, "breakable": _markup_filter(escape.breakable)}
+    return {
+        "cell": _markup_filter(escape.cell),
+        "code": _markup_filter(escape.code),
+        "link": _markup_filter(escape.link),
+        "image": _markup_filter(escape.image),
+        "fence": _markup_filter(escape.fence),
+        "revision": _markup_filter(escape.revision),
+    }
+
+
+class _PycacheBytecode(FileSystemBytecodeCache):
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if sys.dont_write_bytecode:
+            return
+        with contextlib.suppress(OSError):  # an installation that we may not write to: compiled in each run
+            super().dump_bytecode(bucket)
+
+
+def _bytecode_cache(kind: str) -> BytecodeCache:
+    """Keeps compiled templates in the `__pycache__` of this package, as Python does with modules.
+
+    Code for the sandbox is not the same, so each kind has its own files.
     """
-    from jinja2 import FileSystemBytecodeCache
-    from jinja2.bccache import Bucket
-
-    class Compiled(FileSystemBytecodeCache):
-        def dump_bytecode(self, bucket: Bucket) -> None:
-            with contextlib.suppress(OSError):  # where an administrator installed us, it is compiled each time
-                if not sys.dont_write_bytecode:
-                    super().dump_bytecode(bucket)
-
-    return Compiled(str(Path(__file__).parent / "__pycache__"), f"%s.{kind}.jinja")
+    return _PycacheBytecode(str(Path(__file__).parent / "__pycache__"), f"%s.{kind}.jinja")
 
 
-def _escape_with(text: Callable[[str], str], figure: Callable[[str], str]) -> Callable[[object], Markup]:
-    """Returns what escapes all that Jinja prints, but for what a filter, a macro or the template itself made.
+# Markup is text that Jinja does not escape again. Only these functions make it, each from text that was escaped.
 
-    Here, in `_speech` and in `_markup`, a string becomes Markup: after it was escaped.
-    """
-    from markupsafe import Markup
+
+def _escape_with(text: Callable[[str], str], number_text: Callable[[str], str]) -> Callable[[object], Markup]:
+    """Returns the function that escapes every value that a template prints."""
 
     def escape_value(value: object) -> Markup:
         match value:
-            case Markup():
+            case Markup():  # made by a filter, a macro or the template itself
                 return value
             case None:
                 return Markup()
-            case escape.Figure():
-                return Markup(figure(value))  # noqa: S704
+            case escape.NumberText():
+                return Markup(number_text(value))  # noqa: S704
             case _:
                 return Markup(text(str(value)))  # noqa: S704
 
     return escape_value
 
 
-def _speech(words: Words, escape_value: Callable[[object], Markup]) -> dict[str, Callable[..., Markup]]:
-    """Returns gettext's functions for templates: `_("Latest %(what)s", what=name)`, values escaped on their way in."""
-    from markupsafe import Markup
+def _gettext_functions(
+    translations: Translations, escape_value: Callable[[object], Markup]
+) -> dict[str, Callable[..., Markup]]:
+    """Returns gettext's functions for templates, as in `_("Latest %(what)s", what=name)`; values are escaped."""
 
     def fill(message: str, values: dict[str, object]) -> Markup:
         text = str(escape_value(message))
-        return Markup(text % {name: escape_value(value) for name, value in values.items()} if values else text)  # noqa: S704
+        if values:
+            text %= {name: escape_value(value) for name, value in values.items()}
+        return Markup(text)  # noqa: S704
 
-    return {
-        "_": lambda message, **values: fill(words.gettext(message), values),
-        "pgettext": lambda context, message, **values: fill(words.pgettext(context, message), values),
-        "ngettext": lambda one, many, count, **values: fill(
-            words.ngettext(one, many, count), {"count": escape.Figure(count), **values}
-        ),
-        "npgettext": lambda context, one, many, count, **values: fill(
-            words.npgettext(context, one, many, count), {"count": escape.Figure(count), **values}
-        ),
-    }
+    def gettext(message: str, **values: object) -> Markup:
+        return fill(translations.gettext(message), values)
+
+    def pgettext(context: str, message: str, **values: object) -> Markup:
+        return fill(translations.pgettext(context, message), values)
+
+    def ngettext(one: str, many: str, count: int, **values: object) -> Markup:
+        return fill(translations.ngettext(one, many, count), {"count": escape.NumberText(count), **values})
+
+    def npgettext(context: str, one: str, many: str, count: int, **values: object) -> Markup:
+        message = translations.npgettext(context, one, many, count)
+        return fill(message, {"count": escape.NumberText(count), **values})
+
+    return {"_": gettext, "pgettext": pgettext, "ngettext": ngettext, "npgettext": npgettext}
 
 
-def _markup(rule: Callable[..., str]) -> Callable[..., Markup]:
-    from markupsafe import Markup
+def _markup_filter(rule: Callable[..., str]) -> Callable[..., Markup]:
+    """Returns a filter that applies a function of `escape`; text that was escaped before is unescaped first."""
 
     def filtered(value: Any, *arguments: Any) -> Markup:
-        return Markup(rule(value.unescape() if isinstance(value, Markup) else value, *arguments))  # noqa: S704
+        text = value.unescape() if isinstance(value, Markup) else value
+        return Markup(rule(text, *arguments))  # noqa: S704
 
     return filtered
 
 
 def _short(value: str, width: int) -> str:
-    return type(value)(escape.shorten(value, width))
+    return type(value)(escape.shorten(value, width))  # Markup and NumberText keep their type

@@ -1,6 +1,6 @@
-"""A user's template, rendered in a child process: it ends in time, in little memory, and with nothing at hand.
+"""Renders a user's template in a child process with little time and memory and without the job's environment.
 
-Jinja's sandbox keeps a template from what it must not touch, but not from loops without end or texts without measure.
+Jinja's sandbox keeps a template away from Python's internals, but not from endless loops or endless text.
 """
 
 from __future__ import annotations
@@ -8,22 +8,23 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
 
-from cml.report.jinja import TemplateProblem, TooLong, render_user_template
-from cml.report.truncation import fitted
+from cml.report.jinja import MEMORY_MB, TemplateProblem, TimeIsUp, render_user_template
+from cml.report.truncation import fit
 from cml.report.view import View
 
-SECONDS, SECONDS_IN_ALL = 4, 30  # of one rendering, and of all that a limit asks for
-MEMORY = 512 << 20
-LONGEST = 16 << 20  # characters of a rendering
+SECONDS = 4  # for rendering once
+SECONDS_IN_ALL = 30  # for all renderings that a size limit needs
+MAX_CHARACTERS = 16 << 20  # of what a template writes
 START = "import sys; sys.path[:] = sys.argv[1:]; from cml.report.sandbox import serve; serve()"
 
 
-def render_contained(template: str, view: View, limit: int | None) -> str:
-    """Returns the Markdown of at most `limit` bytes that a user's template makes. Raises TemplateProblem."""
+def render_in_sandbox(template: str, view: View, limit: int | None) -> str:
+    """Returns the Markdown of a user's template, in at most `limit` bytes. Raises TemplateProblem."""
     try:
         child = subprocess.run(
             [sys.executable, "-I", "-c", START, *filter(None, sys.path)],
@@ -35,39 +36,40 @@ def render_contained(template: str, view: View, limit: int | None) -> str:
             check=False,
         )
     except OSError as error:
-        raise TemplateProblem(f"the process that renders it did not start: {error}") from None
+        raise TemplateProblem(f"cannot start the process that renders it: {error}") from None
     except subprocess.TimeoutExpired:
-        raise TemplateProblem(f"it takes longer than {SECONDS_IN_ALL} s to fit into its place") from None
+        raise TemplateProblem(f"it takes longer than {SECONDS_IN_ALL} s to fit the report into its limit") from None
     if child.returncode == -signal.SIGPROF:
-        raise TemplateProblem(_too_long())
+        raise TemplateProblem(_too_slow())
     try:
         answer = json.loads(child.stdout)
     except ValueError:
-        raise TemplateProblem("it is more than Jinja can render") from None
+        raise TemplateProblem("the process that renders it crashed: it is too large or nested too deeply") from None
     if "problem" in answer:
         raise TemplateProblem(answer["problem"])
     return str(answer["text"])
 
 
 def serve() -> None:
-    """The child: template, view and limit on stdin, the text or the problem on stdout."""
-    import resource
-
+    """Runs in the child: reads template, view and limit from stdin, writes the text or the problem to stdout."""
+    memory = MEMORY_MB << 20
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     signal.signal(signal.SIGALRM, _stop)
-    template, view, limit = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent
+    template, view, limit = pickle.load(sys.stdin.buffer)  # noqa: S301 - our parent wrote it
 
     def write(view: View) -> str:
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
-        signal.setitimer(signal.ITIMER_PROF, SECONDS + 0.5)  # ends what never comes back to Python
+        # A signal handler runs between two steps of Python. A single step that never ends, such as 10 ** (10 ** 10),
+        # is ended by a signal that has no handler.
+        signal.setitimer(signal.ITIMER_PROF, SECONDS + 0.5)
         text = render_user_template(template, view.context())
-        if len(text) > LONGEST:
-            raise TemplateProblem(f"it writes {len(text)} characters, and {LONGEST} are the most")
+        if len(text) > MAX_CHARACTERS:
+            raise TemplateProblem(f"it writes {len(text)} characters; at most {MAX_CHARACTERS} are allowed")
         return text
 
     try:
-        answer = {"text": fitted(view, write, limit)}
+        answer = {"text": fit(view, write, limit)}
     except TemplateProblem as error:
         answer = {"problem": str(error)}
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -75,8 +77,8 @@ def serve() -> None:
 
 
 def _stop(*_: object) -> None:
-    raise TooLong(_too_long())
+    raise TimeIsUp(_too_slow())
 
 
-def _too_long() -> str:
+def _too_slow() -> str:
     return f"it takes longer than {SECONDS} s"

@@ -1,7 +1,4 @@
-"""Markdown of a View, with whole rows cut where a place is too small for all of them.
-
-Pure, but for reading our own templates.
-"""
+"""Fits Markdown into a size limit: whole rows are removed, the least important first."""
 
 from __future__ import annotations
 
@@ -9,10 +6,10 @@ import re
 from collections.abc import Callable
 
 from cml.report import escape
-from cml.report.jinja import SHORT, render
+from cml.report.jinja import NAME_WIDTH, render
 from cml.report.view import View
 
-# What a limit takes away, the least important first. The headline and the footer stay.
+# The lists whose rows are removed, the least important first. The headline and the footer stay.
 LEAST_IMPORTANT_FIRST = (
     "charts",
     "data",
@@ -33,48 +30,52 @@ LEAST_IMPORTANT_FIRST = (
     "metrics",
     "gates",
 )
-WHOLE = frozenset({"graph"})  # half of it would be of no use
+INDIVISIBLE = frozenset({"graph"})  # half a graph is of no use
 
 
-def own(view: View) -> str:
-    """Returns the Markdown that our own template makes."""
-    return render("report.md.j2", view.context(), kind="md")
+def fit(view: View, write: Callable[[View], str], limit: int | None) -> str:
+    """Returns what `write` makes of the view, cleaned up, in at most `limit` bytes of UTF-8."""
+    complete = _clean_up(write(view))
+    return complete if limit is None or _size(complete) <= limit else _shorten(view, write, limit)
 
 
-def fitted(view: View, write: Callable[[View], str], limit: int | None) -> str:
-    """Returns what `write` makes of the view, tidy and of at most `limit` bytes of UTF-8."""
-    whole = _tidy(write(view))
-    return whole if limit is None or _size(whole) <= limit else _cut(view, write, limit)
-
-
-def _cut(view: View, write: Callable[[View], str], limit: int) -> str:
-    """Takes away section after section until the rest fits; of the last one as many rows come back as have room."""
+def _shorten(view: View, write: Callable[[View], str], limit: int) -> str:
+    """Removes list after list until the rest fits, and of the last one no more rows than necessary."""
 
     def fits(view: View) -> bool:
-        return _size(_tidy(write(view))) <= limit
+        return _size(_clean_up(write(view))) <= limit
 
     for name in LEAST_IMPORTANT_FIRST:
-        count = len(getattr(view, name))
+        count = len(view.rows(name))
         if not count:
             continue
         if not fits(view.without(name, count)):
             view = view.without(name, count)
             continue
-        too_few, enough = 0, count
-        while enough - too_few > 1 and name not in WHOLE:
+        too_few, enough = 0, count  # a binary search, since each try renders the report
+        while enough - too_few > 1 and name not in INDIVISIBLE:
             middle = (too_few + enough) // 2
-            too_few, enough = (too_few, middle) if fits(view.without(name, middle)) else (middle, enough)
-        return _tidy(write(view.without(name, enough)))
-    for short in (SHORT, 30, 15, 5):  # only long names, or what a user's template adds, can be left to cut
-        smallest = _tidy(render("smallest.md.j2", view.context(), kind="md", short=short))
-        if _size(smallest) <= limit:
+            if fits(view.without(name, middle)):
+                enough = middle
+            else:
+                too_few = middle
+        return _clean_up(write(view.without(name, enough)))
+    return _smallest(view, limit)
+
+
+def _smallest(view: View, limit: int) -> str:
+    """Returns the headline and a link to the report, for names that are very long or a template that adds much."""
+    for name_width in (NAME_WIDTH, 30, 15, 5):
+        text = _clean_up(render("smallest.md.j2", view.context(), kind="md", name_width=name_width))
+        if _size(text) <= limit:
             break
-    return smallest
+    return text
 
 
-def _tidy(rendered: str) -> str:
-    """No trailing spaces, no second empty line, nothing that a runner obeys where a report is printed in a log."""
-    text = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+$", "", rendered, flags=re.MULTILINE))
+def _clean_up(rendered: str) -> str:
+    """Removes trailing spaces and repeated empty lines, and breaks the commands of CI runners."""
+    text = re.sub(r"[ \t]+$", "", rendered, flags=re.MULTILINE)
+    text = re.sub(r"\n{3,}", "\n\n", text)
     return escape.guard_commands(text.strip()) + "\n"
 
 

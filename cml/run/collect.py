@@ -291,10 +291,10 @@ def _drawing(
 ) -> Callable[[], tuple[Plot, ...] | None]:
     from cml.dvc.plots import read_plots
     from cml.report.plots.files import begin_drawing
-    from cml.report.sections import side_words
+    from cml.report.sections.base import side_labels
 
     if settings.plots is None:
         return lambda: None
     sides = {"baseline": old.plots if old else None, "current": new.plots}
     found = {label: plots for label, plots in sides.items() if plots}
-    return begin_drawing(read_plots(project.repo, found), folder, sides=side_words(settings.locale))
+    return begin_drawing(read_plots(project.repo, found), folder, sides=side_labels(settings.locale))

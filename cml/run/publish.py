@@ -79,7 +79,7 @@ def _publication(
 ) -> Publication:
     """Renders the texts that the forge shows, and no others: rendering a large report takes seconds."""
     from cml.report.headline import headline
-    from cml.report.markdown import render_terminal
+    from cml.report.terminal import render_terminal
 
     forge, settings = here.forge, here.settings
     comment = _markdown(here, report, work, forge.comment_limit, image_urls) if forge.comment_limit else ""

@@ -103,17 +103,19 @@ def markdown(
 
 def write_report(report: Report, folder: Path, *, settings: Settings, template: str | None, log: Log) -> str:
     """Writes every file of the report, and returns the Markdown."""
-    from cml.report import markdown as renderer
+    from cml.model.json import render_json
+    from cml.report.html import render_html
+    from cml.report.openmetrics import render_openmetrics
 
     folder.mkdir(exist_ok=True)
     text = markdown(report, settings=settings, template=template, log=log)
     images = {image.file: (folder / image.file).read_bytes() for plot in report.plots or () for image in plot.images}
     _remove_drawings(folder, but=images)
     (folder / "report.md").write_text(text, encoding="utf-8")
-    page = renderer.render_html(report, number_format=settings.number_format, locale=settings.locale, images=images)
+    page = render_html(report, number_format=settings.number_format, locale=settings.locale, images=images)
     with (folder / "report.html").open("w", encoding="utf-8") as file:
         file.writelines(page)
-    for name, lines in {"report.json": renderer.render_json, "metrics.txt": renderer.render_openmetrics}.items():
+    for name, lines in {"report.json": render_json, "metrics.txt": render_openmetrics}.items():
         with (folder / name).open("w", encoding="utf-8") as file:
             file.writelines(lines(report))
     return text

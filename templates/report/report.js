@@ -1,5 +1,5 @@
 "use strict";
-// Sorting, searching and folding of tables. Without it every row is there, in the report's own order.
+// Tables that can be sorted, searched and folded. Without JavaScript all rows are visible, in the order of the report.
 for (const table of document.querySelectorAll("table[data-search]")) {
   const body = table.tBodies[0];
   const rows = Array.from(body.rows);

@@ -27,10 +27,10 @@ with atheris.instrument_imports(include=["cml"]):
     from cml.forges.github.context import read_context as read_event
     from cml.forges.gitlab.context import read_context as read_pipeline
     from cml.git.trailers import head_of_results, key_of_results, scope_of_results, skip_reason
-    from cml.model.json_reader import read_report
+    from cml.model.json import read_report
     from cml.process.masking import Masks
     from cml.remotes.kinds import holds_secret
-    from cml.report.escape import cell, code, fence, guard_commands, mermaid, text
+    from cml.report.escape import cell, code, fence, guard_commands, mermaid_label, text
 
 from chaos.figures import count
 from chaos.size import SEED
@@ -83,7 +83,7 @@ def saved(data: Provider) -> None:
 
 def markup(data: Provider) -> None:
     value = words(data, 300)
-    for write in (text, cell, code, mermaid, guard_commands):
+    for write in (text, cell, code, mermaid_label, guard_commands):
         assert "\n" not in write(value) or write is guard_commands
     assert fence([value]).count("\n") >= 2
 
