@@ -22,7 +22,7 @@ MACHINE_VARIABLES = {
     "JAVA_HOME",
     "ARROW_LIBHDFS_DIR",
 }
-SECRETS = [name for name in kinds.VARIABLES if name not in MACHINE_VARIABLES]
+SECRETS = [name for name in kinds.CREDENTIAL_VARIABLES if name not in MACHINE_VARIABLES]
 OPTIONS = [variable for variable in VARIABLES if variable.is_option]
 
 

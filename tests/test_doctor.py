@@ -51,7 +51,7 @@ def test_as_json_every_check_has_its_fields(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_a_note(tmp_path: Path) -> None:
     check = findings(make_small_world(tmp_path, FILES))["remote storage"]
     assert check["status"] == "note"
-    assert "there is no folder" in check["found"]
+    assert "does not exist yet" in check["found"]
     assert "is it on a share that is not mounted?" in check["found"]
 
 

@@ -90,7 +90,7 @@ def test_github_workflow_has_the_inputs_and_the_secrets() -> None:
     assert {call["inputs"][name]["default"] for name in names} == {""}
     assert workflow["env"] == {f"INPUT_{name.upper()}": f"${{{{ inputs.{name} }}}}" for name in names}
     assert list(call["secrets"]) == ["repo_token", *SECRETS]
-    assert set(kinds.VARIABLES) - MACHINE_VARIABLES == set(SECRETS)
+    assert set(kinds.CREDENTIAL_VARIABLES) - MACHINE_VARIABLES == set(SECRETS)
     waves = [f"wave_{number}" for number in range(1, WAVES + 1)]
     assert list(jobs) == ["plan", *waves, "gather"]
     assert jobs["gather"]["needs"] == ["plan", *waves]

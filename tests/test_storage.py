@@ -16,8 +16,9 @@ from dvc.config import Config
 
 from cml.errors import Cancelled, WorkFailed
 from cml.process.masking import Masks
-from cml.remotes.credentials import FOLDER, provide_credentials, sweep
-from cml.remotes.kinds import KINDS, VARIABLES, find, holds_secret, kind_of
+from cml.remotes.credential_check import check_credentials
+from cml.remotes.credentials import FOLDER_PREFIX, provide_credentials, remove_leftovers
+from cml.remotes.kinds import CREDENTIAL_VARIABLES, STORAGE_KINDS, holds_secret, kind_of
 
 PEM_BODY = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU\nAAAAEbm9uZQAAAAAAAAAB"
 PEM = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{PEM_BODY}\n-----END OPENSSH PRIVATE KEY-----"
@@ -55,7 +56,7 @@ def configured(environment: dict[str, str], url: str, temporary: Path, **options
 
 def test_every_storage_of_the_table_has_a_url_and_every_url_its_kind() -> None:
     assert {name: kind.name for name, url in URLS.items() if (kind := kind_of(url))} == {name: name for name in URLS}
-    assert {kind.name for kind in KINDS} == set(URLS)
+    assert {kind.name for kind in STORAGE_KINDS} == set(URLS)
     assert kind_of("remote://other/path") is None
 
 
@@ -76,19 +77,19 @@ def test_every_storage_of_the_table_has_a_url_and_every_url_its_kind() -> None:
     ],
 )
 def test_an_empty_environment_misses_the_variables_of_the_usual_way(kind: str, missing: tuple[str, ...]) -> None:
-    credential_check = find(URLS[kind], dict.fromkeys(VARIABLES, ""))
-    assert (credential_check.kind, credential_check.found, credential_check.missing) == (kind, (), missing)
-    assert all(name in credential_check.advice for name in missing)
-    assert "\n" not in credential_check.advice
+    check = check_credentials(URLS[kind], dict.fromkeys(CREDENTIAL_VARIABLES, ""))
+    assert (check.kind, check.found, check.missing) == (kind, (), missing)
+    assert all(name in check.advice for name in missing)
+    assert "\n" not in check.advice
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", STORAGE_KINDS, ids=lambda kind: kind.name)
 def test_each_way_is_found_by_its_own_variables(kind: object) -> None:
-    for way in (known := next(k for k in KINDS if k is kind)).auth_methods:
-        credential_check = find(URLS[known.name], {variable.name: "x" for variable in way.required})
-        assert credential_check.missing == ()
-        assert credential_check.found == tuple(variable.name for variable in way.required)
-        assert credential_check.way in {way.name, "profile"}
+    for way in (known := next(k for k in STORAGE_KINDS if k is kind)).auth_methods:
+        check = check_credentials(URLS[known.name], {variable.name: "x" for variable in way.required})
+        assert check.missing == ()
+        assert check.found == tuple(variable.name for variable in way.required)
+        assert check.auth_method in {way.name, "profile"}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_each_way_is_found_by_its_own_variables(kind: object) -> None:
     ],
 )
 def test_half_a_way_misses_its_other_half(url: str, environment: list[str], missing: tuple[str, ...]) -> None:
-    assert find(url, dict.fromkeys(environment, "x")).missing == missing
+    assert check_credentials(url, dict.fromkeys(environment, "x")).missing == missing
 
 
 @pytest.mark.parametrize(
@@ -119,18 +120,18 @@ def test_half_a_way_misses_its_other_half(url: str, environment: list[str], miss
     ],
 )
 def test_what_dvc_is_configured_with_is_not_missing(url: str, options: dict[str, object]) -> None:
-    assert find(url, {}, options).missing == ()
+    assert check_credentials(url, {}, options).missing == ()
 
 
 def test_an_ssh_remote_without_known_hosts_gets_the_keyscan_hint() -> None:
     environment = {"DVC_SSH_PRIVATE_KEY": PEM}
-    assert "ssh-keyscan -p 2222 data.example" in find(URLS["SSH"], environment).advice
-    assert find(URLS["SSH"], {**environment, "DVC_SSH_KNOWN_HOSTS": KNOWN_HOSTS}).advice == ""
+    assert "ssh-keyscan -p 2222 data.example" in check_credentials(URLS["SSH"], environment).advice
+    assert check_credentials(URLS["SSH"], {**environment, "DVC_SSH_KNOWN_HOSTS": KNOWN_HOSTS}).advice == ""
 
 
 @pytest.mark.parametrize("url", ["", "s3://", "ssh://host:port/", "https://[", "nowhere://x", "remote://other/p"])
 def test_odd_urls_are_findings_and_no_tracebacks(url: str) -> None:
-    assert find(url, {}).found == ()
+    assert check_credentials(url, {}).found == ()
 
 
 # -- files --
@@ -217,7 +218,7 @@ def test_a_temporary_folder_that_cannot_be_written_is_one_line_about_it(tmp_path
     (tmp_path / "file").write_text("")
     environment = {"GOOGLE_APPLICATION_CREDENTIALS": ACCOUNT}
     with (
-        pytest.raises(WorkFailed, match=r"credentials can't be written under .*/file/x"),
+        pytest.raises(WorkFailed, match=r"cannot write credentials to .*/file/x"),
         provide_credentials(environment, tmp_path / "file" / "x"),
     ):
         pass
@@ -348,11 +349,11 @@ def test_what_is_sent_as_it_is_goes_to_one_server_alone(tmp_path: Path) -> None:
         assert {name for name, options in written.items() if "password" in options} == {"ours", "more", "host"}
         assert written["another"] == {"user": "me"}
         for name in ("public", "through"):
-            credential_check = credentials.credential_check(name)
-            assert credential_check.found == ()
-            (why,) = credential_check.wrong
+            check = credentials.check(name)
+            assert check.found == ()
+            (why,) = check.problems
             assert why.startswith(
-                "DVC_HTTP_TOKEN is for data.example alone: give this remote its own by `dvc remote modify"
+                "DVC_HTTP_TOKEN is only sent to data.example: set the credentials of this remote with `dvc remote modify"
             )
     with provide_credentials({"DVC_SSH_PRIVATE_KEY": PEM}, tmp_path) as credentials:
         written = credentials.configure(remotes, "ours")["remote"]
@@ -362,10 +363,10 @@ def test_what_is_sent_as_it_is_goes_to_one_server_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
-        ("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json", "is neither a file here nor the text of one"),
-        ("GOOGLE_APPLICATION_CREDENTIALS", '{"type": "service_acc', "holds no JSON: was it cut off?"),
-        ("GDRIVE_CREDENTIALS_DATA", "folder/user.json", "is neither a file here nor the text of one"),
-        ("DVC_SSH_PRIVATE_KEY", "~/.ssh/absent", "is neither a file here nor the text of one"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json", "is neither the path of a file nor its content"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", '{"type": "service_acc', "is not valid JSON; was it truncated?"),
+        ("GDRIVE_CREDENTIALS_DATA", "folder/user.json", "is neither the path of a file nor its content"),
+        ("DVC_SSH_PRIVATE_KEY", "~/.ssh/absent", "is neither the path of a file nor its content"),
     ],
 )
 def test_a_value_that_cannot_be_right_is_found_before_a_storage_refuses_it(
@@ -374,7 +375,7 @@ def test_a_value_that_cannot_be_right_is_found_before_a_storage_refuses_it(
     url = URLS[{"GO": "Google Storage", "GD": "Google Drive", "DV": "SSH"}[name[:2]]]
     with provide_credentials({name: value}, tmp_path) as credentials:
         credentials.configure({"storage": {"url": url}})
-        assert credentials.credential_check("storage").wrong == (f"{name} {why}",)
+        assert credentials.check("storage").problems == (f"{name} {why}",)
 
 
 # -- leftovers --
@@ -396,27 +397,27 @@ def test_leftovers_of_a_killed_run_are_swept_and_those_of_a_living_one_are_not(t
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
-        assert sweep(tmp_path) == 0
+        assert remove_leftovers(tmp_path) == 0
         (folder,) = tmp_path.iterdir()
-        assert folder.name.startswith(f"{FOLDER}{process.pid}-")
+        assert folder.name.startswith(f"{FOLDER_PREFIX}{process.pid}-")
         process.kill()
         process.wait()
         assert (folder / "DVC_SSH_PRIVATE_KEY").exists()
     environment = {"DVC_SSH_PRIVATE_KEY": PEM}
     with provide_credentials(environment, tmp_path):
-        assert sweep(tmp_path) == 1
+        assert remove_leftovers(tmp_path) == 1
         assert list(tmp_path.iterdir()) == [Path(environment["DVC_SSH_PRIVATE_KEY"]).parent]
 
 
 def test_a_folder_with_a_living_process_number_but_no_run_is_swept(tmp_path: Path) -> None:
-    (tmp_path / f"{FOLDER}{os.getpid()}-abc").mkdir()
-    assert sweep(tmp_path) == 1
+    (tmp_path / f"{FOLDER_PREFIX}{os.getpid()}-abc").mkdir()
+    assert remove_leftovers(tmp_path) == 1
 
 
 def test_only_our_own_folders_are_swept(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / f"{FOLDER}1-link").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / f"{FOLDER}1-file").write_text("")
-    assert sweep(tmp_path) == 0
-    assert sweep(tmp_path / "absent") == 0
+    (tmp_path / f"{FOLDER_PREFIX}1-link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / f"{FOLDER_PREFIX}1-file").write_text("")
+    assert remove_leftovers(tmp_path) == 0
+    assert remove_leftovers(tmp_path / "absent") == 0
     assert (tmp_path / "elsewhere").is_dir()

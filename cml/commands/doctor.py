@@ -109,23 +109,17 @@ def _project(here: Session, *, with_write: bool) -> Iterator[Check]:
 
 def _remote(here: Session, project: Project, name: str, *, with_write: bool) -> Check:
     from cml.remotes.errors import explain
-    from cml.remotes.probe import probe
 
-    credential_check, trouble = (
-        here.credentials.credential_check(name),
-        probe(project.repo, name, with_write=with_write),
-    )
+    check, problem = here.credentials.check(name), project.probe_remote(name, with_write=with_write)
     status: Literal["ok", "note", "problem"] = "ok"
-    uses = f"; uses {', '.join(credential_check.found)}" if credential_check.found else ""
-    if trouble is None:
-        found = f"{credential_check.kind}: can be {'read and written' if with_write else 'read'}{uses}"
-    elif trouble.kind == "unmade":
-        status, found = "note", f"{credential_check.kind}: {trouble.said}{uses}"
+    uses = f"; uses {', '.join(check.found)}" if check.found else ""
+    if problem is None:
+        found = f"{check.kind}: can be {'read and written' if with_write else 'read'}{uses}"
+    elif problem.kind == "not_created":
+        status, found = "note", f"{check.kind}: {problem.message}{uses}"
     else:
-        status, found = "problem", explain(name, credential_check, trouble)
-    return Check(
-        name=f"remote {name}", status=status, found=found, uses=credential_check.found, missing=credential_check.missing
-    )
+        status, found = "problem", explain(name, check, problem)
+    return Check(name=f"remote {name}", status=status, found=found, uses=check.found, missing=check.missing)
 
 
 def _table(checks: list[Check]) -> str:

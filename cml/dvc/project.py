@@ -22,7 +22,8 @@ from cml.errors import BadInput
 from cml.model.report import GpuUsage, PipelineSection, StageRun
 from cml.process.gpu import GpuMeasurement, GpuMonitor
 from cml.process.log import Log
-from cml.remotes.errors import StorageError
+from cml.remotes.errors import StorageError, StorageProblem
+from cml.remotes.probe import probe
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -153,6 +154,10 @@ class Project:
         except (DvcException, OSError) as error:
             return one_line(error)
         return None
+
+    def probe_remote(self, name: str, *, with_write: bool) -> StorageProblem | None:
+        """Returns why a remote cannot be read (or written); None when it can."""
+        return probe(self.repo, name, with_write=with_write)
 
     def outputs_without_remote(self) -> list[str]:
         """Returns the cached outputs that no DVC remote takes: theirs, or else the default, is not set."""

@@ -14,7 +14,7 @@ from cml.dvc.recovery import placing
 from cml.dvc.staleness import OutputIndex
 from cml.errors import WorkFailed
 from cml.process.log import Log
-from cml.remotes.errors import StorageError, describe_problem
+from cml.remotes.errors import StorageError, classify
 from cml.remotes.probe import attribute_error, probe, retry_remote
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def fetch_objects(repo: Repo, outs: Iterable[Output], *, log: Log) -> None:
         with whole_objects(repo) as heard:
             for objects in wanted:
                 repo.cloud.pull(objects)
-        if heard.errors and (trouble := describe_problem(heard.errors)).kind != "absent":
-            raise StorageError(trouble, remote=str(repo.config["core"].get("remote", "")))
+        if heard.errors and (problem := classify(heard.errors)).kind != "missing":
+            raise StorageError(problem, remote=str(repo.config["core"].get("remote", "")))
 
     retry_remote(ask, log)
 
@@ -226,7 +226,7 @@ def _fetch(repo: Repo, names: list[str] | None, *, run_cache: bool) -> tuple[int
         except Exception as error:  # each storage's library raises its own
             heard.errors.append(error)
     remotes = _remotes(repo, names)
-    if heard.errors and describe_problem(heard.errors).kind != "absent":
+    if heard.errors and classify(heard.errors).kind != "missing":
         is_import = any(out.stage.is_import or out.stage.is_repo_import for out in _outs(repo, names))
         raise attribute_error(
             repo, remotes, heard.errors, is_sure=len(remotes) == 1 and not is_import
@@ -234,10 +234,10 @@ def _fetch(repo: Repo, names: list[str] | None, *, run_cache: bool) -> tuple[int
     notes = heard.warnings
     if heard.errors or heard.is_something_missing:  # or was it refused, and taken for missing?
         for name in remotes:
-            if trouble := probe(repo, name):
-                if trouble.kind != "unmade":
-                    raise StorageError(trouble, remote=name)
-                notes.append(trouble.said)
+            if problem := probe(repo, name):
+                if problem.kind != "not_created":
+                    raise StorageError(problem, remote=name)
+                notes.append(problem.message)
     return fetched, notes
 
 

@@ -14,7 +14,7 @@ from cml.dvc.pull import LEGACY
 from cml.errors import WorkFailed
 from cml.process.log import Log
 from cml.remotes.errors import StorageError
-from cml.remotes.probe import attribute_error, present, retry_remote
+from cml.remotes.probe import attribute_error, existing_objects, retry_remote
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -131,7 +131,7 @@ def _drop_broken(repo: Repo) -> None:
     for (remote, hash_name), objects in _named(repo.index.outs).items():
         odb = repo.cloud.get_remote_odb(remote, "push", hash_name=hash_name)
         if odb.fs.protocol == "local":
-            present(odb, objects)
+            existing_objects(odb, objects)
 
 
 def verify(project: Project, head: str, log: Log) -> Verified:
@@ -169,14 +169,14 @@ def _mend(
     cache = repo.cache.legacy if hash_name == LEGACY else repo.cache.local
     try:
         odb = repo.cloud.get_remote_odb(remote, "push", hash_name=hash_name)
-        absent = set(objects) - present(odb, objects)
+        absent = set(objects) - existing_objects(odb, objects)
         here = [oid for oid in absent if cache.exists(oid)]
         # Children before the directory that names them, so that whoever sees it finds them.
         for oid in sorted(here, key=lambda oid: (oid.endswith(".dir"), oid)):
             odb.add(cache.oid_to_path(oid), cache.fs, oid, check_exists=False)
-        gone = absent - present(odb, here)
+        gone = absent - existing_objects(odb, here)
     except StorageError as error:
-        raise StorageError(error.trouble, remote=name) from error
+        raise StorageError(error.problem, remote=name) from error
     except Exception as error:  # each storage's library raises its own
         raise attribute_error(repo, [name], [error], is_sure=True) from error
     return gone, len(absent) - len(gone)

@@ -1,6 +1,7 @@
-"""What DVC's plugins for storages and the libraries below them do wrong, put right from outside while a run lasts.
+"""Patches of DVC's storage plugins and of the libraries below them, in place while a run has its credentials.
 
-A plugin is only looked at when it signs in: libraries that nobody uses are never imported.
+Each patch says which versions need it. Libraries are imported only when a remote signs in: a run pays for no library
+that it does not use.
 """
 
 from __future__ import annotations
@@ -11,133 +12,191 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-OBJECT = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?$")
-Mend = Callable[[ExitStack], dict[str, Any]]  # makes changes until the end, returns what to sign in with besides
+from cml.process.patch import Patch, Replacement
+
+OBJECT_PATH = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?$")
+METHOD_NOT_SUPPORTED = (405, 501)
+NOT_FOUND = (404, 410)
 
 
 @contextmanager
-def mended(schemes: set[str], *, known_hosts: str, may_ask: bool) -> Iterator[None]:
-    """Mends the plugins of these URL schemes; all is as it was at the end.
+def patched_plugins(schemes: set[str], *, known_hosts: str, may_ask: bool) -> Iterator[None]:
+    """Patches the plugins of these URL schemes until the end of the block.
 
-    SSH hosts are held to the file `known_hosts`, else to ~/.ssh/known_hosts; without `may_ask` nobody is asked for a
-    password.
+    SSH hosts are checked against the file `known_hosts`, or else ~/.ssh/known_hosts. Without `may_ask`, nobody is asked
+    for a password.
     """
-    mends: dict[str, tuple[str, str, Mend]] = {
-        "ssh": ("dvc_ssh", "SSHFileSystem", lambda _: _safe_ssh(known_hosts, may_ask=may_ask)),
-        "oss": ("dvc_oss", "OSSFileSystem", _oss_uploads),
-        "gs": ("dvc_gs", "GSFileSystem", _final_refusals_of_google),
-        "azure": ("dvc_azure", "AzureFileSystem", _final_refusals_of_azure),
-        "http": ("dvc_http", "HTTPFileSystem", _honest_answers_over_http),
-        "https": ("dvc_http", "HTTPFileSystem", _honest_answers_over_http),
-        "webdav": ("dvc_webdav", "WebDAVFileSystem", _honest_answers_of("webdav4.fsspec", "WebdavFileSystem")),
-        "webdavs": ("dvc_webdav", "WebDAVFileSystem", _honest_answers_of("webdav4.fsspec", "WebdavFileSystem")),
-        "webhdfs": (
-            "dvc_webhdfs",
-            "WebHDFSFileSystem",
-            _honest_answers_of("fsspec.implementations.webhdfs", "WebHDFS"),
-        ),
-    }
     with ExitStack() as until_end:
-        for scheme in schemes & mends.keys():
-            module, name, mend = mends[scheme]
-            with suppress(ImportError):  # DVC says itself which plugin is missing
-                _at_sign_in(getattr(importlib.import_module(module), name), mend, until_end)
+        # Two schemes may have one plugin, which must be patched once.
+        for module, name, library_patch in {PLUGINS[scheme] for scheme in schemes & PLUGINS.keys()}:
+            with suppress(ImportError):  # the plugin is not installed; DVC says so itself
+                plugin = getattr(importlib.import_module(module), name)
+                if library_patch is None:
+                    until_end.enter_context(CheckedHostKeys(plugin, known_hosts=known_hosts, may_ask=may_ask))
+                else:
+                    until_end.enter_context(AtSignIn(plugin, library_patch))
         yield
 
 
-def _at_sign_in(plugin: Any, mend: Mend, until_end: ExitStack) -> None:
-    prepare = plugin._prepare_credentials
-    more: list[dict[str, Any]] = []
+class AtSignIn(Replacement):
+    """Replaces `_prepare_credentials` of a plugin (dvc-objects 5.2): its first call installs the patch of a library."""
 
-    def prepare_mended(self: Any, **config: Any) -> dict[str, Any]:
-        if not more:
-            more.append(mend(until_end))
-        return {**prepare(self, **config), **more[0]}
+    def __init__(self, plugin: Any, library_patch: Callable[[], Patch]) -> None:
+        super().__init__()
+        self._plugin = plugin
+        self._library_patch = library_patch
+        self._installed: Patch | None = None
 
-    _replace(plugin, "_prepare_credentials", prepare_mended, until_end)
+    def replacements(self) -> list[tuple[Any, str, Any]]:
+        original = self._plugin._prepare_credentials
+
+        def prepare_credentials(plugin: Any, **config: Any) -> Any:
+            if self._installed is None:
+                patch = self._library_patch()
+                patch.install()
+                self._installed = patch
+            return original(plugin, **config)
+
+        return [(self._plugin, "_prepare_credentials", prepare_credentials)]
+
+    def remove(self) -> None:
+        super().remove()
+        if self._installed is not None:
+            self._installed.remove()
+            self._installed = None
 
 
-def _safe_ssh(known_hosts: str, *, may_ask: bool) -> dict[str, Any]:
-    """dvc-ssh 4.3 connects with `known_hosts=None`, which accepts any host key, and has no option for it; its client
-    asks on the terminal when a key or a password is refused.
+class CheckedHostKeys(Replacement):
+    """Replaces `_prepare_credentials` of dvc-ssh 4.3, which connects with `known_hosts=None`: any host key is accepted.
+
+    The plugin has no option for that. Its client also asks on the terminal when a key or a password is refused.
     """
-    client = {} if may_ask else {"client_factory": importlib.import_module("asyncssh").SSHClient}
-    return {"known_hosts": known_hosts or (), **client}
+
+    def __init__(self, plugin: Any, *, known_hosts: str, may_ask: bool) -> None:
+        super().__init__()
+        self._plugin = plugin
+        self._known_hosts = known_hosts
+        self._may_ask = may_ask
+
+    def replacements(self) -> list[tuple[Any, str, Any]]:
+        original = self._plugin._prepare_credentials
+
+        def prepare_credentials(plugin: Any, **config: Any) -> dict[str, Any]:
+            credentials = {**original(plugin, **config), "known_hosts": self._known_hosts or ()}
+            if not self._may_ask:
+                credentials["client_factory"] = importlib.import_module("asyncssh").SSHClient
+            return credentials
+
+        return [(self._plugin, "_prepare_credentials", prepare_credentials)]
 
 
-def _oss_uploads(until_end: ExitStack) -> dict[str, Any]:
-    """Uploads of aiooss2 0.2.11 lack a method that aiohttp 3.10 wants of each and never calls: none could begin
-    (aiooss2 #96).
+class OssUploads(Replacement):
+    """Makes uploads of aiooss2 0.2.11 work: its payload class lacks a method that is abstract since aiohttp 3.10.
+
+    Nobody calls that method, but the class cannot be instantiated (aiooss2 #96).
     """
-    upload = importlib.import_module("aiooss2.adapter").AsyncPayload
-    _replace(upload, "__abstractmethods__", frozenset(), until_end)
-    return {}
+
+    def replacements(self) -> list[tuple[Any, str, Any]]:
+        payload = importlib.import_module("aiooss2.adapter").AsyncPayload
+        return [(payload, "__abstractmethods__", frozenset())]
 
 
-def _final_refusals_of_google(until_end: ExitStack) -> dict[str, Any]:
-    """gcsfs tries a refused sign-in for half a minute: it takes it for a token that ran out."""
-    retry, errors = importlib.import_module("gcsfs.retry"), importlib.import_module("google.auth.exceptions")
-    is_retriable = retry.is_retriable
+class FinalGoogleRefusals(Replacement):
+    """Replaces `gcsfs.retry.is_retriable`: gcsfs retries a refused sign-in for half a minute.
 
-    def may_pass(error: Exception) -> bool:
-        refusals = [each for each in (error, error.__cause__) if isinstance(each, errors.RefreshError)]
-        return bool(is_retriable(error)) and all(refusal.retryable for refusal in refusals)
-
-    _replace(retry, "is_retriable", may_pass, until_end)
-    return {}
-
-
-def _final_refusals_of_azure(until_end: ExitStack) -> dict[str, Any]:
-    """Azure's library tries a refused sign-in for a minute and a half."""
-    policy = importlib.import_module("azure.storage.blob._shared.policies").StorageRetryPolicy
-    refusal = importlib.import_module("azure.core.exceptions").ClientAuthenticationError
-    increment = policy.increment
-
-    def goes_on(self: Any, settings: Any, request: Any, response: Any = None, error: Any = None) -> bool:
-        return not isinstance(error, refusal) and bool(increment(self, settings, request, response, error))
-
-    _replace(policy, "increment", goes_on, until_end)
-    return {}
-
-
-def _honest_answers_over_http(until_end: ExitStack) -> dict[str, Any]:
-    """Asked whether an object is there, dvc-http 2.32 begins to download it, and takes a refusal or a failure for a no.
-
-    It is asked by HEAD; what is no clear answer is raised. A folder's URL may be refused and still hold objects.
+    It treats every RefreshError as an expired token, also those that Google's library marks as final.
     """
-    plugin = importlib.import_module("dvc_http.spec").HTTPFileSystem
 
-    async def exists(self: Any, path: str, **_: Any) -> bool:
-        session, url = await self.set_session(), self.encode_url(path)
-        async with session.head(url, allow_redirects=True, **self.kwargs) as answer:
-            status = answer.status
-        if status in (405, 501):
-            async with session.get(url, **self.kwargs) as answer:
-                status = answer.status
-        if status >= 400 and status not in (404, 410) and OBJECT.search(path):
-            answer.raise_for_status()
-        return bool(status < 400)
+    def replacements(self) -> list[tuple[Any, str, Any]]:
+        retry = importlib.import_module("gcsfs.retry")
+        refresh_error = importlib.import_module("google.auth.exceptions").RefreshError
+        original = retry.is_retriable
 
-    _replace(plugin, "_exists", exists, until_end)
-    return {}
+        def is_retriable(error: Exception) -> bool:
+            refusals = [each for each in (error, error.__cause__) if isinstance(each, refresh_error)]
+            return bool(original(error)) and all(refusal.retryable for refusal in refusals)
+
+        return [(retry, "is_retriable", is_retriable)]
 
 
-def _honest_answers_of(module: str, name: str) -> Mend:
-    """Asked whether something is there, these take a refusal or a failure for a no (fsspec's own `exists` does)."""
+class FinalAzureRefusals(Replacement):
+    """Replaces `StorageRetryPolicy.increment`: azure-storage-blob retries a refused sign-in for 90 seconds."""
 
-    def mend(until_end: ExitStack) -> dict[str, Any]:
+    def replacements(self) -> list[tuple[Any, str, Any]]:
+        policy = importlib.import_module("azure.storage.blob._shared.policies").StorageRetryPolicy
+        refusal = importlib.import_module("azure.core.exceptions").ClientAuthenticationError
+        original = policy.increment
+
+        def increment(policy: Any, settings: Any, request: Any, response: Any = None, error: Any = None) -> bool:
+            """Returns whether to retry."""
+            if isinstance(error, refusal):
+                return False
+            return bool(original(policy, settings, request, response, error))
+
+        return [(policy, "increment", increment)]
+
+
+class HttpExists(Replacement):
+    """Replaces `HTTPFileSystem._exists` of dvc-http 2.32.
+
+    The original starts to download the object, and returns False when the server refuses or fails: DVC would then take
+    objects for missing that are there. This one uses HEAD and raises. The URL of a folder is an exception: servers may
+    refuse it although they have its objects.
+    """
+
+    def replacements(self) -> list[tuple[Any, str, Any]]:
+        plugin = importlib.import_module("dvc_http.spec").HTTPFileSystem
+
+        async def exists(self: Any, path: str, **_: Any) -> bool:
+            session, url = await self.set_session(), self.encode_url(path)
+            async with session.head(url, allow_redirects=True, **self.kwargs) as response:
+                status = response.status
+            if status in METHOD_NOT_SUPPORTED:
+                async with session.get(url, **self.kwargs) as response:
+                    status = response.status
+            if status >= 400 and status not in NOT_FOUND and OBJECT_PATH.search(path):
+                response.raise_for_status()
+            return bool(status < 400)
+
+        return [(plugin, "_exists", exists)]
+
+
+class StrictExists(Replacement):
+    """Replaces `exists` of an fsspec file system, which returns False when the server refuses or fails.
+
+    So do webdav4 0.11, and WebHDFS of fsspec 2026.9, which inherits it.
+    """
+
+    module: str
+    name: str
+
+    def replacements(self) -> list[tuple[Any, str, Any]]:
         def exists(self: Any, path: str, **options: Any) -> bool:
             with suppress(FileNotFoundError):
                 self.info(path, **options)
                 return True
             return False
 
-        _replace(getattr(importlib.import_module(module), name), "exists", exists, until_end)
-        return {}
-
-    return mend
+        return [(getattr(importlib.import_module(self.module), self.name), "exists", exists)]
 
 
-def _replace(place: Any, name: str, value: Any, until_end: ExitStack) -> None:
-    until_end.callback(setattr, place, name, getattr(place, name))
-    setattr(place, name, value)
+class WebdavExists(StrictExists):
+    module, name = "webdav4.fsspec", "WebdavFileSystem"
+
+
+class WebhdfsExists(StrictExists):
+    module, name = "fsspec.implementations.webhdfs", "WebHDFS"
+
+
+# URL scheme -> module and class of the plugin, patch of its library (None: CheckedHostKeys, which needs arguments).
+PLUGINS: dict[str, tuple[str, str, type[Patch] | None]] = {
+    "ssh": ("dvc_ssh", "SSHFileSystem", None),
+    "oss": ("dvc_oss", "OSSFileSystem", OssUploads),
+    "gs": ("dvc_gs", "GSFileSystem", FinalGoogleRefusals),
+    "azure": ("dvc_azure", "AzureFileSystem", FinalAzureRefusals),
+    "http": ("dvc_http", "HTTPFileSystem", HttpExists),
+    "https": ("dvc_http", "HTTPFileSystem", HttpExists),
+    "webdav": ("dvc_webdav", "WebDAVFileSystem", WebdavExists),
+    "webdavs": ("dvc_webdav", "WebDAVFileSystem", WebdavExists),
+    "webhdfs": ("dvc_webhdfs", "WebHDFSFileSystem", WebhdfsExists),
+}

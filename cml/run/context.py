@@ -17,7 +17,7 @@ from cml.process.log import Log
 from cml.process.masking import Masks
 from cml.process.ownership import restore_ownership
 from cml.process.tokens import take_tokens
-from cml.remotes.credentials import Credentials, provide_credentials, sweep
+from cml.remotes.credentials import Credentials, provide_credentials, remove_leftovers
 from cml.remotes.kinds import holds_secret
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
             os.environ.update(work_tree.child_environment())
             work_tree.remove_stale_locks()
         temporary = _temporary_place()
-        sweep(temporary)
+        remove_leftovers(temporary)
         credentials = leave.enter_context(provide_credentials(os.environ, temporary))
         if isinstance(work_tree, Repository):
             work_tree.copy_hooks(credentials.folder / "hooks")

@@ -125,7 +125,7 @@ def transfers(here: Session, *, step: str) -> Iterator[None]:
 
 
 def _explained(here: Session, error: StorageError, *, step: str) -> WorkFailed:
-    return WorkFailed(explain(error.remote, here.credentials.credential_check(error.remote), error.trouble), step=step)
+    return WorkFailed(explain(error.remote, here.credentials.check(error.remote), error.problem), step=step)
 
 
 def reproduce(here: Session, project: Project, work: Work) -> None:

@@ -83,4 +83,4 @@ def test_no_credentials(azure: Azure, tmp_path: Path) -> None:
 def test_a_container_that_is_not_there(azure: Azure, tmp_path: Path) -> None:
     world = project(tmp_path, config("azure://no-such-container/dvc"))
     said = refused(world, {**azure.env, "AZURE_STORAGE_CONNECTION_STRING": CONNECTION})
-    assert "no-such-container: make it" in said
+    assert "no-such-container; create it" in said

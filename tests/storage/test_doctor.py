@@ -135,10 +135,10 @@ def test_the_one_of_several_remotes_that_refuses_is_named(nginx: web.Web, tmp_pa
     world.commit("On another remote")
     done = world.cml("run", "--push", "true")
     assert done.code == 1
-    assert "error: push: the DVC remote other (HTTP) wants credentials" in done.err
+    assert "error: push: the DVC remote other (HTTP) needs credentials" in done.err
     done = world.cml("run", "--push", "true", env={"DVC_HTTP_TOKEN": web.TOKEN})
     assert done.code == 0, done.err
     clone = world.clone("second")
     done = world.cml("run", cwd=clone, env={"DVC_SITE_CACHE_DIR": str(clone / ".site")})
     assert done.code == 1
-    assert "error: pull: the DVC remote other (HTTP) wants credentials: set DVC_HTTP_TOKEN" in done.err
+    assert "error: pull: the DVC remote other (HTTP) needs credentials: set DVC_HTTP_TOKEN" in done.err

@@ -63,7 +63,7 @@ def test_a_push_is_tried_again(http: HttpGate, how: int | str, tmp_path: Path) -
     http.fail(how, times=2, when=puts)
     done = run(world)
     assert done.code == 0, done.err
-    assert "again in 1 s" in done.err
+    assert "retry in 1 s" in done.err
     pulls_all(world)
 
 
@@ -86,7 +86,7 @@ def test_half_of_an_object_is_never_taken_for_the_whole(http: HttpGate, tmp_path
     clone = world.clone("second")
     done = run(world, "--dvc-pull", "parts", cwd=clone)
     assert done.code == 1, done.err
-    assert "pull: the DVC remote storage (HTTP) cannot be reached, or fails" in done.err
+    assert "pull: the DVC remote storage (HTTP) does not answer or has an error" in done.err
     for cached in (clone / ".dvc" / "cache" / "files").rglob("*"):
         if cached.is_file():
             digest = hashlib.md5(cached.read_bytes(), usedforsecurity=False).hexdigest()
@@ -109,7 +109,7 @@ def test_it_ends_with_one_line_and_soon(http: HttpGate, tmp_path: Path) -> None:
     http.fail(503, when=puts)
     since = time.monotonic()
     said = failed(world, {})
-    assert said.startswith("push: the DVC remote storage (HTTP) cannot be reached, or fails: 503, message=")
+    assert said.startswith("push: the DVC remote storage (HTTP) does not answer or has an error: 503, message=")
     assert time.monotonic() - since < 45
     assert world.git("rev-parse", "HEAD") == world.tip(), "no commit names what is not there"
 
@@ -120,7 +120,7 @@ def test_a_refusal_is_final(http: HttpGate, status: int, tmp_path: Path) -> None
     http.fail(status, when=puts)
     done = run(world)
     assert done.code == 1
-    assert "again in" not in done.err
+    assert "retry in" not in done.err
     assert sum(exchange.method == "PUT" for exchange in http.exchanges) <= len(DATA) + 1
 
 

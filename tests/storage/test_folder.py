@@ -25,7 +25,7 @@ def test_a_share_that_is_not_mounted(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "share")
     said = refused(world, {})
     assert "data.csv is neither here nor on the DVC remote" in said
-    assert f"there is no folder {tmp_path}/share/dvc yet" in said
+    assert f"the folder {tmp_path}/share/dvc does not exist yet" in said
     assert "is it on a share that is not mounted?" in said
 
 

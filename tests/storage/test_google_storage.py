@@ -82,7 +82,10 @@ def test_a_key_that_is_not_the_accounts(google_storage: GoogleStorage, tmp_path:
 def test_what_is_no_json(google_storage: GoogleStorage, given: str, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"gs://{google_storage.bucket()}/dvc"))
     said = refused(world, {**google_storage.env, "GOOGLE_APPLICATION_CREDENTIALS": given})
-    assert "GOOGLE_APPLICATION_CREDENTIALS is neither a file here" in said or "holds no JSON: was it cut off?" in said
+    assert (
+        "GOOGLE_APPLICATION_CREDENTIALS is neither the path of a file" in said
+        or "is not valid JSON; was it truncated?" in said
+    )
 
 
 def test_a_job_token_that_is_not_the_jobs(google_storage: GoogleStorage, tmp_path: Path) -> None:
@@ -111,4 +114,4 @@ def test_a_bucket_that_is_not_there(google_storage: GoogleStorage, tmp_path: Pat
     world = project(tmp_path, config("gs://no-such-bucket/dvc"))
     account = json.dumps(google_storage.tokens.service_account())
     said = refused(world, {**google_storage.env, "GOOGLE_APPLICATION_CREDENTIALS": account})
-    assert "no-such-bucket: make it" in said
+    assert "no-such-bucket; create it" in said

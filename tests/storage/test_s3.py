@@ -79,4 +79,4 @@ def test_a_key_that_may_only_read(s3: S3, tmp_path: Path) -> None:
 def test_a_bucket_that_is_not_there(s3: S3, tmp_path: Path) -> None:
     world = project(tmp_path, config("s3://no-such-bucket-of-ours/dvc", endpointurl=s3.url))
     said = refused(world, {**s3.owner, **PLACE})
-    assert "there is no no-such-bucket-of-ours: make it" in said
+    assert "there is no no-such-bucket-of-ours; create it" in said

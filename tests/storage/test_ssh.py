@@ -31,8 +31,7 @@ def test_a_password(ssh_with_password: Host, tmp_path: Path) -> None:
 def test_a_host_that_is_not_known(ssh: Host, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"{ssh.url}/{tmp_path.name}"))
     said = refused(world, {"DVC_SSH_PRIVATE_KEY": ssh.key(*ED25519), "DVC_SSH_USER": ssh.user})
-    assert "DVC_SSH_KNOWN_HOSTS is not set" in said
-    assert f"`ssh-keyscan -p {ssh.port} 127.0.0.1` prints what the variable holds" in said
+    assert f"set DVC_SSH_KNOWN_HOSTS to the output of `ssh-keyscan -p {ssh.port} 127.0.0.1`" in said
 
 
 def test_a_host_that_shows_another_key(ssh: Host, ssh_with_password: Host, tmp_path: Path) -> None:
@@ -40,7 +39,10 @@ def test_a_host_that_shows_another_key(ssh: Host, ssh_with_password: Host, tmp_p
     other = ssh_with_password.known_hosts.replace(str(ssh_with_password.port), str(ssh.port))
     env = {"DVC_SSH_PRIVATE_KEY": ssh.key(*ED25519), "DVC_SSH_USER": ssh.user, "DVC_SSH_KNOWN_HOSTS": other}
     said = refused(world, env)
-    assert f"DVC_SSH_KNOWN_HOSTS holds another key of it, or none; `ssh-keyscan -p {ssh.port} 127.0.0.1`" in said
+    assert (
+        f"DVC_SSH_KNOWN_HOSTS does not contain the current key of the host, which `ssh-keyscan -p {ssh.port} 127.0.0.1`"
+        in said
+    )
 
 
 def test_a_key_that_may_not_log_in(ssh: Host, tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_what_is_no_key(ssh: Host, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"{ssh.url}/{tmp_path.name}"))
     env = {"DVC_SSH_PRIVATE_KEY": "/home/nobody/.ssh/id_rsa", "DVC_SSH_USER": ssh.user}
     said = refused(world, {**env, "DVC_SSH_KNOWN_HOSTS": ssh.known_hosts})
-    assert "DVC_SSH_PRIVATE_KEY is neither a file here nor the text of one" in said
+    assert "DVC_SSH_PRIVATE_KEY is neither the path of a file nor its content" in said
 
 
 def test_a_wrong_password(ssh_with_password: Host, tmp_path: Path) -> None:

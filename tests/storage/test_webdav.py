@@ -47,4 +47,4 @@ def test_no_credentials(webdav: Web, way: str, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there(webdav: Web, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"{webdav.urls['open']}/not/made"))
-    assert "make it" in refused(world, {})
+    assert "create it" in refused(world, {})
