@@ -269,7 +269,7 @@ def test_an_author_that_git_does_not_know(own: World) -> None:
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({"Dvcfile": "cmd: echo\n"}, "Dvcfile is of DVC 0.x"),
+        ({"Dvcfile": "cmd: echo\n"}, "Dvcfile is from DVC 0.x"),
         ({"x.dvc": "cmd: echo hi\nouts:\n- path: o\n"}, "x.dvc is a stage of DVC 0.x"),
         ({"dvc.yaml": "stages:\n  a: {cmd: x, nope: 1}\n"}, "stages.a.nope"),
         ({"dvc.yaml": "stages: [a"}, "dvc.yaml"),

@@ -13,7 +13,7 @@ import pytest
 from support.small_world import COPY, PUSH, dvc_yaml, error_lines, make_small_world
 from support.world import World
 
-from cml.dvc.patches.atomic_write import _replace
+from cml.dvc.patches.atomic_write import replace_file
 
 FILES = {"in.txt": "1\n", "dvc.yaml": dvc_yaml(copy=COPY)}
 
@@ -80,7 +80,7 @@ def test_a_full_disk_keeps_the_old_one(tmp_path: Path, place: str) -> None:
         lock.write_text("old\n" * 2_000)
         (folder / "rest").write_bytes(b"x" * 40_960)
         with pytest.raises(OSError, match="No space left"):
-            _replace(lock, "new\n" * 20_000, new)
+            replace_file(lock, "new\n" * 20_000, new)
         assert lock.read_text() == "old\n" * 2_000
         assert not new.exists()
     finally:
@@ -97,7 +97,7 @@ def test_where_no_mode_can_be_changed_it_is_written_as_it_stands(
     lock.write_text("old")
     lock.chmod(0o664)
     monkeypatch.setattr(Path, "chmod", refuse)
-    _replace(lock, "new", tmp_path / "new")
+    replace_file(lock, "new", tmp_path / "new")
     assert lock.read_text() == "new"
     assert [file.name for file in tmp_path.iterdir()] == ["dvc.lock"]
 
@@ -113,9 +113,9 @@ def test_what_a_kill_left_half_written_is_swept(world: World) -> None:
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
-        ("", "half written: git checkout dvc.lock has the committed one"),
-        ("schema: '2.0'\nst", "half written: git checkout dvc.lock has the committed one"),
-        ("schema: '2.0", "half written: git checkout dvc.lock has the committed one"),
+        ("", "half written: git checkout dvc.lock restores the committed version"),
+        ("schema: '2.0'\nst", "half written: git checkout dvc.lock restores the committed version"),
+        ("schema: '2.0", "half written: git checkout dvc.lock restores the committed version"),
         (
             "<<<<<<< HEAD\nschema: '2.0'\n=======\n>>>>>>> try\n",
             "take one (git checkout --ours or --theirs), and run again",

@@ -10,15 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from cml.model.plan import ANY, DueStage, Job, Plan, Runner
+from cml.model.plan import ANY, Job, Plan, Runner, StaleStage
 from cml.plan import formats
 from cml.plan.grouping import NoPlan, jobs_of
 
 GPU = Runner(runs_on=("self-hosted", "gpu"), tags=("gpu",), gpu=True)
 
 
-def stage(name: str, *needs: str, runner: Runner = ANY, timeout: int | None = None) -> DueStage:
-    return DueStage(name=name, needs=needs, runner=runner, timeout=timeout)
+def stage(name: str, *needs: str, runner: Runner = ANY, timeout: int | None = None) -> StaleStage:
+    return StaleStage(name=name, needs=needs, runner=runner, timeout=timeout)
 
 
 def told(jobs: tuple[Job, ...]) -> dict[str, tuple[str, ...]]:
@@ -89,7 +89,7 @@ def test_a_job_may_take_what_all_its_stages_may() -> None:
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> list[DueStage]:
+def graphs(draw: st.DrawFn) -> list[StaleStage]:
     count = draw(st.integers(1, 40))
     kinds = draw(st.sampled_from([(ANY,), (ANY, GPU)]))
     found = []
@@ -101,7 +101,7 @@ def graphs(draw: st.DrawFn) -> list[DueStage]:
 
 @settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no reason to fail
 @given(graph=graphs(), max_jobs=st.integers(1, 12), max_waves=st.none() | st.integers(1, 5))
-def test_every_plan_is_one_that_can_be_done(graph: list[DueStage], max_jobs: int, max_waves: int | None) -> None:
+def test_every_plan_is_one_that_can_be_done(graph: list[StaleStage], max_jobs: int, max_waves: int | None) -> None:
     try:
         jobs = jobs_of(graph, max_jobs=max_jobs, max_waves=max_waves)
     except NoPlan:

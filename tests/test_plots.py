@@ -20,9 +20,10 @@ import pytest
 import vl_convert
 from dvc_render import VegaRenderer
 
+from cml.model.plots import BrokenPlot, DvcPlot, ImagePlot, VegaPlot
 from cml.model.report import Plot
 from cml.report.plots import render
-from cml.report.plots.files import MAX_BYTES, BrokenPlot, DvcPlot, ImagePlot, VegaPlot, begin_drawing, image_size
+from cml.report.plots.files import MAX_BYTES, begin_drawing, image_size
 from cml.report.plots.spec import Chart
 
 SIDES = ("baseline", "current")

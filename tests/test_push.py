@@ -410,12 +410,14 @@ def test_a_stage_whose_results_the_others_hold_already_is_theirs_to_answer_for(s
 
 def test_data_is_sent_and_asked_for(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
     save_data(save.pipeline, save.log, head=save.head, sends=True)
-    assert re.fullmatch(r"data +[1-9]\d* files sent; 3 objects are on the DVC remote \(.*\n", capsys.readouterr().err)
+    assert re.fullmatch(
+        r"data +[1-9]\d* files uploaded; 3 objects are on the DVC remote \(.*\n", capsys.readouterr().err
+    )
     save_data(save.pipeline, save.log, head=save.head, sends=False)
-    assert re.fullmatch(r"data +0 files sent; 3 objects are on the DVC remote \(.*\n", capsys.readouterr().err)
+    assert re.fullmatch(r"data +0 files uploaded; 3 objects are on the DVC remote \(.*\n", capsys.readouterr().err)
     shutil.rmtree(min((save.world.storage / "files" / "md5").iterdir()))
     save_data(save.pipeline, save.log, head=save.head, sends=False)
-    assert "objects are on the DVC remote, 1 of them mended" in capsys.readouterr().err
+    assert "data       1 files uploaded; 3 objects" in capsys.readouterr().err
 
 
 def test_data_that_was_nowhere_before_is_a_warning(save: Save) -> None:
@@ -427,5 +429,5 @@ def test_data_that_was_nowhere_before_is_a_warning(save: Save) -> None:
     save.pipeline = Project.open(save.world.project, top=save.world.project, log=save.log)
     save_data(save.pipeline, save.log, head=save.head, sends=False)
     assert save.log.warnings == [
-        "t.txt: its objects are neither here nor on the DVC remote, and were not before this run"
+        "t.txt: its objects are missing from the cache and from the DVC remote, and were missing before this run"
     ]

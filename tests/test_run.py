@@ -173,7 +173,7 @@ def test_dvc_cml_run_is_cml_run(world: World) -> None:
 def test_a_legacy_target_means_the_stage_of_its_name(world: World) -> None:
     done = world.cml("run", "--repro-targets", "prepare.dvc")
     assert done.code == 0, done.err
-    assert "taken for the stage prepare" in done.err
+    assert "the stage prepare is used" in done.err
     assert "1 ran" in done.err
 
 

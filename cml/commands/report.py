@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cml.dvc.project import Project
 from cml.errors import BadInput
 from cml.model.report import Baseline
 from cml.report.judgement import gates_failed
@@ -16,6 +16,9 @@ from cml.run.context import Session
 from cml.run.links import add_links
 from cml.run.preflight import head_of, is_edited, template_of
 from cml.run.subject import Subject
+
+if TYPE_CHECKING:
+    from cml.dvc.project import Project
 
 FOLDER = Path(report_folder.FOLDER)
 

@@ -1,8 +1,7 @@
-"""Results that other jobs have made, taken into this work tree: their dvc.lock entries, and no more data than is asked
-for. Nothing is run.
+"""Takes the results of other jobs into the work tree: their dvc.lock entries, and only the data that is needed.
 
-A plan's record says which run of a stage the other jobs went on from; where there is none, the run cache has the runs
-on the very inputs that the stage has now.
+No stage runs here. The record of a plan has the runs that the other jobs used; for stages without a record, the run
+cache has the runs on the inputs that the stage has now.
 """
 
 from __future__ import annotations
@@ -16,18 +15,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dvc.dependency.param import ParamsDependency
+from dvc.exceptions import CheckoutError
+from dvc.stage.loader import StageLoader
+
 from cml.dvc.lockfile import put_entries
-from cml.dvc.patches.caching import one_command, reading_of
-from cml.dvc.project import Project
-from cml.dvc.pull import cached_runs, fetch_objects, pull_paths
-from cml.dvc.push import entry_of
-from cml.dvc.records import Entry, Record, Result
+from cml.dvc.patches.locking import OneCommand, OneLock
+from cml.dvc.pull import fetch_objects, pull_paths
+from cml.dvc.push import lock_entry
+from cml.dvc.run_cache import cached_runs
 from cml.dvc.staleness import OutputIndex, is_stale
+from cml.dvc.targets import stages_by_name
+from cml.model.records import Entry, JobRecord, StageResult
 from cml.model.report import StageRun
 from cml.process.log import Log
 
 if TYPE_CHECKING:
     from dvc.output import Output
+    from dvc.repo import Repo
     from dvc.stage import Stage
 
 
@@ -35,94 +40,90 @@ OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adopted:
-    """The results that are here now; the stages that have none, and of those the ones whose result is not for what is
-    here now.
+class TakenResults:
+    """The results that are in the work tree now; the stages without one; and of those, the stages whose recorded result
+    does not fit their inputs.
     """
 
-    results: dict[str, Result]
+    results: dict[str, StageResult]
     missing: list[str]
     refused: list[str]
 
 
-def adopt(project: Project, names: Sequence[str], record: Record, log: Log) -> Adopted:
-    """Writes the results of stages into their dvc.lock, in the order given, in which they can run. Outputs that git
-    holds are put in place, others only where older ones are. Raises StorageTrouble and WorkFailed.
+def take_results(repo: Repo, names: Sequence[str], record: JobRecord, log: Log) -> TakenResults:
+    """Writes the results of stages into their dvc.lock. `names` are in an order in which the stages can run.
+
+    Outputs with `cache: false` are checked out, others only where the work tree has older ones. Raises StorageError and
+    WorkFailed.
     """
-    repo = project.repo
-    stages = project.stages(names)
+    stages = stages_by_name(repo, names)
     outputs = OutputIndex(repo.index.outs)
-    found: dict[str, Result] = {}
+    found: dict[str, StageResult] = {}
     for name, stage in stages.items():
-        if result := _result(stage, record.results.get(name), outputs, log):
+        if result := _fitting_result(stage, record.results.get(name), outputs, log):
             found[name] = result
-            _prepare_place(stage)
-            _place_git_outputs(stage, log)
+            _prepare_folders(stage)
+            _check_out_git_outputs(stage, log)
     _write({stages[name]: result.entry for name, result in found.items()})
-    project.reload()
-    stages = project.stages(found)
+    repo._reset()  # dvc.lock has changed
+    stages = stages_by_name(repo, found)
     older = [out.fs_path for stage in stages.values() for out in stage.outs if out.use_cache and _is_older(out)]
     if older:
         pull_paths(repo, older, log=log)
     outputs = OutputIndex(repo.index.outs)
-    with reading_of(repo, stages.values()):
-        # What DVC runs each time has been run, by another job.
-        done = {name for name, stage in stages.items() if not is_stale(stage, outputs, each_time=False)}
+    with OneLock(repo, stages.values()):
+        # Stages that DVC runs each time have been run, by another job.
+        done = {name for name, stage in stages.items() if not is_stale(stage, outputs, with_always_changed=False)}
     missing = [name for name in names if name not in done]
-    return Adopted(
+    return TakenResults(
         results={name: result for name, result in found.items() if name in done},
         missing=missing,
         refused=[name for name in missing if name in found or name in record.results],
     )
 
 
-def is_sound(entry: Entry, stage: Stage) -> bool:
-    """Whether an entry of dvc.lock that lay on a remote is of this stage and names nothing but objects of the cache:
-    whoever can write there can write one.
+def is_valid_entry(entry: Entry, stage: Stage) -> bool:
+    """Whether an entry of dvc.lock from a remote belongs to this stage and names nothing but objects of the cache.
+
+    Everybody who can write to the remote can write an entry.
     """
     for kind, items in (("deps", stage.deps), ("outs", stage.outs)):
-        known = {item.def_path for item in items if not isinstance(item, _params())}
+        known = {item.def_path for item in items if not isinstance(item, ParamsDependency)}
         rows = entry.get(kind) or []
-        # What is no file of the project's, such as an address, has marks of other kinds, and no object.
-        plain = [row for row in rows if kind == "outs" or "md5" in row]
-        if {row.get("path") for row in rows} != known or not all(_is_plain(row) for row in plain):
+        if {row.get("path") for row in rows} != known:
+            return False
+        # A dependency that is not a file of the project, such as a URL, has other keys and no object.
+        objects = [row for row in rows if kind == "outs" or "md5" in row]
+        if not all(_names_object(row) for row in objects):
             return False
     return bool(entry.get("cmd") == stage.cmd)
 
 
-def _params() -> type:
-    from dvc.dependency.param import ParamsDependency
-
-    return ParamsDependency  # type: ignore[no-any-return]  # DVC has no types
-
-
-def _is_plain(row: Mapping[str, object]) -> bool:
-    """Whether a row names an object by its hash, and nothing besides that DVC could take for a place."""
+def _names_object(row: Mapping[str, object]) -> bool:
+    """Whether a row names an object by its hash, and has no other key that DVC could take for a location."""
     known = {"path", "hash", "md5", "size", "nfiles", "isexec"}
     return row.keys() <= known and bool(OBJECT.fullmatch(str(row.get("md5")))) and row.get("hash") in (None, "md5")
 
 
-def _result(stage: Stage, recorded: Result | None, outputs: OutputIndex, log: Log) -> Result | None:
-    """Returns the result that fits a stage's inputs, and fills the stage from it, so that those after it see it."""
-    from dvc.stage.loader import StageLoader
-
+def _fitting_result(stage: Stage, recorded: StageResult | None, outputs: OutputIndex, log: Log) -> StageResult | None:
+    """Returns the result that fits a stage's inputs. The stage gets it too, so that the stages after it know it."""
     for result in _candidates(stage, recorded, outputs, log):
-        if is_sound(result.entry, stage) and _is_from(result.entry, stage, outputs):
+        if is_valid_entry(result.entry, stage) and _has_inputs(result.entry, stage, outputs):
             StageLoader.fill_from_lock(stage, result.entry)
             return result
     return None
 
 
-def _candidates(stage: Stage, recorded: Result | None, outputs: OutputIndex, log: Log) -> Iterator[Result]:
-    """Yields what has been recorded, and then what the run cache has, which is not asked before."""
+def _candidates(stage: Stage, recorded: StageResult | None, outputs: OutputIndex, log: Log) -> Iterator[StageResult]:
+    """Yields the recorded result first. The run cache is only read if that one does not fit."""
     if recorded:
         yield recorded
     for entry in cached_runs(stage, outputs, log):
-        yield Result(entry=entry, run=StageRun(name=stage.addressing, status="restored"))
+        yield StageResult(entry=entry, run=StageRun(name=stage.addressing, status="restored"))
 
 
-def _is_from(entry: Entry, stage: Stage, outputs: OutputIndex) -> bool:
-    """Whether a result was made from the outputs that the stages before it have here."""
+def _has_inputs(entry: Entry, stage: Stage, outputs: OutputIndex) -> bool:
+    """Whether an entry was made from the outputs that the stages before it have now."""
     hashes = {dep["path"]: dep.get("md5") for dep in entry.get("deps", ())}
     now = ((dep.def_path, outputs.hash_of(dep)) for dep in stage.deps)
     return all(hashes.get(path) == value for path, value in now if value is not None)
@@ -141,24 +142,24 @@ def _is_older(out: Output) -> bool:
     return bool(out.exists and out.changed_checksum())
 
 
-def _prepare_place(stage: Stage) -> None:
-    """Leaves in the work tree what a run of a stage does besides its outputs: folders, and lines of .gitignore, which
-    stages that take a whole folder depend on as well.
+def _prepare_folders(stage: Stage) -> None:
+    """Does what a run of a stage does besides its outputs: makes folders, and adds lines to .gitignore. Stages that
+    depend on a whole folder depend on these too.
     """
-    with one_command(stage.repo):
-        for out in (out for out in stage.outs if out.use_cache):
-            Path(out.fs_path).parent.mkdir(parents=True, exist_ok=True)
-            out.ignore()
+    with OneCommand(stage.repo):
+        for out in stage.outs:
+            if out.use_cache:
+                Path(out.fs_path).parent.mkdir(parents=True, exist_ok=True)
+                out.ignore()
 
 
-def _place_git_outputs(stage: Stage, log: Log) -> None:
-    """Puts the outputs that git holds in place. One whose objects are nowhere stays as it is, which shows later."""
-    from dvc.exceptions import CheckoutError
-
+def _check_out_git_outputs(stage: Stage, log: Log) -> None:
+    """Checks out the outputs with `cache: false`. One whose objects are missing stays as it is: its stage is stale."""
     if all(out.use_cache for out in stage.outs):
         return
     repo = stage.repo
-    outputs = partial(repo.stage_cache._uncached_outs, stage, entry_of(stage))
+    # As cached outputs: DVC's run cache has them. Made anew each time, as a checkout changes them.
+    outputs = partial(repo.stage_cache._uncached_outs, stage, lock_entry(stage))
     wanted = {out.fs_path for out in outputs() if not out.exists or out.changed_checksum()}
     fetch_objects(repo, [out for out in outputs() if out.fs_path in wanted], log=log)
     for out in outputs():
@@ -167,13 +168,13 @@ def _place_git_outputs(stage: Stage, log: Log) -> None:
                 out.checkout(force=True)
 
 
-def inputs_of(project: Project, names: Iterable[str]) -> list[str]:
-    """Returns the paths of what the stages take from other stages, or from tracked data, and of what they go on from
-    themselves (`persist`).
+def paths_to_pull(repo: Repo, names: Iterable[str]) -> list[str]:
+    """Returns the paths that stages need before they can run: outputs of other stages, tracked data, and their own
+    outputs with `persist`.
     """
-    stages = list(project.stages(names).values())
+    stages = list(stages_by_name(repo, names).values())
     own = {out.fs_path for stage in stages for out in stage.outs}
-    outputs = OutputIndex(out for out in project.repo.index.outs if out.use_cache and out.fs_path not in own)
+    outputs = OutputIndex(out for out in repo.index.outs if out.use_cache and out.fs_path not in own)
     found = {out.fs_path for stage in stages for out in stage.outs if out.persist and out.use_cache and out.hash_info}
     for path in {dep.fs_path for stage in stages for dep in stage.deps if dep.protocol == "local"}:
         if path in outputs.by_path or outputs.above(path):

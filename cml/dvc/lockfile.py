@@ -1,42 +1,46 @@
-"""dvc.lock meets another's: united by stage, refused where both sides changed the same one."""
+"""dvc.lock as data: its entries, the merge of two versions, and which stages differ between two commits."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cml.dvc.patches.caching import at_revision
-from cml.dvc.project import Project
+from dvc.dependency.param import ParamsDependency
+from dvc.utils.serialize import dump_yaml, dumps_yaml, parse_yaml
+
+from cml.dvc.switching import at_revision
 from cml.errors import WorkFailed
 
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
-def unite(base: bytes, ours: bytes, theirs: bytes, *, path: str) -> bytes:
-    """Returns a dvc.lock that holds both sides' stages. Raises WorkFailed where both changed the same stage."""
-    from dvc.utils.serialize import dumps_yaml
+StageKey = tuple[str, str]  # (dvc.yaml as git names it, name of the stage)
 
+
+def merge_locks(base: bytes, ours: bytes, theirs: bytes, *, path: str) -> bytes:
+    """Returns a dvc.lock with the stages of both sides. Raises WorkFailed where both changed the same stage."""
     old, mine, other = (_stages(text) for text in (base, ours, theirs))
-    united = dict(other)
+    merged = dict(other)
     for name in changed_stages(base, ours):
         if other.get(name) not in (old.get(name), mine.get(name)):
             raise WorkFailed(
-                f"the branch moved on and holds another result of the stage {name} ({path}): run again on its new head",
+                f"the branch has new commits with another result of the stage {name} ({path}): run again on its new "
+                "head",
                 step="push",
             )
         if name in mine:
-            united[name] = mine[name]
+            merged[name] = mine[name]
         else:
-            united.pop(name, None)
-    document = {**_document(theirs), "stages": united}
+            merged.pop(name, None)
+    document = {**_document(theirs), "stages": merged}
     return str(dumps_yaml(document)).encode()
 
 
 def put_entries(path: str, entries: Mapping[str, Any]) -> None:
     """Writes entries of stages, by their names, into a dvc.lock, or into a new one."""
-    from dvc.utils.serialize import dump_yaml
-
     file = Path(path)
     text = file.read_bytes() if file.exists() else b""
     document = {
@@ -48,20 +52,18 @@ def put_entries(path: str, entries: Mapping[str, Any]) -> None:
 
 
 def changed_stages(base: bytes, ours: bytes) -> set[str]:
-    """Returns the names of the stages whose entry differs between two states of a dvc.lock."""
+    """Returns the names of the stages whose entry differs between two versions of a dvc.lock."""
     old, new = _stages(base), _stages(ours)
     return {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
 
 
 def _document(text: bytes) -> dict[str, Any]:
-    from dvc.utils.serialize import parse_yaml
-
     return dict(parse_yaml(text.decode(), "dvc.lock") or {})
 
 
 def _stages(text: bytes) -> dict[str, Any]:
     document = _document(text)
-    # A lock of DVC 1 has its stages at the top.
+    # A dvc.lock from DVC 1 has its stages at the top.
     return dict(document.get("stages") or {}) if "schema" in document else document
 
 
@@ -72,40 +74,53 @@ class _Stage:
     makes: frozenset[str]
 
 
-def stale_stages(
-    project: Project, stages: Iterable[tuple[str, str]], *, ours: str, tip: str, changed: set[str]
+@dataclass(frozen=True, kw_only=True)
+class _Commit:
+    """The stages of a commit, and its outputs (as git names them) with their hashes."""
+
+    stages: Mapping[StageKey, _Stage]
+    outs: Mapping[str, str | None]
+
+
+def stages_with_other_inputs(
+    repo: Repo,
+    stages: Iterable[StageKey],
+    *,
+    ours: str,
+    tip: str,
+    changed: set[str],
+    from_top: Callable[[str], str],
 ) -> list[str]:
-    """Returns those stages, as (dvc.yaml as git names it, name), whose results in the commit `ours` are not for `tip`:
-    their definition, params or an input differ. `changed` are git's paths that differ.
+    """Returns the names of those stages whose results in the commit `ours` do not fit the commit `tip`: the definition,
+    params or an input differ. `changed` are the paths that differ, as git names them.
     """
     wanted = set(stages)
-    then, then_outs = _read(project, ours)
-    now, now_outs = _read(project, tip)
-    own = {out for key in wanted if key in then for out in then[key].makes}
-    moved = {path for path in (then_outs.keys() | now_outs.keys()) - own if then_outs.get(path) != now_outs.get(path)}
-    return [
-        key[1]
-        for key in sorted(wanted)
-        if key not in then
-        or key not in now
-        or then[key].definition != now[key].definition
-        or any(_overlap(need, path) for need in then[key].needs for path in changed | moved)
-    ]
+    then, now = _read_commit(repo, ours, from_top), _read_commit(repo, tip, from_top)
+    own = {out for key in wanted if key in then.stages for out in then.stages[key].makes}
+    others = (then.outs.keys() | now.outs.keys()) - own
+    differing = changed | {path for path in others if then.outs.get(path) != now.outs.get(path)}
+
+    def is_other(key: StageKey) -> bool:
+        if key not in then.stages or key not in now.stages:
+            return True
+        if then.stages[key].definition != now.stages[key].definition:
+            return True
+        return any(_overlap(need, path) for need in then.stages[key].needs for path in differing)
+
+    return [key[1] for key in sorted(wanted) if is_other(key)]
 
 
 def _overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(other + "/") or other.startswith(one + "/")
 
 
-def _read(project: Project, revision: str) -> tuple[Mapping[tuple[str, str], _Stage], Mapping[str, str | None]]:
-    from dvc.dependency.param import ParamsDependency
-
-    stages: dict[tuple[str, str], _Stage] = {}
+def _read_commit(repo: Repo, revision: str, from_top: Callable[[str], str]) -> _Commit:
+    stages: dict[StageKey, _Stage] = {}
     outs: dict[str, str | None] = {}
-    with at_revision(project.repo, revision):
-        for stage in project.repo.index.stages:
+    with at_revision(repo, revision):
+        for stage in repo.index.stages:
             for out in stage.outs:
-                outs[project.from_top(out.fs_path)] = out.hash_info.value if out.hash_info else None
+                outs[from_top(out.fs_path)] = out.hash_info.value if out.hash_info else None
             if not stage.cmd:
                 continue
             params = {dep.def_path: dep.read_params() for dep in stage.deps if isinstance(dep, ParamsDependency)}
@@ -115,10 +130,9 @@ def _read(project: Project, revision: str) -> tuple[Mapping[tuple[str, str], _St
                 default=str,
                 sort_keys=True,
             )
-            key = (project.from_top(stage.path), stage.name or "")
-            stages[key] = _Stage(
+            stages[from_top(stage.path), stage.name or ""] = _Stage(
                 definition=definition,
-                needs=frozenset(project.from_top(dep.fs_path) for dep in files if dep.is_in_repo),
-                makes=frozenset(project.from_top(out.fs_path) for out in stage.outs if out.is_in_repo),
+                needs=frozenset(from_top(dep.fs_path) for dep in files if dep.is_in_repo),
+                makes=frozenset(from_top(out.fs_path) for out in stage.outs if out.is_in_repo),
             )
-    return stages, outs
+    return _Commit(stages=stages, outs=outs)

@@ -1,5 +1,6 @@
-"""What stages depend on, as the outputs say that it is made of: without their data. Left alone, DVC takes what is not
-in the work tree for unchanged, unless it is an output as a whole.
+"""Whether stages are stale, decided without their data: from the outputs that their inputs are made of.
+
+DVC takes an input that is not in the work tree for unchanged, unless it is exactly one output of another stage.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from itertools import takewhile
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from dvc_data.hashfile.tree import Tree
+
 if TYPE_CHECKING:
     from dvc.dependency import Dependency
     from dvc.output import Output
     from dvc.stage import Stage
-    from dvc_data.hashfile.tree import Tree
 
-UNKNOWN = ""  # is no hash
+UNKNOWN = ""  # no file has this hash
 
 
 class OutputIndex:
@@ -25,37 +27,35 @@ class OutputIndex:
 
     def __init__(self, outs: Iterable[Output]) -> None:
         self.by_path = {out.fs_path: out for out in outs}
-        self._in_order = sorted(path for path, out in self.by_path.items() if out.use_cache)
+        self._sorted = sorted(path for path, out in self.by_path.items() if out.use_cache)
 
     def above(self, path: str) -> Output | None:
-        """Returns the output that a path lies in."""
+        """Returns the output that contains a path."""
         parents = (self.by_path.get(str(parent)) for parent in PurePath(path).parents)
         return next((out for out in parents if out), None)
 
     def inside(self, path: str) -> list[Output]:
-        """Returns the cached outputs that lie in a path."""
+        """Returns the cached outputs in a folder."""
         start = f"{path}{os.sep}"
-        rest = self._in_order[bisect_left(self._in_order, start) :]
+        rest = self._sorted[bisect_left(self._sorted, start) :]
         return [self.by_path[each] for each in takewhile(lambda each: each.startswith(start), rest)]
 
     def hash_of(self, dep: Dependency) -> str | None:
-        """Returns the hash of a dependency that is an output, lies in one, or has some in it that are not in the work
-        tree; UNKNOWN where one of them was never made. None for all others, which DVC looks at itself.
+        """Returns the hash of a dependency that is an output, is part of one, or contains outputs that are not in the
+        work tree; UNKNOWN if one of these was never made. None for all others: DVC can look at those itself.
         """
         if dep.protocol != "local":
             return None
         if out := self.by_path.get(dep.fs_path):
             return str(out.hash_info.value) if out.hash_info else UNKNOWN
         if out := self.above(dep.fs_path):
-            return _part(out, dep.fs_path)
+            return _hash_of_part(out, dep.fs_path)
         inside = self.inside(dep.fs_path)
-        return None if all(out.exists for out in inside) else _whole(dep, inside)
+        return None if all(out.exists for out in inside) else _hash_of_folder(dep, inside)
 
 
-def _part(out: Output, path: str) -> str:
-    """Returns the hash of a file or folder in an output that is a directory."""
-    from dvc_data.hashfile.tree import Tree
-
+def _hash_of_part(out: Output, path: str) -> str:
+    """Returns the hash of a file or folder inside an output that is a directory."""
     tree = out.get_dir_cache() if out.hash_info and out.is_dir_checksum else None
     if tree is None:
         return UNKNOWN
@@ -69,22 +69,24 @@ def _part(out: Output, path: str) -> str:
     return _digest(part)
 
 
-def _whole(dep: Dependency, inside: list[Output]) -> str:
-    """Returns the hash of a folder: of what lies in the work tree, and of outputs that do not."""
-    from dvc_data.hashfile.tree import Tree
-
+def _hash_of_folder(dep: Dependency, inside: list[Output]) -> str:
+    """Returns the hash of a folder that consists of files in the work tree and of outputs that are not there."""
     keys = {PurePath(out.fs_path).relative_to(dep.fs_path).parts: out for out in inside}
     whole = Tree()
     if dep.exists:
-        here = dep._build(dep.local_cache, dep.fs_path, dep.fs, dep.hash_name, ignore=dep.dvcignore, dry_run=True)[2]
-        for name, (meta, oid) in here.iteritems() if isinstance(here, Tree) else ():
+        # DVC's own function to hash a folder, without writing anything to the cache.
+        found = dep._build(dep.local_cache, dep.fs_path, dep.fs, dep.hash_name, ignore=dep.dvcignore, dry_run=True)[2]
+        for name, (meta, oid) in found.iteritems() if isinstance(found, Tree) else ():
             if not any(name[: len(key)] == key for key in keys):
                 whole.add(name, meta, oid)
     for key, out in keys.items():
         tree = out.get_dir_cache() if out.hash_info and out.is_dir_checksum else None
         if not out.hash_info or (tree is None and out.is_dir_checksum):
             return UNKNOWN
-        for name, (meta, oid) in tree.iteritems() if tree is not None else [((), (out.meta, out.hash_info))]:
+        if tree is None:
+            whole.add(key, out.meta, out.hash_info)
+            continue
+        for name, (meta, oid) in tree.iteritems():
             whole.add((*key, *name), meta, oid)
     return _digest(whole)
 
@@ -97,25 +99,27 @@ def _digest(tree: Tree) -> str:
 
 
 def was_never_made(stage: Stage) -> bool:
-    """Whether dvc.lock knows no result of a stage."""
+    """Whether dvc.lock has no result of a stage."""
     return any(not out.hash_info for out in stage.outs)
 
 
-def is_stale(stage: Stage, outputs: OutputIndex, *, each_time: bool = True) -> bool:
-    """Whether a stage is to run, whatever of its data is not in the work tree. `each_time` counts what DVC runs each
-    time. The project is locked.
+def is_stale(stage: Stage, outputs: OutputIndex, *, with_always_changed: bool = True) -> bool:
+    """Whether a stage must run, no matter which of its data is in the work tree. The project must be locked.
+
+    `with_always_changed` counts the stages that DVC runs each time.
     """
     if stage.changed_stage() or was_never_made(stage):
         return True
-    if each_time and not stage.frozen and (stage.is_callback or stage.always_changed):
+    if with_always_changed and not stage.frozen and (stage.is_callback or stage.always_changed):
         return True
-    is_changed = not stage.frozen and any(_is_other(dep, outputs) for dep in stage.deps)
-    return is_changed or bool(stage.changed_outs(allow_missing=True))
+    has_changed_input = not stage.frozen and any(_is_changed(dep, outputs) for dep in stage.deps)
+    return has_changed_input or bool(stage.changed_outs(allow_missing=True))
 
 
-def _is_other(dep: Dependency, outputs: OutputIndex) -> bool:
+def _is_changed(dep: Dependency, outputs: OutputIndex) -> bool:
     if (now := outputs.hash_of(dep)) is not None:
         is_edited = dep.exists and not outputs.inside(dep.fs_path) and dep.workspace_status()
         return bool(not dep.hash_info or now != dep.hash_info.value or is_edited)
     status = dep.status()
+    # DVC calls an input "deleted" that is not in the work tree: it counts if dvc.lock has no hash of it.
     return bool(status and (status[str(dep)] != "deleted" or not dep.hash_info))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 Edges = tuple[tuple[str, str], ...]
 
@@ -20,8 +21,19 @@ ANY = Runner()
 
 
 @dataclass(frozen=True, kw_only=True)
-class DueStage:
-    """A stage that must run, by DVC's address, with the due stages that it depends on. `timeout` is in minutes."""
+class StageToRun:
+    """A stage that must run, as DVC gives it: its address, the stages to run that it depends on, and its `meta`."""
+
+    name: str
+    needs: tuple[str, ...] = ()
+    meta: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaleStage:
+    """A stage that must run, with the machine that it asks for. `needs` are the other stale stages that it depends on;
+    `timeout` is in minutes.
+    """
 
     name: str
     needs: tuple[str, ...] = ()
@@ -45,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to be done for a commit: its jobs, wave by wave, and the edges between due stages (from a stage to one
+    """What is to be done for a commit: its jobs, wave by wave, and the edges between stale stages (from a stage to one
     that needs it). An up-to-date pipeline has no jobs.
     """
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from cml.model.plan import DueStage, Job, Runner
+from cml.model.plan import Job, Runner, StaleStage
 
 LONGEST_TIMEOUT = 43_200  # minutes: 30 days, more than any CI lets a job run
 FOLDS = 12  # ways to fold a plan that are compared, once it has few enough jobs
@@ -44,7 +44,7 @@ class _Band:
         return cls(groups=groups, parts=_parts(groups), size=sum(len(group.stages) for _, group in groups))
 
 
-def jobs_of(stages: Sequence[DueStage], *, max_jobs: int, max_waves: int | None = None) -> tuple[Job, ...]:
+def jobs_of(stages: Sequence[StaleStage], *, max_jobs: int, max_waves: int | None = None) -> tuple[Job, ...]:
     """Returns the jobs for stages that come in an order in which they can run: of all ways to fold the levels of the
     graph into fewer, the one that takes least, and of those the one that spreads most. Raises NoPlan.
     """
@@ -84,7 +84,7 @@ def _too_few(bands: list[_Band], jobs: tuple[Job, ...], max_jobs: int, max_waves
     return f"{name} is {given}, and the stages' kinds of runners take turns: expected {least} or more"
 
 
-def _chains(stages: Sequence[DueStage], needs: list[list[int]]) -> list[_Group]:
+def _chains(stages: Sequence[StaleStage], needs: list[list[int]]) -> list[_Group]:
     """Returns the groups of stages that follow each other, with nothing else to wait for, in an order to run in."""
     users: list[list[int]] = [[] for _ in stages]
     for stage, before in enumerate(needs):
@@ -105,7 +105,7 @@ def _chains(stages: Sequence[DueStage], needs: list[list[int]]) -> list[_Group]:
     return groups
 
 
-def _direct(stages: Sequence[DueStage]) -> list[list[int]]:
+def _direct(stages: Sequence[StaleStage]) -> list[list[int]]:
     """Returns what each stage needs, without what is needed for that anyway (the transitive reduction)."""
     positions = {stage.name: position for position, stage in enumerate(stages)}
     return _reduced([[positions[need] for need in stage.needs] for stage in stages])
@@ -222,7 +222,7 @@ def _in_turn(groups: list[_Group]) -> _Group:
     return _Group(stages=[stage for group in groups for stage in group.stages], runner=groups[0].runner)
 
 
-def _jobs(stages: Sequence[DueStage], needs: list[list[int]], groups: list[_Group]) -> tuple[Job, ...]:
+def _jobs(stages: Sequence[StaleStage], needs: list[list[int]], groups: list[_Group]) -> tuple[Job, ...]:
     """Returns the groups as jobs, wave by wave."""
     job_of = {stage: at for at, group in enumerate(groups) for stage in group.stages}
     wanted = [{job_of[need] for own in group.stages for need in needs[own]} - {at} for at, group in enumerate(groups)]
@@ -247,7 +247,7 @@ def _jobs(stages: Sequence[DueStage], needs: list[list[int]], groups: list[_Grou
     )
 
 
-def _name(stages: Sequence[DueStage], group: _Group) -> str:
+def _name(stages: Sequence[StaleStage], group: _Group) -> str:
     first = stages[group.stages[0]].name
     return first if len(group.stages) == 1 else f"{first} +{len(group.stages) - 1}"
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cml.config.settings import Settings
-from cml.dvc.listing import Listing
 from cml.dvc.logging import one_line
-from cml.dvc.project import Project
-from cml.dvc.revisions import Snapshot, Values, data_changes, read_metrics, snapshot
+from cml.dvc.revisions import Snapshot, SnapshotRequest, Values
 from cml.git.repository import Repository
 from cml.git.trailers import head_of_results
 from cml.model.report import (
@@ -19,6 +17,7 @@ from cml.model.report import (
     DataChanges,
     Experiment,
     MetricRow,
+    Name,
     ParamRow,
     Plot,
     Report,
@@ -30,10 +29,11 @@ from cml.process.log import Log
 from cml.report.directions import with_directions
 from cml.report.i18n import noop
 from cml.report.judgement import judge
-from cml.report.packed import Packed, Places
 from cml.run.subject import Subject
 
-FILES_AT_ONCE = 250  # of metrics, from git: each process takes time, each file memory
+if TYPE_CHECKING:
+    from cml.dvc.project import Project
+
 NO_TAGS = noop("set tag_prefix (for example dvc_) to tag results and list the latest experiments here")
 T = TypeVar("T")
 AnyRow = TypeVar("AnyRow", MetricRow, ParamRow)
@@ -60,16 +60,14 @@ def collect(
     part = _Parts(log)
 
     def read(revision: str | None, *, hash_workspace: bool = False) -> Snapshot:
-        params = settings.params_diff_targets
-        return snapshot(
-            project,
-            revision,
+        request = SnapshotRequest(
             metrics=metrics,
-            params=params,
+            params=settings.params_diff_targets,
             plots=settings.plots,
             with_data=True,
             hash_workspace=hash_workspace,
         )
+        return project.snapshot(revision, request)
 
     new = part("the results", Snapshot(), lambda: read(subject.revision, hash_workspace=subject.hash_workspace))
     old = part("the baseline", Snapshot(), lambda: read(against)) if against else new if is_same else Snapshot()
@@ -85,18 +83,17 @@ def collect(
     unreadable = _unreadable(old, new, log)
     rows = with_directions(_metric_rows(old, new), settings.metrics_gate)
     params = None if settings.params_diff_targets is None else tuple(_rows(ParamRow, old.params, new.params))
-    old = replace(old, metrics={}, params={})  # of thousands, the experiments take their memory
     has_results = subject.failure is None or subject.failure.step == "push"
     judgement = judge(settings.metrics_gate if has_results else (), rows)
     for warning in judgement.warnings:
         log.warning(warning)
 
     def list_experiments() -> tuple[Experiment, ...]:
-        return _experiments(project, repository, settings, subject, new=new, listing=old.listing)
+        return _experiments(project, repository, settings, subject, new=new)
 
     none: tuple[Experiment, ...] = ()
     experiments = part("the experiments", none, list_experiments)
-    data = part("data", DataChanges(), lambda: data_changes(project.repo, old, new)) if against else DataChanges()
+    data = part("data", DataChanges(), lambda: project.data_changes(old, new)) if against else DataChanges()
     plots = part("plots", no_plots, drawing)
     if settings.plots and not plots:
         log.warning(f"plots: nothing here is called {', '.join(settings.plots[:5])}, or it has no data")
@@ -196,13 +193,11 @@ def _experiments(
     subject: Subject,
     *,
     new: Snapshot,
-    listing: Listing | None,
 ) -> tuple[Experiment, ...]:
     if not settings.experiments or not settings.tag_prefix:
         return ()
     tagged = repository.tagged_commits(subject.sha, settings.tag_prefix, settings.experiments)
-    places: Places = {}
-    current = Packed(new.metrics, places=places)
+    current = _by_name(new.metrics)
     experiments = []
     if subject.has_workspace_changes:
         experiments.append(_experiment(repository, "workspace", subject.sha, current, is_current=True))
@@ -211,8 +206,10 @@ def _experiments(
         experiments.append(_experiment(repository, name, subject.sha, current, is_current=True))
     tagged = tagged[: settings.experiments - len(experiments)]
     earlier = [sha for _, sha in tagged if experiments or sha != subject.sha]
+    repository.commits(earlier)  # all in one call of git, before each is asked for
+    repository.commits([head for commit in repository.commits(earlier) if (head := head_of_results(commit.message))])
     targets = settings.metrics_diff_targets
-    measured = _earlier_metrics(project, repository, targets, earlier, listing=listing, places=places)
+    measured = {sha: _metrics_of(project, sha, targets) for sha in earlier}
     for tag, sha in tagged:
         is_current = sha not in measured
         values = current if is_current else measured[sha]
@@ -220,55 +217,19 @@ def _experiments(
     return tuple(experiments)
 
 
-def _earlier_metrics(
-    project: Project,
-    repository: Repository,
-    targets: tuple[str, ...] | None,
-    shas: Sequence[str],
-    *,
-    listing: Listing | None,
-    places: Places,
-) -> dict[str, Packed]:
-    """Returns the metrics of commits by sha: from git's objects alone where a commit with the same metrics files is
-    known, else as DVC reads the commit, which then is such a one.
-    """
+def _metrics_of(project: Project, sha: str, targets: tuple[str, ...] | None) -> dict[Name, Value]:
     if targets is None:
-        return dict.fromkeys(shas, Packed({}, places=places))
-    found: dict[str, Packed] = {}
-    rest = list(shas)
-    repository.commits(rest)  # all at once, before each is asked for
-    repository.commits([head for commit in repository.commits(rest) if (head := head_of_results(commit.message))])
-    while rest:
-        if listing:
-            found |= _from_git(repository, listing, rest, places=places)
-            rest = [sha for sha in rest if sha not in found]
-        if rest:
-            read = snapshot(project, rest[0], metrics=targets)
-            found[rest.pop(0)], listing = Packed(read.metrics, places=places), read.listing
-    return found
+        return {}
+    return _by_name(project.snapshot(sha, SnapshotRequest(metrics=targets)).metrics)
 
 
-def _from_git(repository: Repository, listing: Listing, shas: Sequence[str], *, places: Places) -> dict[str, Packed]:
-    changed = repository.changed_from(listing.sha, shas)
-    alike = [sha for sha in shas if listing.holds_after(changed[sha])]
-    together = max(1, FILES_AT_ONCE // max(1, len(listing.paths)))
-    found: dict[str, Packed] = {}
-    for start in range(0, len(alike), together):
-        found |= _from_blobs(repository, listing, alike[start : start + together], places=places)
-    return found
+def _by_name(metrics: Values) -> dict[Name, Value]:
+    return {(path, name): value for path, values in metrics.items() for name, value in values.items()}
 
 
-def _from_blobs(repository: Repository, listing: Listing, shas: Sequence[str], *, places: Places) -> dict[str, Packed]:
-    blobs = repository.read_files((sha, path) for sha in shas for path in listing.paths)
-    found: dict[str, Packed] = {}
-    for sha in shas:
-        files = {name: blobs.pop((sha, path)) for path, name in listing.paths.items() if (sha, path) in blobs}
-        if (values := read_metrics(files)) is not None:
-            found[sha] = Packed(values, places=places)
-    return found
-
-
-def _experiment(repository: Repository, name: str, sha: str, metrics: Packed, *, is_current: bool) -> Experiment:
+def _experiment(
+    repository: Repository, name: str, sha: str, metrics: Mapping[Name, Value], *, is_current: bool
+) -> Experiment:
     commit = repository.commit(sha)
     # A results commit says nothing of its own: what was tried is the commit it holds the results of.
     tried = repository.resolve(head) if (head := head_of_results(commit.message)) else None
@@ -289,7 +250,6 @@ def _experiment(repository: Repository, name: str, sha: str, metrics: Packed, *,
 def _drawing(
     project: Project, settings: Settings, old: Snapshot | None, new: Snapshot, folder: Path
 ) -> Callable[[], tuple[Plot, ...] | None]:
-    from cml.dvc.plots import read_plots
     from cml.report.plots.files import begin_drawing
     from cml.report.sections.base import side_labels
 
@@ -297,4 +257,4 @@ def _drawing(
         return lambda: None
     sides = {"baseline": old.plots if old else None, "current": new.plots}
     found = {label: plots for label, plots in sides.items() if plots}
-    return begin_drawing(read_plots(project.repo, found), folder, sides=side_labels(settings.locale))
+    return begin_drawing(project.plots(found), folder, sides=side_labels(settings.locale))

@@ -38,7 +38,6 @@ class Session(NamedTuple):
     log: Log
     stdout: TextIO
     credentials: Credentials
-    own_cache: str | None = None
 
     @property
     def repository(self) -> Repository:
@@ -57,7 +56,6 @@ class Session(NamedTuple):
             top=self.repository.top,
             log=self.log,
             configure=self.credentials.configure,
-            own_cache=self.own_cache,
         )
         self.credentials.until_exit.callback(project.close)
         return project
@@ -87,8 +85,9 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
             at_the_door, holds_secret=holds_secret, extra=[*tokens.values(), *credentials.secrets]
         )
         # DVC's own site cache outlives a job and remembers what a remote held then.
-        own_cache = os.environ.get(SITE_CACHE, "") if SITE_CACHE in os.environ or not context.is_ci else None
-        os.environ[SITE_CACHE] = str(credentials.folder / "dvc")
+        # On a laptop, and where the user has set it, DVC keeps it: `Project.verify` checks each object all the same.
+        if context.is_ci and SITE_CACHE not in os.environ:
+            os.environ[SITE_CACHE] = str(credentials.folder / "dvc")
         os.environ["DVC_NO_ANALYTICS"] = "true"
         stdout = _keep_stdout()
         forge = _forge(context, settings, token=token, is_job_token=tokens.is_job_token(token), stdout=stdout)
@@ -102,7 +101,6 @@ def session(options: Mapping[str, str]) -> Iterator[Session]:
             log=log,
             stdout=stdout,
             credentials=credentials,
-            own_cache=own_cache,
         )
 
 

@@ -8,27 +8,22 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cml import __version__
-from cml.dvc import push
-from cml.dvc.job_results import Adopted, adopt, inputs_of, is_sound
-from cml.dvc.lockfile import changed_stages
-from cml.dvc.pull import pull_paths
-from cml.dvc.records import Record, Records, Result
-from cml.dvc.stale_stages import due_stages
 from cml.errors import BadInput, WorkFailed
 from cml.forges.base import Outputs
 from cml.git.command import REMOTE
 from cml.git.trailers import head_of_results, scope_of_results, skip_reason
-from cml.model.plan import DueStage, Plan
+from cml.model.plan import Plan, StaleStage
+from cml.model.records import JobRecord, StageResult
 from cml.model.report import StageRun
 from cml.plan import formats
 from cml.plan.grouping import NoPlan, jobs_of
+from cml.plan.stale_stages import read_stale_stages
 from cml.process.signals import run_in_thread
 from cml.run.preflight import checked_out, head_of, own_results, refuse_edits, targets_of
 from cml.run.publish import hand_on
@@ -37,7 +32,9 @@ from cml.run.steps import ForeignStorage, ask_push, is_fork, run_stages, save, s
 from cml.run.workflow import run
 
 if TYPE_CHECKING:
+    from cml.dvc.job_results import TakenResults
     from cml.dvc.project import Project
+    from cml.dvc.records import Records
     from cml.run.context import Session
     from cml.run.state import Work
 
@@ -76,7 +73,7 @@ def _planned(here: Session, *, max_jobs: int, max_waves: int | None) -> Plan:
     with checked_out(here, head):
         project = here.open_project()
         targets = targets_of(here, project)
-        due = [] if targets is None else run_in_thread(lambda: due_stages(project, targets))
+        due = [] if targets is None else run_in_thread(lambda: _stale_stages(project, targets))
         if not due:
             here.log.step("plan", "nothing: every stage is up to date")
         try:
@@ -85,6 +82,10 @@ def _planned(here: Session, *, max_jobs: int, max_waves: int | None) -> Plan:
             raise BadInput(str(error)) from None
     edges = tuple((need, stage.name) for stage in due for need in stage.needs)
     return Plan(head=head, jobs=jobs, edges=edges)
+
+
+def _stale_stages(project: Project, targets: tuple[str, ...]) -> list[StaleStage]:
+    return read_stale_stages(project.stale_stages(targets))
 
 
 def _nothing(here: Session, head: str) -> str | None:
@@ -141,7 +142,7 @@ class _Part:
     head: str
     names: list[str]
     records: Records
-    earlier: dict[str, Result] = field(default_factory=dict)
+    earlier: dict[str, StageResult] = field(default_factory=dict)
     done: dict[str, StageRun] = field(default_factory=dict)
 
 
@@ -179,7 +180,7 @@ def _tried(here: Session, work: Callable[[], None]) -> WorkFailed | None:
 
 
 def _part(here: Session, project: Project, head: str, names: list[str]) -> _Part:
-    known = project.stages(names)
+    known = project.known_stages(names)
     for name in names:
         if name not in known:
             raise BadInput(f"--stages names {name!r}, which is no stage of the project: expected names by `cml plan`")
@@ -189,7 +190,7 @@ def _part(here: Session, project: Project, head: str, names: list[str]) -> _Part
             "default one: dvc remote add -d NAME URL"
         )
     refuse_edits(here, project, "other jobs go on from the results", "run `dvc repro`")
-    return _Part(head=head, names=list(known), records=Records(project.repo, _plan_id(here, head), here.log))
+    return _Part(head=head, names=known, records=project.records(_plan_id(here, head)))
 
 
 def _plan_id(here: Session, head: str) -> str:
@@ -210,28 +211,23 @@ def _do(here: Session, project: Project, part: _Part) -> None:
     return run_stages(here, project, tuple(rest), pull_missing=True, alone=True)
 
 
-def _take_inputs(here: Session, project: Project, part: _Part, record: Record) -> list[str]:
+def _take_inputs(here: Session, project: Project, part: _Part, record: JobRecord) -> list[str]:
     """Takes what the stages need and other jobs have made, and what an earlier try of this job has done; returns the
     stages that are left to do.
     """
-    due = due_stages(project, tuple(part.names))
+    due = _stale_stages(project, tuple(part.names))
     mine = [stage.name for stage in due if stage.name in part.names]
-    before = adopt(project, [stage.name for stage in due if stage.name not in part.names], record, here.log)
+    before = project.take_results([stage.name for stage in due if stage.name not in part.names], record)
     if before.missing:
         what = "so this job has not all that it is to go on from"
         raise WorkFailed(_say_missing(before, due, record, what), step="pull")
-    tried = [
-        name
-        for name, stage in project.stages(name for name in mine if name in part.earlier).items()
-        if is_sound(entry := part.earlier[name].entry, stage) and push.are_there(stage, entry, here.log)
-    ]
-    part.done.update((name, result.run) for name, result in adopt(project, tried, record, here.log).results.items())
+    tried = [name for name in mine if name in part.earlier and project.has_pushed(name, part.earlier[name].entry)]
+    part.done.update((name, result.run) for name, result in project.take_results(tried, record).results.items())
     rest = [name for name in mine if name not in part.done]
-    for name in _made_here(here, project, part):
+    for name in project.stages_with_new_entries(part.names, lambda path: here.repository.read_file(part.head, path)):
         if name not in mine:  # by a try that was killed before it could hand it on
             part.done[name] = StageRun(name=name, status="restored")
-    paths = inputs_of(project, rest)
-    fetched = pull_paths(project.repo, paths, log=here.log) if paths else 0
+    fetched = project.pull_inputs(rest)
     again = f", {_count(len(part.done), 'stage')} done by an earlier try" if part.done else ""
     here.log.step(
         "pull", f"{_count(len(before.results), 'result')} of other jobs{again}, {_count(fetched, 'file')} fetched"
@@ -239,29 +235,17 @@ def _take_inputs(here: Session, project: Project, part: _Part, record: Record) -
     return rest
 
 
-def _made_here(here: Session, project: Project, part: _Part) -> list[str]:
-    """Returns the stages of the part whose entry of dvc.lock is another one here than in the commit."""
-
-    @cache
-    def changed(lock: Path) -> set[str]:
-        at_head = here.repository.read_file(part.head, project.from_top(str(lock))) or b""
-        return changed_stages(at_head, lock.read_bytes()) if lock.exists() else set()
-
-    stages = project.stages(part.names).items()
-    return [name for name, stage in stages if stage.name in changed(Path(stage.path).with_suffix(".lock"))]
-
-
 def _hand_over(here: Session, project: Project, part: _Part, failure: WorkFailed | None) -> None:
     """Sends what was made, then the record of it: data before words."""
     new = {run.name: run for run in project.runs if run.status in ("ran", "restored", "up to date")}
     done = {**part.done, **new}
     with transfers(here, step="push"):
-        sent = run_in_thread(lambda: push.hand_on(project, done, here.log))
+        sent = run_in_thread(lambda: project.push_stages(done))
         job, machine = here.forge.context.job or part.names[0], _machine(here)
         runs = {name: run if run.job else replace(run, job=job, machine=machine) for name, run in done.items()}
-        stages = project.stages(done)
-        results = {name: Result(entry=push.entry_of(stage), run=runs[name]) for name, stage in stages.items()}
-        record = Record(results={**part.earlier, **results}, failures=_failures(here, project, part, failure))
+        entries = project.lock_entries(done)
+        results = {name: StageResult(entry=entry, run=runs[name]) for name, entry in entries.items()}
+        record = JobRecord(results={**part.earlier, **results}, failures=_failures(here, project, part, failure))
         run_in_thread(lambda: part.records.write(part.names, record))
     here.log.step("hand on", f"{_count(len(results), 'result')}, {_count(sent, 'file')} sent to the DVC remote")
 
@@ -306,15 +290,15 @@ def _take_all(here: Session, project: Project, work: Work) -> None:
         raise ForeignStorage("its jobs have no storage in common")
     if work.targets is None:
         return here.log.step("gather", "left out by `-`")
-    due = run_in_thread(lambda: due_stages(project, work.targets or ()))
+    due = run_in_thread(lambda: _stale_stages(project, work.targets or ()))
     with transfers(here, step="gather"):
         record = _records(here, project, work).read()
-        adopted = run_in_thread(lambda: adopt(project, [stage.name for stage in due], record, here.log))
+        adopted = run_in_thread(lambda: project.take_results([stage.name for stage in due], record))
         if adopted.missing:
             _check_existing_results(here, work)
             raise WorkFailed(_say_missing(adopted, due, record, "so nothing was committed"), step="gather")
-        fetched = run_in_thread(lambda: _fetch_for_report(here, project))
-    project.runs = _runs(project, work, adopted.results)
+        fetched = run_in_thread(project.pull_for_report)
+    project.set_runs(work.targets, {name: result.run for name, result in adopted.results.items()})
     jobs = {result.run.job for result in adopted.results.values()} - {""}
     by = f" of {_count(len(jobs), 'job')}" if jobs else ""
     here.log.step(
@@ -327,7 +311,7 @@ def _take_all(here: Session, project: Project, work: Work) -> None:
 
 
 def _records(here: Session, project: Project, work: Work) -> Records:
-    return Records(project.repo, _plan_id(here, work.head), here.log)
+    return project.records(_plan_id(here, work.head))
 
 
 def _check_existing_results(here: Session, work: Work) -> None:
@@ -340,27 +324,6 @@ def _check_existing_results(here: Session, work: Work) -> None:
             check_existing_results(here.repository, head=work.head, tip=tip, key=work.key)
 
 
-def _fetch_for_report(here: Session, project: Project) -> int:
-    """Fetches what the report shows, and the lists of directories, whose files are asked for before the commit."""
-    outs = [out for out in project.repo.index.outs if out.use_cache and out.hash_info]
-    for out in outs:
-        if out.hash_info.isdir:
-            out.get_dir_cache()
-    shown = [out.fs_path for out in outs if (out.metric or out.plot) and not out.exists]
-    return pull_paths(project.repo, shown, log=here.log) if shown else 0
-
-
-def _runs(project: Project, work: Work, results: Mapping[str, Result]) -> list[StageRun]:
-    stages, _ = project.in_order(work.targets or ())
-    return [
-        results[stage.addressing].run
-        if stage.addressing in results
-        else StageRun(name=stage.addressing, status="frozen" if stage.frozen else "up to date")
-        for stage in stages
-        if stage.cmd
-    ]
-
-
 def _forget(here: Session, project: Project, work: Work) -> None:
     """Takes the records away once their results are in git: a gather that saves nothing may be followed by one that
     does.
@@ -369,7 +332,7 @@ def _forget(here: Session, project: Project, work: Work) -> None:
         _records(here, project, work).remove()
 
 
-def _say_missing(adopted: Adopted, due: Sequence[DueStage], record: Record, what: str) -> str:
+def _say_missing(adopted: TakenResults, due: Sequence[StaleStage], record: JobRecord, what: str) -> str:
     """Returns which stages have no result, and why, as far as their jobs have said."""
     missing, absent = adopted.missing, set(adopted.missing)
     failed = [name for name in missing if name in record.failures]

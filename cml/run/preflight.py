@@ -225,5 +225,5 @@ def is_edited(here: Session, project: Project) -> bool:
     changed = here.repository.changed_files()
     return bool(
         _of_sources(changed, project)
-        or project.own_files(changed, lambda path: here.repository.read_file("HEAD", path))
+        or project.written_by_dvc(changed, lambda path: here.repository.read_file("HEAD", path))
     )

@@ -9,9 +9,9 @@ import random
 import re
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cml.dvc import lockfile, push
-from cml.dvc.project import Project
+from cml.dvc.lockfile import changed_stages, merge_locks
 from cml.errors import WorkFailed
 from cml.git.command import REMOTE, GitFailed
 from cml.git.commits import Identity
@@ -20,6 +20,9 @@ from cml.git.repository import Repository
 from cml.git.trailers import head_of_results, key_of_results, results_message
 from cml.process.log import Log
 from cml.process.retry import PAUSES, retry, retry_until
+
+if TYPE_CHECKING:
+    from cml.dvc.project import Project
 
 ATTEMPTS = 16
 LONGEST_WAIT_SECONDS = 4.0
@@ -45,13 +48,15 @@ def save_data(project: Project, log: Log, *, head: str, sends: bool) -> None:
     """Puts every object that the work tree's lock files name on the DVC remotes, and makes sure; without `sends` it
     only makes sure. Raises WorkFailed and StorageTrouble.
     """
-    sent = push.push(project, log) if sends else 0
-    verified = push.verify(project, head, log)
+    sent = project.push() if sends else 0
+    verified = project.verify(head)
     for path in verified.lost:
-        log.warning(f"{path}: its objects are neither here nor on the DVC remote, and were not before this run")
-    mended = f", {verified.mended} of them mended" if verified.mended else ""
-    if sent or verified.asked:
-        log.step("data", f"{sent} files sent; {verified.asked} objects are on the DVC remote{mended}")
+        log.warning(
+            f"{path}: its objects are missing from the cache and from the DVC remote, and were missing before this run"
+        )
+    if sent or verified.checked:
+        uploaded = f"{sent + verified.uploaded} files uploaded"
+        log.step("data", f"{uploaded}; {verified.checked} objects are on the DVC remote")
 
 
 def save_commit(
@@ -203,12 +208,12 @@ def _rebase(
         if path.endswith(".gitignore") and mine is not None and theirs is not None:
             contents[path] = repository.merge_lines(mine, base or b"", theirs)
         elif path.endswith("dvc.lock") and mine is not None and theirs is not None:
-            contents[path] = lockfile.unite(base or b"", mine, theirs, path=path)
+            contents[path] = merge_locks(base or b"", mine, theirs, path=path)
         else:
             raise WorkFailed(f"{branch} moved on and holds another {path}: run again on its new head", step="push")
     stages = _stages_between(repository, paths, head, ours) & _stages_between(repository, paths, tip, ours)
     differing = changed & repository.changed_between(ours, tip)
-    if stale := lockfile.stale_stages(project, stages, ours=ours, tip=tip, changed=differing):
+    if stale := project.stages_with_other_inputs(stages, ours=ours, tip=tip, changed=differing):
         raise WorkFailed(
             f"{branch} moved on and changed what {', '.join(stale)} depends on, so the results are not for its tree: "
             "run again on its new head (the data is on the DVC remote, so that run is cheap)",
@@ -226,7 +231,5 @@ def _stages_between(repository: Repository, paths: list[str], old: str, new: str
         (path.removesuffix(".lock") + ".yaml", name)
         for path in paths
         if path.endswith("dvc.lock")
-        for name in lockfile.changed_stages(
-            repository.read_file(old, path) or b"", repository.read_file(new, path) or b""
-        )
+        for name in changed_stages(repository.read_file(old, path) or b"", repository.read_file(new, path) or b"")
     }

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cml.dvc.logging import one_line
-from cml.dvc.project import Project, StageFailed
-from cml.dvc.pull import pull as fetch_data
+from cml.dvc.reproduce import StageFailed
 from cml.errors import WorkFailed
 from cml.git.command import REMOTE, GitFailed
 from cml.process.signals import in_background, run_in_thread
@@ -29,6 +28,7 @@ from cml.run.save import (
 )
 
 if TYPE_CHECKING:
+    from cml.dvc.project import Project
     from cml.run.state import Work
 
 
@@ -90,14 +90,12 @@ def pull(here: Session, project: Project, work: Work) -> None:
     elif targets == AUTO:
         decision = "auto: only what stages that must run need"
     elif _is_all_here(project, work):
-        decision = "everything is here already"
+        decision = "all data is already in the work tree"
     else:
         context = here.forge.context
         try:
             with transfers(here, step="pull"):
-                decision = run_in_thread(
-                    lambda: fetch_data(project.repo, targets, log=here.log, may_overwrite=context.is_ci)
-                )
+                decision = run_in_thread(lambda: project.pull(targets, may_overwrite=context.is_ci))
         except WorkFailed as error:
             if is_fork(here):
                 raise ForeignStorage(str(error)) from error
@@ -189,7 +187,7 @@ def is_fork(here: Session) -> bool:
 
 def save(here: Session, project: Project, work: Work) -> None:
     changed = here.repository.changed_files()
-    work.changed_paths = project.own_files(changed, lambda path: here.repository.read_file(work.head, path))
+    work.changed_paths = project.written_by_dvc(changed, lambda path: here.repository.read_file(work.head, path))
     if not work.changed_paths:
         if work.branch:
             # A commit made by hand may name what no DVC remote has: what HEAD names is asked for as well.

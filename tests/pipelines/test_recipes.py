@@ -13,7 +13,7 @@ from support.fan_out import locked_stages, make_fan_out_world, plan_records, sma
 from support.gitlab_include import include
 from support.world import World
 
-from cml.model.plan import DueStage, Plan, Runner
+from cml.model.plan import Plan, Runner, StaleStage
 from cml.plan.formats import as_mermaid
 from cml.plan.grouping import jobs_of
 from scripts.paths import PIPELINE, TOP, WORKFLOW
@@ -96,11 +96,11 @@ def test_slurm_does_a_plan_and_its_gather_says_what_is_missing(fan: World) -> No
 def test_the_picture_is_the_one_that_cml_draws() -> None:
     gpu = Runner(runs_on=("self-hosted", "gpu"), gpu=True)
     stages = [
-        DueStage(name="prepare"),
-        DueStage(name="features", needs=("prepare",)),
-        *(DueStage(name=f"train@{size}", needs=("features",), runner=gpu) for size in ("small", "large")),
-        *(DueStage(name=f"test@{size}", needs=(f"train@{size}",)) for size in ("small", "large")),
-        DueStage(name="compare", needs=("test@small", "test@large")),
+        StaleStage(name="prepare"),
+        StaleStage(name="features", needs=("prepare",)),
+        *(StaleStage(name=f"train@{size}", needs=("features",), runner=gpu) for size in ("small", "large")),
+        *(StaleStage(name=f"test@{size}", needs=(f"train@{size}",)) for size in ("small", "large")),
+        StaleStage(name="compare", needs=("test@small", "test@large")),
     ]
     edges = tuple((need, stage.name) for stage in stages for need in stage.needs)
     drawn = as_mermaid(Plan(head="", jobs=jobs_of(stages, max_jobs=20), edges=edges))

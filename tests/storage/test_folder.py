@@ -24,7 +24,7 @@ def test_a_share_that_is_not_mounted(tmp_path: Path) -> None:
     assert run(world).code == 0
     shutil.rmtree(tmp_path / "share")
     said = refused(world, {})
-    assert "data.csv is neither here nor on the DVC remote" in said
+    assert "data.csv: missing from the cache and from the DVC remote" in said
     assert f"the folder {tmp_path}/share/dvc does not exist yet" in said
     assert "is it on a share that is not mounted?" in said
 

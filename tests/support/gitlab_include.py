@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from cml.model.plan import DueStage, Plan, Runner
+from cml.model.plan import Plan, Runner, StaleStage
 from cml.plan.formats import GitLabDefaults, as_gitlab
 from cml.plan.grouping import jobs_of
 from scripts.paths import PIPELINE, TEMPLATE
@@ -75,10 +75,10 @@ def child_pipeline() -> str:
     """Returns a child pipeline with a job of each kind in it."""
     gpu = Runner(tags=("a100",), gpu=True)
     stages = [
-        DueStage(name="prepare"),
-        *(DueStage(name=f"train@{number}", needs=("prepare",), runner=gpu, timeout=90) for number in range(60)),
-        *(DueStage(name=f"models/dvc.yaml:test@{number}", needs=("prepare",)) for number in range(3)),
-        DueStage(name="compare", needs=tuple(f"train@{number}" for number in range(60))),
+        StaleStage(name="prepare"),
+        *(StaleStage(name=f"train@{number}", needs=("prepare",), runner=gpu, timeout=90) for number in range(60)),
+        *(StaleStage(name=f"models/dvc.yaml:test@{number}", needs=("prepare",)) for number in range(3)),
+        StaleStage(name="compare", needs=tuple(f"train@{number}" for number in range(60))),
     ]
     defaults = GitLabDefaults(image="cml:1", gpu_image="cml:1-gpu", tags=("linux",), gpu_tags=("gpu",))
     plan = Plan(head="0" * 40, jobs=jobs_of(stages, max_jobs=256))

@@ -1,1 +1,1 @@
-"""Every change that CML makes to DVC while it runs, each with its contract test."""
+"""Every change that CML makes to DVC at run time, one module for each concern, each with its contract test."""

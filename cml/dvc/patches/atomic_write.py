@@ -1,6 +1,4 @@
-"""dvc.lock and .dvc files change at once: DVC empties one first and then writes it, and what is killed or finds the
-disk full in between leaves a project that DVC cannot read.
-"""
+"""Atomic writes of dvc.lock and .dvc files."""
 
 from __future__ import annotations
 
@@ -10,48 +8,61 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from dvc.repo import Repo
+from dvc.utils.serialize import _common, _yaml
 
-MARK = "cml-new-"
+from cml.dvc.patches.base import Replacement
+
+PREFIX = "cml-new-"
 
 
-def dump_at_once(repo: Repo) -> None:
-    """From now on DVC writes its files of YAML in that way, but for those that it renames itself."""
-    from dvc.utils.serialize import _common, _yaml
+class AtomicWrites(Replacement):
+    """Replaces `dvc.utils.serialize._common._dump_data`, by which DVC writes every YAML file.
 
-    plain = _common._dump_data
-    if hasattr(plain, "plain"):
-        plain = plain.plain
+    DVC empties the file first and then writes it. A process that is killed in between, or a full disk, leaves a project
+    that DVC cannot read (DVC 3.67 and main of June 2026 still do that). With this patch the file has its old or its
+    new text. It is for correctness: it costs nothing that can be measured, and saves nothing. `_yaml` imports the
+    function by name, so both modules get it.
 
-    def dump(path: Any, data: Any, dumper: Callable[..., Any], **options: Any) -> None:
-        if Path(path).suffix == ".tmp":
-            plain(path, data, dumper, **options)
+    New files are made in `folder`, which is on the file system of the project.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._dump_as_dvc = _common._dump_data
+
+    def replacements(self) -> list[tuple[Any, str, Any]]:
+        self._dump_as_dvc = _common._dump_data
+        return [(module, "_dump_data", self._dump) for module in (_common, _yaml)]
+
+    def _dump(self, path: Any, data: Any, dumper: Callable[..., Any], **options: Any) -> None:
+        if Path(path).suffix == ".tmp":  # DVC itself writes this one under another name and renames it
+            self._dump_as_dvc(path, data, dumper, **options)
             return
-        options.pop("fs", None)  # the local one, whatever it is handed
+        options.pop("fs", None)  # DVC writes YAML in the local file system only
         stream = io.StringIO()
         dumper(data, stream, **options)
-        _replace(Path(path).resolve(), stream.getvalue(), Path(repo.tmp_dir, f"{MARK}{os.urandom(4).hex()}"))
-
-    dump.plain = plain  # type: ignore[attr-defined]  # of several projects, one after the other
-    _common._dump_data = _yaml._dump_data = dump
+        new = self._folder / f"{PREFIX}{os.urandom(4).hex()}"
+        replace_file(Path(path).resolve(), stream.getvalue(), new)
 
 
-def half_written(folder: Path) -> list[Path]:
-    """Returns what a kill has left of new files in a project's folder for temporary ones."""
-    return list(folder.glob(f"{MARK}*"))
+def unfinished_files(folder: Path) -> list[Path]:
+    """Returns the new files that a killed process left in a project's folder for temporary files."""
+    return list(folder.glob(f"{PREFIX}*"))
 
 
-def _replace(target: Path, text: str, new: Path) -> None:
-    """Writes a file in UTF-8 by way of a new one: all of it, or nothing. Where no other file can take the old one's
-    place (on another file system, mounted alone, in a folder where nothing may be renamed) it is written as it stands.
+def replace_file(target: Path, text: str, new: Path) -> None:
+    """Writes a file atomically in UTF-8: it makes the file `new` and renames it to `target`.
+
+    Where a rename is not possible (another file system, a file that is a mount point, a directory without write
+    permission), the file is overwritten, and gets its old text back if that fails.
     """
     try:
         new.write_text(text, encoding="utf-8")
         try:
-            _liken(new, target)
+            _copy_permissions(target, new)
             new.replace(target)
         except OSError:
             _overwrite(target, text)
@@ -59,20 +70,20 @@ def _replace(target: Path, text: str, new: Path) -> None:
         new.unlink(missing_ok=True)
 
 
-def _liken(new: Path, old: Path) -> None:
-    """Gives the new file what the old one has: group, mode, and where we may the owner. Raises OSError."""
+def _copy_permissions(old: Path, new: Path) -> None:
+    """Gives the new file the group, the mode and, if allowed, the owner of the old one. Raises OSError."""
     if not old.exists():
         return
     if not os.access(old, os.W_OK):
         raise PermissionError
-    seen, own = old.stat(), new.stat()
-    if (seen.st_uid, seen.st_gid) != (own.st_uid, own.st_gid):
+    of_old, of_new = old.stat(), new.stat()
+    if (of_old.st_uid, of_old.st_gid) != (of_new.st_uid, of_new.st_gid):
         try:
-            os.chown(new, seen.st_uid, seen.st_gid)
+            os.chown(new, of_old.st_uid, of_old.st_gid)
         except PermissionError:
-            os.chown(new, -1, seen.st_gid)
-    if stat.S_IMODE(seen.st_mode) != stat.S_IMODE(own.st_mode):
-        new.chmod(stat.S_IMODE(seen.st_mode))
+            os.chown(new, -1, of_old.st_gid)
+    if stat.S_IMODE(of_old.st_mode) != stat.S_IMODE(of_new.st_mode):
+        new.chmod(stat.S_IMODE(of_old.st_mode))
 
 
 def _overwrite(file: Path, text: str) -> None:

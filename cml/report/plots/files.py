@@ -15,42 +15,12 @@ from pathlib import Path
 from threading import Thread
 
 from cml import __version__
+from cml.model.plots import BrokenPlot, DvcPlot, VegaPlot
 from cml.model.report import Plot, PlotImage
 from cml.report.plots.render import Order, draw_all, one_line
-from cml.report.plots.spec import LABELS, Chart, Node, Points
+from cml.report.plots.spec import LABELS, Chart, Points
 
 MAX_BYTES, MAX_PIXELS = 10_000_000, 50_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class VegaPlot:
-    """A Vega-Lite specification with its rows in `data.values`, whose field `rev` says "baseline" or "current".
-
-    `note` is one line to stand below the title: a side that could not be read.
-    """
-
-    title: str
-    spec: Node
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImagePlot:
-    """The image of each side: "baseline" or "current" -> the file's bytes."""
-
-    title: str
-    sides: dict[str, bytes]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BrokenPlot:
-    """A plot of which nothing can be drawn, and why, in one line."""
-
-    title: str
-    reason: str
-
-
-DvcPlot = VegaPlot | ImagePlot | BrokenPlot
 
 
 def begin_drawing(
