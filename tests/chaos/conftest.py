@@ -1,4 +1,4 @@
-"""Every run of these tests says its seed and its size."""
+"""Prints seed and size of the run, and marks the figures of a complete run at full size."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     is_some = SOME in session.config.stash or any("::" in argument for argument in session.config.args)
     is_aside = hasattr(session.config, "workerinput") or session.config.option.collectonly
     if IS_FULL and not (is_cut or is_some or is_aside):
-        figures.end()
+        figures.mark_complete()

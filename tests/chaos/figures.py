@@ -1,8 +1,8 @@
-"""What the tests count, one JSON line for each happening, each run of theirs in a file of its own; `table` adds it up.
+"""Counts what the tests tried. `table` adds the counts up for SECURITY.md.
 
-A promise counts its cases as `tried` before it judges them and as `kept` after, so that a failure shows in the figure;
-`part_max` says that they were not all at full size. A run at full size that ended says so at last: what was cut off, or
-was asked for some of its tests alone, is a part.
+Each test run appends JSON lines to its own file in `.chaos/`. A case counts as `tried`, and as `kept` if it passed, so a
+failure shows in the table. `part_max` marks counts of a run that was not at full size. A run at full size writes a last
+line (`mark_complete`); a run without that line was interrupted or ran only some tests, and counts as a part.
 """
 
 from __future__ import annotations
@@ -18,22 +18,24 @@ from chaos.size import IS_FULL, SEED
 
 FOLDER = Path(__file__).parents[2] / ".chaos"
 FILE = Path(os.environ.get("CML_CHAOS_FIGURES", FOLDER / "figures.jsonl"))
-ENDED, EVERYWHERE = "the run ended", "witness"
+ENDED = "the run ended"
+# The promise that every test checks with `project.assert_complete`, so its counts are in the files of all runs.
+EVERYWHERE = "complete data"
 
 
 def count(promise: str, *, failure: str = "", **numbers: float) -> None:
-    """Adds numbers to a promise's figure. Of names that end in `_max` the greatest counts, of others the sum."""
+    """Adds numbers to the figures of a promise. Names that end in `_max` keep the greatest number, others the sum."""
     FILE.parent.mkdir(parents=True, exist_ok=True)
-    told = {"failure": failure[:2000], "test": os.environ.get("PYTEST_CURRENT_TEST", "")} if failure else {}
+    why = {"failure": failure[:2000], "test": os.environ.get("PYTEST_CURRENT_TEST", "")} if failure else {}
     part = {} if IS_FULL else {"part_max": 1, "seed_max": SEED}
-    line = json.dumps({"promise": promise, **part, **told, **numbers}) + "\n"
+    line = json.dumps({"promise": promise, **part, **why, **numbers}) + "\n"
     with FILE.open("a") as file:  # one write of a short line: several workers may append
         file.write(line)
 
 
 @contextmanager
 def trial(promise: str, case: str = "") -> Iterator[None]:
-    """One case of a promise: `tried`, and `kept` unless something inside fails."""
+    """Counts one case of a promise: as `tried`, and as `kept` unless the block raises."""
     try:
         yield
     except BaseException as error:
@@ -42,14 +44,16 @@ def trial(promise: str, case: str = "") -> Iterator[None]:
     count(promise, tried=1, kept=1)
 
 
-def end() -> None:
-    """Says that the run tried everything."""
+def mark_complete() -> None:
+    """Records that the run at full size is complete."""
     count(ENDED)
 
 
 def totals(files: Iterable[Path]) -> dict[str, dict[str, float]]:
-    """Returns promise -> name -> number. Of several runs that tried a promise the last one at full size counts, else the
-    last one. What all of them judge by (EVERYWHERE) is of every run that counts for something, or was at full size.
+    """Returns promise -> name -> number.
+
+    If several runs tried a promise, the last one at full size counts, or the last one if none was at full size. The
+    figure of EVERYWHERE is the sum over all runs that count for some promise.
     """
     runs = [_read(file) for file in sorted(files, key=lambda file: file.stat().st_mtime)]
     runs.sort(key=lambda run: ENDED in run)
@@ -64,7 +68,7 @@ def totals(files: Iterable[Path]) -> dict[str, dict[str, float]]:
 
 
 def _read(file: Path) -> dict[str, dict[str, float]]:
-    """Returns what one run counted."""
+    """Returns the counts of one run."""
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for line in file.read_text().splitlines():
         numbers = json.loads(line)

@@ -1,7 +1,7 @@
-"""A coverage-guided fuzzer on what reads foreign input: `python tests/chaos/fuzz.py TARGET SECONDS` (atheris is needed).
+"""Coverage-guided fuzzing of the functions that read foreign input: `python tests/chaos/fuzz.py TARGET SECONDS`.
 
-A target returns, or raises what it says it raises; anything else ends the fuzzer with the input that did it. What was
-found to be interesting is kept in .chaos/corpus.
+It needs atheris (`make chaos` installs it). A target must return or raise an error of its documented type. Anything else
+stops the fuzzer and saves the input that caused it. Interesting inputs are kept in `.chaos/corpus`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from chaos.size import SEED
 
 TOP = Path(__file__).parents[2]
 CORPUS = TOP / ".chaos" / "corpus"
-COUNTED = 1000
-Provider = Any  # atheris.FuzzedDataProvider: it has no types
+COUNT_EVERY = 1000  # inputs
+Provider = Any  # atheris.FuzzedDataProvider, which has no type hints
 
 
 def words(data: Provider, longest: int = 60) -> str:
@@ -90,8 +90,10 @@ def markup(data: Provider) -> None:
 
 def masks(data: Provider) -> None:
     secret = words(data, 40)
-    told = Masks.from_environment({"MY_TOKEN": secret}, holds_secret=holds_secret).mask(f"a {secret} b")
-    assert len(secret.strip()) < 6 or not secret.strip("* \n\t") or secret.strip() not in told or "*" in secret, told
+    masked = Masks.from_environment({"MY_TOKEN": secret}, holds_secret=holds_secret).mask(f"a {secret} b")
+    assert len(secret.strip()) < 6 or not secret.strip("* \n\t") or secret.strip() not in masked or "*" in secret, (
+        masked
+    )
 
 
 def skips(data: Provider) -> None:
@@ -125,8 +127,9 @@ def main() -> None:
     def one(data: bytes) -> None:
         nonlocal inputs
         inputs += 1
-        if inputs % COUNTED == 0:  # the fuzzer ends the process itself, so nothing can be counted at the end
-            count("fuzz", inputs=COUNTED)
+        # The fuzzer ends the process itself, so nothing can be counted after it.
+        if inputs % COUNT_EVERY == 0:
+            count("fuzz", inputs=COUNT_EVERY)
         try:
             target(atheris.FuzzedDataProvider(data))
         except allowed as error:

@@ -1,12 +1,14 @@
-"""Mutation testing of the modules that decide, and of the save order: which changes of the code no test would notice?
+"""Mutation testing: changes the code of the deciding modules and of the save order, and checks that a test fails.
 
     python tests/chaos/mutants.py [--per-module N] [--minutes M] [MODULE...]
 
-Each mutant is a copy of the package with one small change, tested by the tests of its module, the quick ones first; at
-most N of a module are drawn by the seed. A mutant whose tests do not end in time is found, and told: on a busy machine
-its time may have been too short. Survivors stand in mutants.txt with the reason why nothing can notice them; one that does not is an
-error. The tools that there are change the source in place or in the same process, which tests that start `cml` as a
-program, on a machine with other work, do not bear.
+Each mutant is a copy of the package with one small change. The tests of its module run on it, the quick ones first. N
+random mutants of each module are tried. A mutant whose tests run too long counts as found; the output counts these,
+because on a busy machine the time may have been too short. A mutant that no test can notice is listed in mutants.txt with
+the reason; any other survivor is an error.
+
+The existing tools change the source in place or in the same process. That does not work for tests that start `cml` as a
+program.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chaos.figures import count
-from chaos.size import dice, sized
+from chaos.size import by_size, seeded_random
 
 TOP = Path(__file__).parents[2]
-KNOWN = Path(__file__).with_name("mutants.txt")
+EXPLAINED = Path(__file__).with_name("mutants.txt")
 TESTS: dict[str, tuple[str, ...]] = {
     "cml/config/settings.py": ("tests/test_settings.py", "tests/test_bad_input.py"),
     "cml/git/trailers.py": ("tests/test_skip.py",),
@@ -70,7 +72,7 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: where it is, what the line says before and after, and the whole text of the module."""
+    """One change: its module and function, the code before and after, and the whole new text of the module."""
 
     module: str
     function: str
@@ -84,9 +86,7 @@ class Mutant:
 
 
 class Mutator(ast.NodeTransformer):
-    """Makes the n-th change that a module offers. What only describes is left alone: docstrings, annotations and names
-    for them, decorators of classes (tests/test_layout.py holds those).
-    """
+    """Makes the n-th possible change of a module. Docstrings, type annotations and class decorators stay as they are."""
 
     def __init__(self, at: int) -> None:
         self.left = at
@@ -196,19 +196,19 @@ def mutants_of(module: str) -> Iterator[Mutant]:
         yield Mutant(module, function, before, after, ast.unparse(ast.fix_missing_locations(tree)))
 
 
-def tested(mutant: Mutant) -> str:
-    """Returns whether the module's tests found the change: "killed", "late" or "alive"."""
+def run_tests(mutant: Mutant) -> str:
+    """Runs the tests of the mutant's module; returns "killed", "late" (they ran too long) or "alive"."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        place = Path(folder)
-        shutil.copytree(TOP / "cml", place / "cml", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(TOP / "templates", place / "templates")
-        (place / mutant.module).write_text(mutant.text)
+        copy = Path(folder)
+        shutil.copytree(TOP / "cml", copy / "cml", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(TOP / "templates", copy / "templates")
+        (copy / mutant.module).write_text(mutant.text)
         tests = [str(TOP / test) for test in TESTS[mutant.module]]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-        # Plugins that happen to be here take four times as long to import as all that a quick test needs.
+        # Installed pytest plugins take four times as long to import as everything that a quick test needs.
         bare = {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         environment = {**os.environ, **bare, "PYTHONPATH": folder, "CML_TEST_PACKAGE": folder}
-        for options in (["-p", "chaos.quick"], [f"--basetemp={place / 'tmp'}"]):
+        for options in (["-p", "chaos.quick_tests"], [f"--basetemp={copy / 'tmp'}"]):
             try:
                 done = subprocess.run(
                     [*command, *options], cwd=TOP / "tests", env=environment, capture_output=True, timeout=SECONDS
@@ -220,25 +220,25 @@ def tested(mutant: Mutant) -> str:
     return "alive"
 
 
-def known() -> dict[str, str]:
-    """Returns name -> reason of the survivors that nothing can notice."""
-    lines = (line for line in KNOWN.read_text().splitlines() if line.strip() and not line.startswith("#"))
+def explained_mutants() -> dict[str, str]:
+    """Returns name -> reason of the mutants that no test can notice."""
+    lines = (line for line in EXPLAINED.read_text().splitlines() if line.strip() and not line.startswith("#"))
     return {name.strip(): reason.strip() for name, _, reason in (line.partition(" # ") for line in lines)}
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", default=list(TESTS))
-    parser.add_argument("--per-module", type=int, default=sized(6, 999))
+    parser.add_argument("--per-module", type=int, default=by_size(6, 999))
     parser.add_argument("--minutes", type=float, default=60)
     chosen = parser.parse_args(arguments)
-    until, reasons, unknown = time.monotonic() + 60 * chosen.minutes, known(), []
+    until, reasons, unknown = time.monotonic() + 60 * chosen.minutes, explained_mutants(), []
     for module in chosen.modules:
         every = list(mutants_of(module))
-        drawn = dice(f"mutants {module}").sample(every, min(chosen.per_module, len(every)))
+        drawn = seeded_random(f"mutants {module}").sample(every, min(chosen.per_module, len(every)))
 
         def tried(mutant: Mutant) -> str:
-            return tested(mutant) if time.monotonic() < until else ""
+            return run_tests(mutant) if time.monotonic() < until else ""
 
         with ThreadPoolExecutor(max_workers=2) as pool:
             answers = list(pool.map(tried, drawn))
@@ -247,8 +247,8 @@ def main(arguments: Sequence[str]) -> int:
         explained = [mutant for mutant in alive if mutant.name in reasons]
         count("mutants", tried=number, kept=number - len(alive) + len(explained), alive=len(alive))
         print(
-            f"{module}: {number} of {len(every)} mutants tried, {len(alive)} survive, {len(explained)} of them explained; "
-            f"{answers.count('late')} found by the time they took",
+            f"{module}: {number} of {len(every)} mutants tried, {len(alive)} not noticed ({len(explained)} of them "
+            f"explained in mutants.txt), {answers.count('late')} timed out",
             flush=True,
         )
         for mutant in alive:

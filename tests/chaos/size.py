@@ -1,5 +1,6 @@
-"""How much is tried: a seeded part in `make test-chaos` (CML_CHAOS=n: n times as many of the cases that are drawn),
-everything in `make chaos` (CML_CHAOS=full).
+"""How many cases are tried: a random part in `make test-chaos`, all of them in `make chaos` (CML_CHAOS=full).
+
+CML_CHAOS=n draws n times as many cases. CML_CHAOS_SEED sets the seed, so that a failure can be repeated.
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ TIMES = 1 if IS_FULL else int(SIZE)
 SEED = int(os.environ.get("CML_CHAOS_SEED", "8"))
 
 
-def sized(small: int, full: int) -> int:
+def by_size(small: int, full: int) -> int:
+    """Returns the second number at full size, else the first."""
     return full if IS_FULL else small
 
 
-def dice(name: str) -> random.Random:
-    """Returns the dice of a test, which fall the same for the same seed."""
+def seeded_random(name: str) -> random.Random:
+    """Returns the random numbers of a test, which are the same for the same seed."""
     return random.Random(f"{SEED} {name}")
 
 
-def some(cases: Iterable[T], small: int, *, name: str) -> list[T]:
-    """Returns the cases in their order: all at full size, else so many drawn by the seed."""
+def draw(cases: Iterable[T], small: int, *, name: str) -> list[T]:
+    """Returns all cases at full size, else `small` random ones (times CML_CHAOS), in their order."""
     everything = list(cases)
     drawn = small * TIMES
     if IS_FULL or len(everything) <= drawn:
         return everything
-    return [everything[at] for at in sorted(dice(name).sample(range(len(everything)), drawn))]
+    return [everything[at] for at in sorted(seeded_random(name).sample(range(len(everything)), drawn))]

@@ -1,4 +1,4 @@
-"""Branch and tag together or not at all, whatever a server's hooks say and wherever the tag's name is taken."""
+"""Branch and tag are pushed together or not at all: server hooks that refuse, tags that already exist."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from support.small_world import make_small_world
 from support.world import World
 
 from chaos.figures import count, trial
-from chaos.size import some
-from chaos.stage import FILES, PUSH, judge, one_line, results, temporary
+from chaos.project import FILES, PUSH, assert_one_error_line, assert_results, results_commits, temp_folder
+from chaos.size import draw
 
-WHEN = {f"GIT_{role}_DATE": "2026-01-01T00:00:00Z" for role in ("AUTHOR", "COMMITTER")}  # the same work, the same sha
+WHEN = {f"GIT_{role}_DATE": "2026-01-01T00:00:00Z" for role in ("AUTHOR", "COMMITTER")}  # equal dates give equal shas
 REFUSALS = {
     "update refuses the branch": ("update", 'case "$1" in refs/heads/*) echo no >&2; exit 1;; esac'),
     "update refuses the tag": ("update", 'case "$1" in refs/tags/*) echo no >&2; exit 1;; esac'),
@@ -27,72 +27,76 @@ REFUSALS = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+def base(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_small_world(tmp_path_factory.mktemp("atomic"), FILES)
 
 
-def copy_of(made: World, place: Path) -> World:
-    shutil.copytree(made.folder, place / "world", symlinks=True)
-    world = World(place / "world")
-    temporary(world).mkdir()
+def copy_base(base: World, folder: Path) -> World:
+    shutil.copytree(base.folder, folder / "world", symlinks=True)
+    world = World(folder / "world")
+    temp_folder(world).mkdir()
     return world
 
 
 def is_half_published(world: World) -> bool:
-    """Whether only one of the two is there: a results commit on the branch, or a tag of ours."""
-    return bool(results(world)) != bool([tag for tag in world.tags() if tag.startswith("dvc_")])
+    """Returns whether origin has a results commit without a tag, or a tag without a results commit."""
+    return bool(results_commits(world)) != bool([tag for tag in world.tags() if tag.startswith("dvc_")])
 
 
-@pytest.mark.parametrize("way", ["a path", "HTTP"])
-@pytest.mark.parametrize("refusal", some(REFUSALS, 5, name="atomic"))
-def test_what_a_server_refuses_is_refused_whole(made: World, tmp_path: Path, refusal: str, way: str) -> None:
-    world = copy_of(made, tmp_path)
+@pytest.mark.parametrize("protocol", ["a path", "HTTP"])
+@pytest.mark.parametrize("refusal", draw(REFUSALS, 5, name="atomic"))
+def test_a_refused_push_changes_neither_branch_nor_tag(
+    base: World, tmp_path: Path, refusal: str, protocol: str
+) -> None:
+    world = copy_base(base, tmp_path)
     name, text = REFUSALS[refusal]
     hook = world.origin / "hooks" / name
     hook.write_text(f"#!/bin/sh\n{text}\n" if text else "#!/nowhere/sh\n")
     hook.chmod(0o755)
-    with trial("atomic", f"{refusal}, {way}"), Forge(tmp_path / "forge") as forge:
+    with trial("atomic", f"{refusal}, {protocol}"), Forge(tmp_path / "forge") as forge:
         forge.create_repository("ada/digits", bare=world.origin)
-        env = {"repo_token": forge.token("installation")} if way == "HTTP" else {}
-        if way == "HTTP":
+        env = {"repo_token": forge.token("installation")} if protocol == "HTTP" else {}
+        if protocol == "HTTP":
             world.git("remote", "set-url", "origin", forge.clone_url())
         done = world.cml(*PUSH, env=env)
         count("atomic", half=int(is_half_published(world)))
         assert done.code == 1, done.err
-        one_line(done)
-        assert results(world) == []
+        assert_one_error_line(done)
+        assert results_commits(world) == []
         assert not is_half_published(world)
         hook.unlink()
         done = world.cml(*PUSH, env=env)
         assert done.code == 0, done.err
-        judge(world)
+        assert_results(world)
 
 
-@pytest.mark.parametrize("where", ["here", "on origin", "both"])
-def test_a_tag_that_exists_is_never_moved(made: World, tmp_path: Path, where: str) -> None:
-    first = copy_of(made, tmp_path / "first")
+@pytest.mark.parametrize("where", ["in the clone", "on origin", "both"])
+def test_an_existing_tag_is_never_moved(base: World, tmp_path: Path, where: str) -> None:
+    first = copy_base(base, tmp_path / "first")
     assert first.cml(*PUSH, env=WHEN).code == 0
     [tag] = first.tags()
-    world = copy_of(made, tmp_path / "second")
-    for place in {"here": [world.project], "on origin": [world.origin]}.get(where, [world.project, world.origin]):
-        world.git("tag", tag, "main", cwd=place)
+    world = copy_base(base, tmp_path / "second")
+    for folder in {"in the clone": [world.project], "on origin": [world.origin]}.get(
+        where, [world.project, world.origin]
+    ):
+        world.git("tag", tag, "main", cwd=folder)
     with trial("atomic", f"the tag exists {where}"):
         done = world.cml(*PUSH, env=WHEN)
-        count("atomic", half=int(bool(results(world))))
+        count("atomic", half=int(bool(results_commits(world))))
         assert done.code == 1, done.err
-        one_line(done)
+        assert_one_error_line(done)
         assert tag in done.err
-        assert not results(world)
-        if where != "here":
+        assert not results_commits(world)
+        if where != "in the clone":
             assert world.git("rev-parse", f"refs/tags/{tag}", cwd=world.origin) == world.tip()
-        done = world.cml(*PUSH)  # another time, another sha
+        done = world.cml(*PUSH)  # another date gives another sha
         assert done.code == 0, done.err
-        assert len(results(world)) == 1
+        assert len(results_commits(world)) == 1
 
 
-def test_the_same_tag_at_the_same_commit_is_fine(made: World, tmp_path: Path) -> None:
-    """A run that was killed between its push and its last word left the tag where it belongs."""
-    world = copy_of(made, tmp_path)
+def test_an_existing_tag_at_the_right_commit_is_accepted(base: World, tmp_path: Path) -> None:
+    """A run that was killed after its push leaves such a tag."""
+    world = copy_base(base, tmp_path)
     with trial("atomic", "the tag is right already"):
         assert world.cml(*PUSH, env=WHEN).code == 0
         world.git("reset", "--quiet", "--hard", "HEAD~1")
@@ -100,4 +104,4 @@ def test_the_same_tag_at_the_same_commit_is_fine(made: World, tmp_path: Path) ->
         done = world.cml(*PUSH, env=WHEN)
         assert done.code == 0, done.err
         count("atomic", half=int(is_half_published(world)))
-        judge(world)
+        assert_results(world)

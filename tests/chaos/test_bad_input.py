@@ -1,4 +1,4 @@
-"""Bad input gets one clear line: generated settings, event files and pipelines' variables, and metrics files."""
+"""Bad input is answered by one clear line: generated settings, event files and pipeline variables; metrics files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import random
 import string
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,15 @@ from support.small_world import dvc_yaml, kept_in_git
 from support.world import World
 
 from chaos.figures import count, trial
-from chaos.size import dice, sized, some
-from chaos.stage import PUSH, copied, judge, make, one_line
+from chaos.project import PUSH, assert_one_error_line, assert_results, copy_project, make_project
+from chaos.size import by_size, draw, seeded_random
 from cml.config.settings import read_settings
 from cml.config.variables import VARIABLES
 from cml.errors import BadInput
 from cml.forges.github.context import read_context as read_event
 from cml.forges.gitlab.context import read_context as read_pipeline
 
-MANY = sized(1_500, 10_000)
+MANY = by_size(1_500, 10_000)
 PIECES = [
     *string.printable,
     "\0",
@@ -60,12 +61,12 @@ PIECES += [
 ]
 
 
-def text(drawn: random.Random) -> str:
-    return "".join(drawn.choices(PIECES, k=drawn.randint(0, 8)))
+def text(rng: random.Random) -> str:
+    return "".join(rng.choices(PIECES, k=rng.randint(0, 8)))
 
 
-def judged(read: Callable[[], object], case: str) -> None:
-    """One reading: a value, or BadInput of one line."""
+def assert_one_line_or_value(read: Callable[[], object], case: str) -> None:
+    """Fails unless `read` returns a value or raises BadInput with a message of one line."""
     try:
         read()
     except BadInput as error:
@@ -75,17 +76,18 @@ def judged(read: Callable[[], object], case: str) -> None:
 
 
 def test_generated_settings() -> None:
-    drawn = dice("settings")
+    rng = seeded_random("settings")
     with trial("bad input", "settings"):
         for _ in range(MANY):
-            names = [variable.name for variable in drawn.sample(VARIABLES, 4)]
-            environment = {drawn.choice([name, f"INPUT_{name.upper()}"]): text(drawn) for name in names}
-            judged(lambda: read_settings(environment, {}, is_ci=drawn.random() < 0.5), repr(environment))  # noqa: B023 - called before the loop goes on
+            names = [variable.name for variable in rng.sample(VARIABLES, 4)]
+            environment = {rng.choice([name, f"INPUT_{name.upper()}"]): text(rng) for name in names}
+            read = partial(read_settings, environment, {}, is_ci=rng.random() < 0.5)
+            assert_one_line_or_value(read, repr(environment))
         count("bad input", settings=MANY)
 
 
-def mutated(drawn: random.Random, value: Any) -> Any:
-    """The same JSON with something wrong somewhere in it."""
+def corrupt(rng: random.Random, value: Any) -> Any:
+    """Returns the JSON value with random values replaced or removed."""
     wrong: list[Any] = [
         None,
         True,
@@ -102,12 +104,12 @@ def mutated(drawn: random.Random, value: Any) -> Any:
         [[]] * 3,
         "0" * 40,
     ]
-    if drawn.random() < 0.06:
-        return drawn.choice(wrong)
+    if rng.random() < 0.06:
+        return rng.choice(wrong)
     if isinstance(value, dict):
-        return {key: mutated(drawn, each) for key, each in value.items() if drawn.random() > 0.03}
+        return {key: corrupt(rng, each) for key, each in value.items() if rng.random() > 0.03}
     if isinstance(value, list):
-        return [mutated(drawn, each) for each in value]
+        return [corrupt(rng, each) for each in value]
     return value
 
 
@@ -127,14 +129,14 @@ EVENTS = ["push", "pull_request", "pull_request_target", "workflow_run", "merge_
 
 
 def test_generated_event_files() -> None:
-    drawn = dice("events")
+    rng = seeded_random("events")
     with trial("bad input", "event files"):
         for _ in range(MANY):
-            whole = json.dumps(mutated(drawn, EVENT))
-            event = whole[: drawn.randint(0, len(whole))] if drawn.random() < 0.2 else whole
-            environment = {"GITHUB_EVENT_NAME": drawn.choice(EVENTS), "GITHUB_REPOSITORY": "ada/digits"}
-            environment |= {"GITHUB_REF": drawn.choice(["refs/heads/try", "refs/tags/v1", "", text(drawn)])}
-            judged(lambda: read_event(environment, event), event)  # noqa: B023 - called before the loop goes on
+            whole = json.dumps(corrupt(rng, EVENT))
+            event = whole[: rng.randint(0, len(whole))] if rng.random() < 0.2 else whole
+            environment = {"GITHUB_EVENT_NAME": rng.choice(EVENTS), "GITHUB_REPOSITORY": "ada/digits"}
+            environment |= {"GITHUB_REF": rng.choice(["refs/heads/try", "refs/tags/v1", "", text(rng)])}
+            assert_one_line_or_value(partial(read_event, environment, event), event)
         count("bad input", events=MANY)
 
 
@@ -149,40 +151,40 @@ NAMES += [
 NAMES += ["CI_OPEN_MERGE_REQUESTS", "CI_PROJECT_PATH", "CI_COMMIT_BRANCH", "CI_MERGE_REQUEST_PROJECT_ID"]
 
 
-def test_generated_pipelines_of_gitlab() -> None:
-    drawn = dice("pipelines")
+def test_generated_gitlab_pipelines() -> None:
+    rng = seeded_random("pipelines")
     with trial("bad input", "pipelines"):
         for _ in range(MANY):
-            environment = {name: text(drawn) for name in drawn.sample(NAMES, 6)}
-            if drawn.random() < 0.7:
-                environment["CI_MERGE_REQUEST_IID"] = str(drawn.randint(0, 99))
-            judged(lambda: read_pipeline(environment), repr(environment))  # noqa: B023 - called before the loop goes on
+            environment = {name: text(rng) for name in rng.sample(NAMES, 6)}
+            if rng.random() < 0.7:
+                environment["CI_MERGE_REQUEST_IID"] = str(rng.randint(0, 99))
+            assert_one_line_or_value(partial(read_pipeline, environment), repr(environment))
         count("bad input", events=MANY)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make(tmp_path_factory.mktemp("bad"))
+def base(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_project(tmp_path_factory.mktemp("bad"))
 
 
-def test_the_command_itself_with_generated_settings(made: World, tmp_path: Path) -> None:
-    drawn, world = dice("command"), copied(made, tmp_path)
+def test_the_command_with_generated_settings(base: World, tmp_path: Path) -> None:
+    rng, world = seeded_random("command"), copy_project(base, tmp_path)
     known = [variable.name for variable in VARIABLES if variable.name not in ("setup", "repo_token")]
-    for number in range(sized(6, 150)):
-        environment = {name: text(drawn).replace("\0", "0").replace("\udcff", "?") for name in drawn.sample(known, 2)}
+    for number in range(by_size(6, 150)):
+        environment = {name: text(rng).replace("\0", "0").replace("\udcff", "?") for name in rng.sample(known, 2)}
         with trial("bad input", repr(environment)):
             done = world.cml("run", "--push", "false", "--dvc-pull=-", env=environment)
             assert done.code in {0, 1, 2, 3}, f"{number}: {done.err}"
             if done.code != 0:
-                one_line(done)
+                assert_one_error_line(done)
 
 
-# name -> (the file's bytes, what the report says of it)
+# name -> the bytes of the metrics file
 FILES: dict[str, Callable[[], bytes]] = {
     "NaN": lambda: b'{"a": NaN, "b": Infinity, "c": -Infinity}',
     "beyond floats": lambda: b'{"a": 1e999, "b": -1e999, "c": 1e-999}',
     "a huge integer": lambda: b'{"a": ' + b"9" * 6000 + b"}",
-    "many keys": lambda: json.dumps({f"k{number}": number for number in range(sized(20_000, 1_000_000))}).encode(),
+    "many keys": lambda: json.dumps({f"k{number}": number for number in range(by_size(20_000, 1_000_000))}).encode(),
     "null bytes": lambda: b'{"a": 1}\0\0',
     "nothing but null bytes": lambda: b"\0" * 4096,
     "a BOM": lambda: b'\xef\xbb\xbf{"a": 1}',
@@ -203,9 +205,9 @@ FILES: dict[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("kind", some(FILES, 7, name="metrics"))
-def test_a_metrics_file_never_costs_the_results(made: World, tmp_path: Path, kind: str) -> None:
-    world = copied(made, tmp_path)
+@pytest.mark.parametrize("kind", draw(FILES, 7, name="metrics"))
+def test_results_are_saved_whatever_the_metrics_file_contains(base: World, tmp_path: Path, kind: str) -> None:
+    world = copy_project(base, tmp_path)
     (world.folder / "raw").write_bytes(FILES[kind]())
     command = f"cp {world.folder / 'raw'} m.json && cat in.txt > model"
     pipeline = dvc_yaml(train={"cmd": command, "deps": ["in.txt"], "outs": ["model"], "metrics": kept_in_git("m.json")})
@@ -213,6 +215,6 @@ def test_a_metrics_file_never_costs_the_results(made: World, tmp_path: Path, kin
     with trial("bad input", kind):
         done = world.cml(*PUSH)
         assert done.code == 0, done.err[-3000:]
-        one_line(done)
-        judge(world)
+        assert_one_error_line(done)
+        assert_results(world)
         count("bad input", metrics_files=1)

@@ -1,4 +1,7 @@
-"""Names cannot change the report or the job: hostile ones, read by a Markdown parser and by the runner's own grammar."""
+"""Hostile names cannot inject anything into the report or the job.
+
+A Markdown parser and a parser of the runner's workflow commands read what CML writes.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,21 @@ from support.world import World
 from test_render import FRAGMENTS, HIDDEN, REFERENCES, hostile, html, markdown, structure, tags, terminal, words
 
 from chaos.figures import count, trial
-from chaos.size import dice, sized
-from chaos.stage import copied, make
+from chaos.project import copy_project, make_project
+from chaos.size import by_size, seeded_random
 
-MANY = sized(250, 10_000)
-# The runner's grammar: `::command` at a line's start, `##[command]` anywhere in it.
+MANY = by_size(250, 10_000)
+# Workflow commands: `::command` at the start of a line, `##[command]` anywhere.
 COMMAND = re.compile(r"^\s*::[a-zA-Z-]|##\[[a-zA-Z]|##vso\[", re.MULTILINE)
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_hostile_names_are_nothing_but_text(part: int) -> None:
-    """Each name stands in every place of a report that a repository fills: metrics, params, files, branches, authors."""
-    drawn = dice(f"names {part}")
+def test_hostile_names_stay_plain_text(part: int) -> None:
+    """Each name is used for everything that a repository can name: metrics, params, files, branches, authors."""
+    rng = seeded_random(f"names {part}")
     plain, plain_page = structure(markdown(hostile("plain"))), tags(html(hostile("plain")))
     for _ in range(MANY // 4):
-        name = "".join(drawn.choices(FRAGMENTS, k=drawn.randint(1, 9)))
+        name = "".join(rng.choices(FRAGMENTS, k=rng.randint(1, 9)))
         with trial("names", repr(name)):
             report = hostile(name)
             text = markdown(report)
@@ -36,16 +39,16 @@ def test_hostile_names_are_nothing_but_text(part: int) -> None:
             assert not HIDDEN.search(text)
             assert not COMMAND.search(text)
             assert not COMMAND.search(terminal(report))
-            if drawn.random() < 0.2:
+            if rng.random() < 0.2:
                 assert tags(html(report)) == plain_page
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make(tmp_path_factory.mktemp("names"))
+def base(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_project(tmp_path_factory.mktemp("names"))
 
 
-# What git takes for a branch; it refuses spaces, colons and brackets itself.
+# Names that git allows for branches. It refuses spaces, colons and brackets itself.
 BRANCHES = [
     "a;touch${IFS}evil",
     "$(touch${IFS}evil)",
@@ -60,13 +63,13 @@ BRANCHES = [
 
 
 @pytest.mark.parametrize("name", FORGES)
-def test_hostile_branches_authors_and_files_in_a_job(made: World, tmp_path: Path, name: str) -> None:
-    """The whole way: through git, DVC, the log, the report and the forge."""
-    drawn = dice(f"branches {name}")
-    world = copied(made, tmp_path)
-    place = open_jobs(name, world, tmp_path / "forge")
+def test_hostile_branches_authors_and_files_in_a_job(base: World, tmp_path: Path, name: str) -> None:
+    """A complete run: git, DVC, the log, the report and the forge."""
+    rng = seeded_random(f"branches {name}")
+    world = copy_project(base, tmp_path)
+    ci = open_jobs(name, world, tmp_path / "forge")
     try:
-        for number, branch in enumerate(drawn.sample(BRANCHES, sized(2, len(BRANCHES)))):
+        for number, branch in enumerate(rng.sample(BRANCHES, by_size(2, len(BRANCHES)))):
             file = f"o{number} |@ada ::error::x ##[group] <b>.txt"
             keys = {"@ada": 1, "::error::x": 2, "##[group]": 3, "a|b": 4, "<img src=x>": 5, "[l](http://e.example)": 6}
             command = f"cat in.txt > '{file}'; cp keys.json m.json; echo '::error::from a stage'; echo '##[error]x'"
@@ -79,21 +82,24 @@ def test_hostile_branches_authors_and_files_in_a_job(made: World, tmp_path: Path
             world.git("commit", "--quiet", "--message", "##[error]x @ada", "--author", author)
             world.git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
             with trial("names", f"{name}, branch {branch!r}"):
-                done = place.run(place.push(branch), tag_prefix="dvc_")
+                done = ci.run(ci.push(branch), tag_prefix="dvc_")
                 assert done.code == 0, done.err
                 assert not list(tmp_path.rglob("evil"))
                 report = (done.workspace / "cml-report" / "report.md").read_text()
                 assert not COMMAND.search(report)
                 assert not REFERENCES.search(words(report).replace("http://127.0.0.1", ""))
-                commanded = commands(done.err) if name == "github" else []  # GitLab has no such grammar
+                commanded = commands(done.err) if name == "github" else []  # GitLab has no workflow commands
                 count("names", commands=len(commanded))
                 assert not commanded, commanded
     finally:
-        close_jobs(place)
+        close_jobs(ci)
 
 
 def commands(log: str) -> list[str]:
-    """What the runner would obey of a log that is not ours: it stops obeying between stop-commands and its mark."""
+    """Returns the workflow commands in a log that CML did not write itself.
+
+    The runner ignores commands between `::stop-commands::MARK` and `::MARK::`.
+    """
     found, mark = [], ""
     for line in log.splitlines():
         if started := re.match(r"::stop-commands::(\w+)$", line):

@@ -1,4 +1,4 @@
-"""No option or path of the user's becomes ours: no program is started by one, no file is written elsewhere."""
+"""Settings are never taken as options or commands: they start no program and write no file outside the project."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from support.world import World
 from test_bad_input import BAD_VALUES
 
 from chaos.figures import count, trial
-from chaos.size import some
-from chaos.stage import INSIDE, OWN_LINE, copied, make, one_line, temporary
+from chaos.project import INSIDE, OWN_LINE, assert_one_error_line, copy_project, make_project, temp_folder
+from chaos.size import draw
 
-EVIL = "{place}/evil"
+EVIL = "{folder}/evil"
 ATTACKS = [
     ("baseline", f"--output={EVIL}"),
     ("baseline", f"HEAD --output={EVIL}"),
@@ -70,32 +70,34 @@ OURS = {"git", "/bin/sh", "sh"}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make(tmp_path_factory.mktemp("options"))
+def base(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_project(tmp_path_factory.mktemp("options"))
 
 
-@pytest.mark.parametrize(("name", "value"), [*some(ATTACKS, 18, name="attacks"), *some(MORE, 4, name="options")])
-def test_an_option_of_the_users_starts_and_writes_nothing(made: World, tmp_path: Path, name: str, value: str) -> None:
-    world = copied(made, tmp_path)
-    value = value.replace("{place}", str(world.folder))
+@pytest.mark.parametrize(("name", "value"), [*draw(ATTACKS, 18, name="attacks"), *draw(MORE, 4, name="options")])
+def test_a_hostile_setting_starts_and_writes_nothing(base: World, tmp_path: Path, name: str, value: str) -> None:
+    world = copy_project(base, tmp_path)
+    value = value.replace("{folder}", str(world.folder))
     outside = {path for path in tmp_path.rglob("*") if not str(path).startswith(str(world.project))}
     trace = tmp_path / "trace"
-    env = {name: value, "PYTHONPATH": INSIDE, "CML_CHAOS_TRACE": str(trace), "TMPDIR": str(temporary(world))}
+    env = {name: value, "PYTHONPATH": INSIDE, "CML_CHAOS_TRACE": str(trace), "TMPDIR": str(temp_folder(world))}
     with trial("options", f"{name}={value[:80]}"):
         done = world.cml("run", "--push", "true", env=env)
         assert done.code in {0, 1, 2}, done.err
-        one_line(done)
-        lines = trace.read_text().splitlines() if trace.exists() else []
+        assert_one_error_line(done)
+        lines = trace.read_text().splitlines()
         started = {found[1] for line in lines if (found := STARTED.match(line))}
         foreign = {program for program in started if program not in OURS and "python" not in program}
         written = {path for path in tmp_path.rglob("*") if path not in outside and not is_expected(path, world, trace)}
         count("options", started=len(foreign), written=len(written))
         assert not foreign
         assert not written
-        assert not [path for path in tmp_path.rglob("evil*") if not {"refs", "logs"} & set(path.parts)]  # a tag's name
+        assert not [
+            path for path in tmp_path.rglob("evil*") if not {"refs", "logs"} & set(path.parts)
+        ]  # a tag may have this name
         assert (world.project / ".git" / "info" / "exclude").read_text().splitlines()[0] == OWN_LINE
 
 
 def is_expected(path: Path, world: World, trace: Path) -> bool:
-    places: list[Any] = [world.project, world.origin, world.storage, world.folder / "home", world.folder / "site"]
-    return path == trace or any(str(path).startswith(str(place)) for place in places)
+    folders: list[Any] = [world.project, world.origin, world.storage, world.folder / "home", world.folder / "site"]
+    return path == trace or any(str(path).startswith(str(folder)) for folder in folders)

@@ -1,4 +1,4 @@
-"""Secrets stay in: a job prints twelve of them in every encoding, everywhere it can; then all that is left is searched."""
+"""Secrets do not leak: a job prints twelve secrets in all encodings wherever it can; then everything is searched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.world import World
 from test_masks import ENCODINGS
 
 from chaos.figures import count, trial
-from chaos.stage import copied, make, temporary
+from chaos.project import copy_project, make_project, temp_folder
 
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
@@ -59,8 +59,11 @@ def encodings() -> dict[str, Any]:
 
 
 @contextmanager
-def watched(token: str, found: list[str], *, mark: str) -> Iterator[None]:
-    """Looks at every process of a job, again and again: its command line and its environment, which has the mark."""
+def watch_processes(token: str, found: list[str], *, mark: str) -> Iterator[None]:
+    """Watches the processes of a job, which have the mark in their environment, for the token.
+
+    Appends to `found` what shows the token: a command line, or an environment of another program than git.
+    """
     is_over = threading.Event()
 
     def watch() -> None:
@@ -74,7 +77,7 @@ def watched(token: str, found: list[str], *, mark: str) -> Iterator[None]:
                         found.append(f"a command line: {words}")
                     is_cml = any(word.endswith("/cml") for word in words[1:2])
                     names = [name for name, value in held.items() if token in value]
-                    # Git gets it, by its environment. The first instant is the runner's own: then the program wipes it.
+                    # Git gets the token in its environment. CML gets it from the runner and overwrites it at start.
                     is_new = is_cml and time.time() - process.create_time() < STARTED_SECONDS
                     if names and words[:1] != ["git"] and not is_new:
                         found.append(f"an environment: {names} of {words}")
@@ -91,24 +94,24 @@ def watched(token: str, found: list[str], *, mark: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make(tmp_path_factory.mktemp("secrets"))
+def base(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_project(tmp_path_factory.mktemp("secrets"))
 
 
-def searched(folder: Path) -> dict[str, bytes]:
+def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
 
 
 @pytest.mark.parametrize("ends", ["well", "with a failing stage", "with a failing setup"])
 @pytest.mark.parametrize("name", FORGES)
-def test_no_secret_is_found_anywhere(made: World, tmp_path: Path, name: str, ends: str) -> None:
-    world = copied(made, tmp_path)
-    place = open_jobs(name, world, tmp_path / "forge")
-    secrets = {**SECRETS, "the git token": place.token}
+def test_no_secret_leaks(base: World, tmp_path: Path, name: str, ends: str) -> None:
+    world = copy_project(base, tmp_path)
+    ci = open_jobs(name, world, tmp_path / "forge")
+    secrets = {**SECRETS, "the git token": ci.token}
     forms = {encode(secret) for secret in secrets.values() for encode in encodings().values()}
-    said = world.folder / "said.txt"  # outside of all that is searched: what a stage knows, it may print
-    said.write_text("\n".join(sorted(forms)) + "\n")
-    says = f"cat {said}; cat {said} >&2"
+    output = world.folder / "said.txt"  # outside the searched folders: a stage may write its own secrets
+    output.write_text("\n".join(sorted(forms)) + "\n")
+    says = f"cat {output}; cat {output} >&2"
     command = f"{says}; cat in.txt > out.txt" + ("; exit 3" if ends == "with a failing stage" else "")
     setup = says + ("; false" if ends == "with a failing setup" else "")
     world.git("switch", "--quiet", "--create", "try")
@@ -117,15 +120,15 @@ def test_no_secret_is_found_anywhere(made: World, tmp_path: Path, name: str, end
     found: list[str] = []
     mark = uuid.uuid4().hex
     try:
-        number = place.open_pull("try")
-        job = place.pull(number)
-        workspace = place.start(job)
-        with trial("secrets", f"{name}, ends {ends}"), watched(place.token, found, mark=mark):
-            marked = {**SECRETS, "CML_CHAOS_MARK": mark, "TMPDIR": str(temporary(world)), "setup": setup}
+        number = ci.open_pull("try")
+        job = ci.pull(number)
+        workspace = ci.start(job)
+        with trial("secrets", f"{name}, ends {ends}"), watch_processes(ci.token, found, mark=mark):
+            marked = {**SECRETS, "CML_CHAOS_MARK": mark, "TMPDIR": str(temp_folder(world)), "setup": setup}
             extra = {
                 **job,
                 **marked,
-                **({"INPUT_REPO_TOKEN": place.token} if name == "github" else {"GITLAB_TOKEN": place.token}),
+                **({"INPUT_REPO_TOKEN": ci.token} if name == "github" else {"GITLAB_TOKEN": ci.token}),
             }
             extra = {key: value for key, value in extra.items() if key not in ("HOME", "PATH")}
             done = world.try_run("cml", "run", cwd=workspace, env=extra)
@@ -133,50 +136,50 @@ def test_no_secret_is_found_anywhere(made: World, tmp_path: Path, name: str, end
             assert done.err.count("***") > len(forms)
             spoken = {
                 "the log": (done.out + done.err).encode(),
-                "messages": repr(place.reports(number)).encode(),
-                "requests": repr([one.json for one in asked(place)]).encode(),
-                "addresses": repr([one.path for one in asked(place)]).encode(),
+                "messages": repr(ci.reports(number)).encode(),
+                "requests": repr([one.json for one in requests_of(ci)]).encode(),
+                "addresses": repr([one.path for one in requests_of(ci)]).encode(),
                 "origin": world.git("log", "--all", "--patch", "--format=%B%an%ae", cwd=world.origin).encode(),
             }
-            left: dict[str, bytes] = {}
+            processes_left: dict[str, bytes] = {}
             for folder in (
                 workspace / "cml-report",
                 workspace / ".dvc",
                 world.folder / "home",
-                temporary(world),
+                temp_folder(world),
                 world.storage,
             ):
-                left |= searched(folder)
+                processes_left |= files_of(folder)
             own = {
-                path: data for path, data in searched(workspace / ".git").items() if not path.endswith("/.git/config")
+                path: data for path, data in files_of(workspace / ".git").items() if not path.endswith("/.git/config")
             }
             outputs = {
                 path: Path(path).read_bytes()
                 for path in map(job.get, ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"))
                 if path and Path(path).exists()
             }
-            places = {**spoken, **left, **own, **{str(path): data for path, data in outputs.items()}}
+            texts = {**spoken, **processes_left, **own, **{str(path): data for path, data in outputs.items()}}
 
-            leaks = [(where, form) for where, data in places.items() for form in forms if form.encode() in data]
-            count("secrets", searched=len(places), forms=len(forms), found=len(leaks) + len(found))
+            leaks = [(where, form) for where, data in texts.items() for form in forms if form.encode() in data]
+            count("secrets", files_of=len(texts), forms=len(forms), found=len(leaks) + len(found))
             assert not leaks, leaks[:5]
         assert not found, found[:5]
     finally:
-        close_jobs(place)
+        close_jobs(ci)
 
 
-def asked(place: Any) -> list[Any]:
-    return list(place.forge.requests if place.name == "github" else place.forge.exchanges)
+def requests_of(ci: Any) -> list[Any]:
+    return list(ci.forge.requests if ci.name == "github" else ci.forge.exchanges)
 
 
-def test_the_search_would_find_one(tmp_path: Path) -> None:
-    """The judge is no dummy: what is planted is found."""
+def test_the_search_finds_planted_secrets(tmp_path: Path) -> None:
+    """Guards the search that the other tests here rely on."""
     secret = SECRETS["MY_TOKEN"]
     (tmp_path / "planted").write_text(json.dumps({"x": encodings()["HEX"](secret)}))
     forms = {encode(secret) for encode in encodings().values()}
-    assert [form for form in forms for data in searched(tmp_path).values() if form.encode() in data]
+    assert [form for form in forms for data in files_of(tmp_path).values() if form.encode() in data]
     found: list[str] = []
-    with watched("planted-token", found, mark="planted"):
+    with watch_processes("planted-token", found, mark="planted"):
         subprocess.run(["sh", "-c", "sleep 0.5; : planted-token"], check=True)
         assert not found
         marked = {**os.environ, "CML_CHAOS_MARK": "planted"}

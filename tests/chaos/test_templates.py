@@ -1,4 +1,4 @@
-"""Templates are contained: the known ways out of Jinja's sandbox stay closed, and a bomb stops in time."""
+"""Templates cannot leave their sandbox, and templates that would use unlimited time or memory are stopped."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from support.world import World
 from test_render import markdown, typical
 
 from chaos.figures import count, trial
-from chaos.size import some
-from chaos.stage import copied, make
+from chaos.project import copy_project, make_project
+from chaos.size import draw
 from cml.report.markdown import TemplateProblem, check_template
 
 ESCAPES: list[str] = known.test_templates_stay_in_their_sandbox.pytestmark[0].args[1]  # type: ignore[attr-defined]  # pytest's mark
@@ -49,7 +49,7 @@ SECONDS = 5.0
 
 
 @pytest.mark.parametrize("escape", [*ESCAPES, *MORE])
-def test_no_way_out(escape: str) -> None:
+def test_known_escapes_do_not_work(escape: str) -> None:
     with trial("templates", escape):
         try:
             text = markdown(typical(), template=escape)
@@ -60,23 +60,23 @@ def test_no_way_out(escape: str) -> None:
         assert not escaped, text
 
 
-@pytest.mark.parametrize("bomb", some([*BOMBS, *MORE_BOMBS], 6, name="bombs"))
-def test_a_bomb_stops_in_time(bomb: str) -> None:
+@pytest.mark.parametrize("bomb", draw([*BOMBS, *MORE_BOMBS], 6, name="bombs"))
+def test_an_endless_template_is_stopped_in_time(bomb: str) -> None:
     with trial("templates", bomb[:100]):
         since = time.monotonic()
         with pytest.raises(TemplateProblem):
             check_template(bomb)
         took = time.monotonic() - since
         count("templates", bombs=1, longest_max=round(took, 2))
-        assert took < SECONDS * 2  # a busy machine; the figure says what it was
+        assert took < SECONDS * 2  # the machine may be busy; the table shows the real time
 
 
-def test_where_a_template_fails_at_last_ours_serves(tmp_path: Path) -> None:
-    """It passes its check on an empty report, and is a bomb once there are metrics."""
+def test_the_built_in_template_is_used_if_the_users_template_fails_late(tmp_path: Path) -> None:
+    """The template passes the check on an empty report, and is endless once there are metrics."""
     bomb = "{% for m in metrics or [] %}{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}{% endfor %}"
-    world: World = copied(make(tmp_path / "made"), tmp_path)
+    world: World = copy_project(make_project(tmp_path / "made"), tmp_path)
     world.commit("A template", {"own.md.j2": bomb})
-    with trial("templates", "ours serves"):
+    with trial("templates", "late failure"):
         done = world.cml("run", "--template", "own.md.j2")
         assert done.code == 0, done.err
         assert "CML's own serves" in done.err

@@ -1,11 +1,14 @@
-"""Python starts this in a `cml` process under test: a signal at its n-th effect, and time that runs faster.
+"""Python imports this at the start of a `cml` process under test, if this folder is on PYTHONPATH.
 
-An effect is what another program can see: a process started, a file opened for writing, renamed or removed, a
-connection made. CML_CHAOS_AT=n and CML_CHAOS_SIGNAL=s send the signal just before the n-th one, where a file is opened to
-be written anew when it is empty; KILL goes to all of the run's processes, as a container that is killed. With CML_CHAOS_ON=expression they are counted from the first effect that
-matches, itself the first. CML_CHAOS_TRACE names a file that gets a line for each effect.
-CML_CHAOS_SPEED=n makes n seconds of one: of time.sleep, time.monotonic and the time-outs of connections;
-CML_CHAOS_SLEPT names a file that gets the seconds that were slept. The product knows nothing of it.
+It can send a signal at the n-th effect of the process and let time run faster. An effect is what other programs can see:
+a process is started, a file is opened for writing, renamed or removed, a connection is opened.
+
+CML_CHAOS_AT=n, CML_CHAOS_SIGNAL=s: send signal s just before effect n. If the effect is to open a file for writing, the
+    file is truncated first. KILL goes to all processes of the run, as if a container were killed.
+CML_CHAOS_ON=regex: count from the first effect that matches; that one is number 1.
+CML_CHAOS_TRACE=file: write a line for each effect.
+CML_CHAOS_SPEED=n: time.sleep, time.monotonic and time-outs of connections run n times faster.
+CML_CHAOS_SLEPT=file: write the seconds of each sleep.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ NOT_OURS = ("/dev/", "/proc/", "/sys/")
 
 
 class Watch:
-    """Counts effects; at the one that is waited for, the signal is sent."""
+    """An audit hook that counts effects and sends the signal at the chosen one."""
 
     def __init__(self, at: int, number: int, trace: str | None, on: str | None) -> None:
         self.at = at
@@ -65,21 +68,22 @@ def is_effect(event: str, arguments: tuple[Any, ...]) -> bool:
 
 
 def empty(arguments: tuple[Any, ...]) -> None:
-    """The instant after a file was opened and before anything is in it: an older one's text is gone."""
+    """Truncates the file that is about to be opened: the state just after opening, before anything is written."""
     path, _, flags = arguments
     if flags & os.O_TRUNC:
         with contextlib.suppress(OSError):
             os.close(os.open(path, flags))
 
 
-def hurry(times: float) -> None:
+def speed_up(times: float) -> None:
+    """Makes sleeps, the monotonic clock and time-outs of sockets `times` faster."""
     import socket
 
     sleep, monotonic, settimeout = time.sleep, time.monotonic, socket.socket.settimeout
 
     def sleep_less(seconds: Any) -> None:
         if path := os.environ.get("CML_CHAOS_SLEPT"):
-            with open(path, "a") as file:  # noqa: PTH123 - nothing more is imported than there must be
+            with open(path, "a") as file:  # noqa: PTH123 - this file imports as little as possible
                 file.write(f"{seconds}\n")
         sleep(seconds / times)
 
@@ -89,7 +93,7 @@ def hurry(times: float) -> None:
     def set_timeout(self: Any, value: float | None) -> None:
         settimeout(self, value / times if value else value)
 
-    socket.socket.settimeout = set_timeout  # type: ignore[method-assign]  # that is what is tried
+    socket.socket.settimeout = set_timeout  # type: ignore[method-assign]  # replaced on purpose
 
 
 if any(os.path.basename(word) == "cml" for word in sys.orig_argv[1:2]):
@@ -98,4 +102,4 @@ if any(os.path.basename(word) == "cml" for word in sys.orig_argv[1:2]):
         trace, on = os.environ.get("CML_CHAOS_TRACE"), os.environ.get("CML_CHAOS_ON")
         sys.addaudithook(Watch(at, number, trace, on))
     if os.environ.get("CML_CHAOS_SPEED"):
-        hurry(float(os.environ["CML_CHAOS_SPEED"]))
+        speed_up(float(os.environ["CML_CHAOS_SPEED"]))

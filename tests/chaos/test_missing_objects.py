@@ -1,4 +1,4 @@
-"""No visible commit names data that the remote lacks: remotes that are empty, complete, or lie."""
+"""No published commit refers to data that is missing on the DVC remote, whatever the remote lacks before the run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from support.world import World
 
 from chaos.figures import trial
-from chaos.stage import PUSH, copied, judge, make, temporary
+from chaos.project import PUSH, assert_results, copy_project, make_project, temp_folder
 
 
 def objects(world: World) -> list[Path]:
@@ -17,57 +17,57 @@ def objects(world: World) -> list[Path]:
 
 
 def nothing(_: World) -> None:
-    """The remote holds all that it should."""
+    """The remote is complete."""
 
 
-def everything_goes(world: World) -> None:
+def remove_all(world: World) -> None:
     for path in objects(world):
         path.unlink()
 
 
-def children_go(world: World) -> None:
-    """What DVC believes: a `.dir` object is there, its children are not (dvc #10977)."""
+def remove_files(world: World) -> None:
+    """DVC takes a folder for complete if its `.dir` object exists, whether its files do or not (dvc #10977)."""
     for path in objects(world):
         if path.suffix != ".dir":
             path.unlink()
 
 
-def listings_go(world: World) -> None:
+def remove_dir_objects(world: World) -> None:
     for path in objects(world):
         if path.suffix == ".dir":
             path.unlink()
 
 
-def one_child_goes(world: World) -> None:
+def remove_one_file(world: World) -> None:
     min(path for path in objects(world) if path.suffix != ".dir").unlink()
 
 
-LIES: list[Callable[[World], None]] = [nothing, everything_goes, children_go, listings_go, one_child_goes]
+DAMAGES: list[Callable[[World], None]] = [nothing, remove_all, remove_files, remove_dir_objects, remove_one_file]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make(tmp_path_factory.mktemp("witness"))
+def base(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_project(tmp_path_factory.mktemp("complete data"))
 
 
 @pytest.mark.parametrize("when", ["before the push", "between the runs"])
-@pytest.mark.parametrize("lie", LIES)
-def test_a_remote_that_lies_is_mended_before_a_commit_names_it(
-    made: World, tmp_path: Path, lie: Callable[[World], None], when: str
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_missing_objects_are_uploaded_before_a_commit_refers_to_them(
+    base: World, tmp_path: Path, damage: Callable[[World], None], when: str
 ) -> None:
-    """The results are there from an earlier run, and are committed by a later one."""
-    world = copied(made, tmp_path)
-    env = {"TMPDIR": str(temporary(world))}
-    with trial("witness", f"{lie.__name__}, {when}"):
+    """The results were made by an earlier run and are committed by a later one."""
+    world = copy_project(base, tmp_path)
+    env = {"TMPDIR": str(temp_folder(world))}
+    with trial("complete data", f"{damage.__name__}, {when}"):
         if when == "before the push":
             assert world.cml("run", env=env).code == 0
             world.dvc("push", "--quiet", "--run-cache")
-            lie(world)
+            damage(world)
             assert world.cml(*PUSH, env=env).code == 0
-            judge(world)
+            assert_results(world)
         else:
             assert world.cml(*PUSH, env=env).code == 0
-            lie(world)
+            damage(world)
             world.commit("Other metrics, the same model", {"in.txt": '{"accuracy": 0.8}\n'})
             assert world.cml(*PUSH, env=env).code == 0
             world.git("push", "--quiet", "origin", "HEAD:refs/heads/seen")
@@ -75,10 +75,10 @@ def test_a_remote_that_lies_is_mended_before_a_commit_names_it(
             world.assert_complete(tag)
 
 
-def test_the_witness_sees_what_is_missing(made: World, tmp_path: Path) -> None:
-    """The judge is no dummy."""
-    world = copied(made, tmp_path)
+def test_the_check_notices_a_missing_object(base: World, tmp_path: Path) -> None:
+    """Guards the check that all other tests here rely on."""
+    world = copy_project(base, tmp_path)
     assert world.cml(*PUSH).code == 0
-    one_child_goes(world)
+    remove_one_file(world)
     with pytest.raises(AssertionError):
         world.assert_complete("main")

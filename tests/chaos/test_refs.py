@@ -1,4 +1,4 @@
-"""Never a push to the wrong place: every event, and everything that can happen to a branch, moves the refs it may."""
+"""Nothing is pushed to a wrong ref: for each event, and for a branch that is moved or deleted during the run."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from support.jobs import GitHubJobs, GitLabJobs, close_jobs, open_jobs
 from support.world import World
 
 from chaos.figures import count, trial
-from chaos.stage import TRAILER, copied, make
+from chaos.project import TRAILER, copy_project, make_project
 
 Env = Mapping[str, str]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make(tmp_path_factory.mktemp("places"))
+def base(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_project(tmp_path_factory.mktemp("refs"))
 
 
 @pytest.fixture
-def world(made: World, tmp_path: Path) -> World:
-    world = copied(made, tmp_path)
+def world(base: World, tmp_path: Path) -> World:
+    world = copy_project(base, tmp_path)
     world.git("switch", "--quiet", "--create", "try")
     world.commit("Try", {"in.txt": '{"accuracy": 0.8}\n'})
     world.git("switch", "--quiet", "main")
@@ -37,7 +37,7 @@ def refs(world: World, bare: Path | None = None) -> dict[str, str]:
     return dict(line.split(" ") for line in lines.splitlines())
 
 
-def from_a_fork(world: World, bare: Path) -> None:
+def push_to_fork(world: World, bare: Path) -> None:
     clone = world.folder / "bobs"
     world.git("clone", "--quiet", str(bare), str(clone), cwd=world.folder)
     world.git("switch", "--quiet", "--create", "theirs", cwd=clone)
@@ -46,23 +46,23 @@ def from_a_fork(world: World, bare: Path) -> None:
     world.git("push", "--quiet", "origin", "theirs", cwd=clone)
 
 
-def moved(world: World) -> None:
-    """Somebody pushes over the branch, so that the commit of the run is no part of it any more."""
+def force_push(world: World) -> None:
+    """Somebody force-pushes the branch, so that it does not contain the commit of the run any more."""
     world.git("switch", "--quiet", "--detach", "main")
     world.commit("Pushed over", {"other.txt": "1\n"}, push=False)
     world.git("push", "--quiet", "--force", "origin", "HEAD:refs/heads/try")
 
 
-def gone(world: World) -> None:
+def delete_branch(world: World) -> None:
     world.git("update-ref", "-d", "refs/heads/try", cwd=world.origin)
 
 
 def on_github(hub: GitHubJobs, case: str) -> tuple[Env, str]:
-    """Returns the job of a case, and the one branch that may move ("" for none)."""
+    """Returns the job of a case, and the branch that it may change ("" for none)."""
     forge, world = hub.forge, hub.world
     if case == "fork":
         fork = forge.create_repository("bob/digits", fork_of="ada/digits")
-        from_a_fork(world, fork.bare)
+        push_to_fork(world, fork.bare)
         pull = forge.open_pull("theirs", from_fork="bob/digits")
         hub.token = forge.token("fork")
         return forge.event("pull_request", pull=pull.number), ""
@@ -94,7 +94,7 @@ def on_gitlab(lab: GitLabJobs, case: str) -> tuple[Env, str]:
     forge, world = lab.forge, lab.world
     if case == "fork":
         fork = forge.create_project("bob/digits", forked_from="ada/digits", job_token_may_push=True)
-        from_a_fork(world, fork.bare)
+        push_to_fork(world, fork.bare)
         number = forge.open_merge_request("theirs", fork="bob/digits").iid
         lab.token = None
         return lab.pull(number), ""
@@ -113,7 +113,7 @@ def on_gitlab(lab: GitLabJobs, case: str) -> tuple[Env, str]:
             return lab.pull(number), "try" if case == "merge request" else ""
 
 
-MEANWHILE: dict[str, Callable[[World], None]] = {"moved head": moved, "deleted head": gone}
+MEANWHILE: dict[str, Callable[[World], None]] = {"moved head": force_push, "deleted head": delete_branch}
 GITHUB = [
     "push",
     "pull_request",
@@ -132,28 +132,28 @@ GITLAB = ["push", "merge request", "merged result", "merge train", "fork", "tag"
 @pytest.mark.parametrize(
     ("name", "case"), [*(("github", case) for case in GITHUB), *(("gitlab", case) for case in GITLAB)]
 )
-def test_no_ref_moves_that_may_not(world: World, tmp_path: Path, name: str, case: str) -> None:
-    place: Any = open_jobs(name, world, tmp_path / "forge")
+def test_only_the_allowed_refs_change(world: World, tmp_path: Path, name: str, case: str) -> None:
+    ci: Any = open_jobs(name, world, tmp_path / "forge")
     try:
-        with trial("places", f"{name}, {case}"):
-            job, may_move = (on_github if name == "github" else on_gitlab)(place, case)
-            workspace = place.start(job)
+        with trial("refs", f"{name}, {case}"):
+            job, may_move = (on_github if name == "github" else on_gitlab)(ci, case)
+            workspace = ci.start(job)
             if case in MEANWHILE:
                 MEANWHILE[case](world)
             forks = list((tmp_path / "forge").rglob("bob/digits.git"))
             before, theirs = refs(world), [refs(world, bare) for bare in forks]
-            done = place.run(job, workspace=workspace, tag_prefix="dvc_")
+            done = ci.run(job, workspace=workspace, tag_prefix="dvc_")
             assert done.code == (1 if case in MEANWHILE else 0), done.err
             after = refs(world)
             new = {ref for ref in after if after[ref] != before.get(ref)} | (before.keys() - after.keys())
             tip = after.get(f"refs/heads/{may_move}", "")
             allowed = {f"refs/heads/{may_move}", f"refs/tags/dvc_{tip[:7]}"} if may_move else set()
             unexpected = new ^ allowed
-            count("places", unexpected=len(unexpected))
+            count("refs", unexpected=len(unexpected))
             assert not unexpected, unexpected
             assert theirs == [refs(world, bare) for bare in forks]
             if may_move:
                 assert TRAILER.search(world.git("log", "-1", "--format=%B", tip, cwd=world.origin))
                 assert world.git("rev-parse", f"{tip}~1", cwd=world.origin) == before[f"refs/heads/{may_move}"]
     finally:
-        close_jobs(place)
+        close_jobs(ci)

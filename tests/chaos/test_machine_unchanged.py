@@ -1,4 +1,4 @@
-"""The machine is left as found: HOME, git's configuration, owners and modes, processes and temporary files."""
+"""A run leaves the machine unchanged: HOME, git configuration, owners and modes, processes, temporary files."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from support.small_world import dvc_yaml
 from support.world import World
 
 from chaos.figures import count, trial
-from chaos.stage import PUSH, copied, make, temporary
-from chaos.test_cancel import left
+from chaos.project import PUSH, copy_project, make_project, temp_folder
+from chaos.test_cancel import processes_left
 
 USER = 12345
 FETCHED = ("FETCH_HEAD", "ORIG_HEAD", "shallow", "packed-refs")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make(tmp_path_factory.mktemp("found"))
+def base(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_project(tmp_path_factory.mktemp("found"))
 
 
-def state(*folders: Path) -> dict[str, tuple[Any, ...]]:
-    """Every file below the folders: kind, mode, owner, group, and for small ones what is in it."""
+def file_states(*folders: Path) -> dict[str, tuple[Any, ...]]:
+    """Returns path -> mode, owner, group and content of each file below the folders."""
     found = {}
     for folder in folders:
         for path in [folder, *folder.rglob("*")]:
@@ -42,12 +42,15 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def is_allowed(path: str, project: Path, ends: str) -> bool:
-    """cml-report/, one line in info/exclude, DVC's cache and its own tmp, fetched refs and objects; the results."""
+    """Returns whether a run may change this path.
+
+    These are the report, a line in info/exclude, DVC's cache and temporary files, fetched refs and objects, and results.
+    """
     name = os.path.relpath(path, project)
     allowed = ("cml-report", ".dvc/cache", ".dvc/tmp", ".git/objects", ".git/refs", ".git/logs", ".git/info/exclude")
-    results = ("dvc.lock", ".gitignore", "model", "m.json", ".git/index") if ends != "bad input" else ()
+    results_commits = ("dvc.lock", ".gitignore", "model", "m.json", ".git/index") if ends != "bad input" else ()
     parents = (".", ".git", ".git/info", ".dvc")  # their entries changed
-    return name in parents or name.startswith((*allowed, *results)) or name.removeprefix(".git/") in FETCHED
+    return name in parents or name.startswith((*allowed, *results_commits)) or name.removeprefix(".git/") in FETCHED
 
 
 ENDS = ["well", "with nothing to do", "with a failing stage", "with a refused push", "with bad input", "cancelled"]
@@ -55,13 +58,13 @@ ENDS = ["well", "with nothing to do", "with a failing stage", "with a refused pu
 
 @pytest.mark.parametrize("owner", ["the user's own", "another's, as in a container"])
 @pytest.mark.parametrize("ends", ENDS)
-def test_a_run_leaves_what_it_may(made: World, tmp_path: Path, ends: str, owner: str) -> None:
+def test_a_run_changes_only_its_own_files(base: World, tmp_path: Path, ends: str, owner: str) -> None:
     is_root = os.geteuid() == 0
     if owner != "the user's own" and not is_root:
-        pytest.skip("only root can give files to another user, as a container's root must")
-    world = copied(made, tmp_path)
+        pytest.skip("only root can give files to another user")
+    world = copy_project(base, tmp_path)
     if ends == "with nothing to do":
-        assert world.cml(*PUSH, env={"TMPDIR": str(temporary(world))}).code == 0
+        assert world.cml(*PUSH, env={"TMPDIR": str(temp_folder(world))}).code == 0
     if ends in ("with a failing stage", "cancelled"):
         words = "kill -TERM $(cat ../pid); sleep 5" if ends == "cancelled" else "exit 3"
         world.commit("Broken", {"dvc.yaml": dvc_yaml(train={"cmd": words, "deps": ["in.txt"], "outs": ["model"]})})
@@ -78,32 +81,32 @@ def test_a_run_leaves_what_it_may(made: World, tmp_path: Path, ends: str, owner:
     config = world.try_run(
         *settings, env={"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     ).out
-    before = state(world.project, home, temporary(world))
+    before = file_states(world.project, home, temp_folder(world))
     mark = uuid.uuid4().hex
-    with trial("as found", f"{ends}, {owner}"):
+    with trial("machine", f"{ends}, {owner}"):
         options = ("--metrics-gate", "nonsense") if ends == "with bad input" else ()
         run = subprocess.Popen(
             ["cml", *PUSH, *options],
             cwd=world.project,
-            env=world.environment({"TMPDIR": str(temporary(world)), "CML_CHAOS_MARK": mark}),
+            env=world.environment({"TMPDIR": str(temp_folder(world)), "CML_CHAOS_MARK": mark}),
             stderr=subprocess.PIPE,
             text=True,
         )
         (world.folder / "pid").write_text(str(run.pid))
-        said = run.communicate(timeout=120)[1]
+        output = run.communicate(timeout=120)[1]
         expected = {"well": 0, "with nothing to do": 0, "with bad input": 2}.get(ends, 1)
-        assert run.returncode == expected, said
-        after = state(world.project, home, temporary(world))
+        assert run.returncode == expected, output
+        after = file_states(world.project, home, temp_folder(world))
         unexpected = [path for path in changes(before, after) if not is_allowed(path, world.project, ends)]
         foreign = [
             path for path, seen in after.items() if seen[1] not in (before[str(world.project)][1], before[str(home)][1])
         ]
         if owner != "the user's own":
             foreign += [path for path, seen in after.items() if path.startswith(str(world.project)) and seen[1] != USER]
-        processes = left(mark)
+        processes = processes_left(mark)
         same = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
         is_same = world.try_run(*settings, env=same).out == config
-        count("as found", unexpected=len(unexpected) + len(foreign) + len(processes) + (not is_same))
+        count("machine", unexpected=len(unexpected) + len(foreign) + len(processes) + (not is_same))
         assert not unexpected
         assert not foreign
         assert not processes
@@ -115,24 +118,24 @@ def test_a_run_leaves_what_it_may(made: World, tmp_path: Path, ends: str, owner:
 
 
 @pytest.mark.parametrize("name", ["github", "gitlab"])
-def test_a_job_leaves_home_and_the_runners_files(made: World, tmp_path: Path, name: str) -> None:
-    world = copied(made, tmp_path)
-    place = open_jobs(name, world, tmp_path / "forge")
+def test_a_job_changes_neither_home_nor_git_configuration(base: World, tmp_path: Path, name: str) -> None:
+    world = copy_project(base, tmp_path)
+    ci = open_jobs(name, world, tmp_path / "forge")
     try:
         world.git("switch", "--quiet", "--create", "try")
         world.commit("Try", {"in.txt": "3\n"})
-        job = place.push("try")
-        workspace = place.start(job)
+        job = ci.push("try")
+        workspace = ci.start(job)
         home = world.folder / "home"
         home.mkdir(exist_ok=True)
         config = (workspace / ".git" / "config").read_bytes()
-        before = state(home, temporary(world))
-        with trial("as found", name):
-            done = place.run(job, workspace=workspace, TMPDIR=str(temporary(world)), tag_prefix="dvc_")
+        before = file_states(home, temp_folder(world))
+        with trial("machine", name):
+            done = ci.run(job, workspace=workspace, TMPDIR=str(temp_folder(world)), tag_prefix="dvc_")
             assert done.code == 0, done.err
-            unexpected = changes(before, state(home, temporary(world)))
-            count("as found", unexpected=len(unexpected) + ((workspace / ".git" / "config").read_bytes() != config))
+            unexpected = changes(before, file_states(home, temp_folder(world)))
+            count("machine", unexpected=len(unexpected) + ((workspace / ".git" / "config").read_bytes() != config))
             assert not unexpected
             assert (workspace / ".git" / "config").read_bytes() == config
     finally:
-        close_jobs(place)
+        close_jobs(ci)
