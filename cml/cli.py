@@ -1,4 +1,4 @@
-"""The door: the only place that exits. Whatever goes wrong ends here as one line."""
+"""Entry points. The only module that exits; prints every error as one line."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import sys
 
 from cml.errors import Cancelled, CmlError, show_traceback
 
-TYPE_CHECKING = False  # typing's own costs half as much as a bare Python to import
+TYPE_CHECKING = False  # not from typing: importing that takes half as long as starting Python
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-AT_WORK = ("run", "plan", "gather", "report", "compare", "publish", "doctor")
+# Commands that start processes and write files, so that a signal must clean up.
+WORKING = ("run", "plan", "gather", "report", "compare", "publish", "doctor")
+# Commands whose stdout may be read by `head`, which closes it early.
+PRINTING = ("report", "compare", "plan")
 
 
 def main() -> NoReturn:
@@ -23,51 +26,55 @@ def main() -> NoReturn:
 
 
 def dvc_cml_run() -> NoReturn:
-    """Entry point of the seed's `dvc_cml_run`, which is `cml run`."""
+    """Entry point of `dvc_cml_run`, the older name of `cml run`."""
     _exit(["run", *sys.argv[1:]])
 
 
 def _exit(arguments: Sequence[str]) -> NoReturn:
-    gc.disable()  # until DVC is open: imports leave no garbage worth the search
-    is_at_work = arguments[:1] and arguments[0] in AT_WORK
-    if is_at_work:
-        # Signals wait until the handlers are installed: an import must not be interrupted half-way.
+    # Imports create no garbage that is worth collecting. It is enabled again when DVC is open.
+    gc.disable()
+    is_working = bool(arguments) and arguments[0] in WORKING
+    if is_working:
+        # Until there are handlers: a signal during an import must not end in a traceback.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-    import contextlib
-
     code = 1
     try:
-        if is_at_work:
+        if is_working:
+            # Not at the top: signals must be blocked first, and `cml --help` needs no handlers.
             from cml.process import signals
 
             signals.install_handlers()
+        # After the handlers, for the same reason.
         from cml.commands.parser import dispatch
 
         code = dispatch(arguments)
     except CmlError as error:
-        _show(error)
+        _print_error(error)
         code = error.exit_code
     except Cancelled as error:
-        _say(f"cancelled by {error.signal_name}; nothing is half-pushed, and a run from here goes on")
-    except BrokenPipeError:
-        code = 0 if arguments[:1] in (["report"], ["compare"], ["plan"]) else 1  # whoever read it has read enough
+        _print(f"cancelled by {error.signal_name}; nothing was half pushed: run again to continue")
+    except BrokenPipeError:  # the reader of stdout has read enough
+        code = 0 if arguments and arguments[0] in PRINTING else 1
     except Exception as error:
-        _show(error)
-    with contextlib.suppress(OSError):
+        _print_error(error)
+    try:  # noqa: SIM105 - contextlib costs time to import
         sys.stderr.flush()
-    # Threads of a storage library that are still at it must not keep a cancelled run from ending.
+    except OSError:  # nobody reads the log any more
+        pass
+    # Not sys.exit: it waits for threads, and a thread of a storage library may never end.
     os._exit(code)
 
 
-def _show(error: Exception) -> None:
+def _print_error(error: Exception) -> None:
     text = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, CmlError):
-        text = f"unexpected {type(error).__name__}: {text}. CML_DEBUG=1 shows where; please report it"
+        text = f"unexpected {type(error).__name__}: {text}. CML_DEBUG=1 shows where it happened; please report it"
     show_traceback(error)
-    _say(text)
+    _print(text)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
+    # Only when there is an error to print.
     import contextlib
 
     from cml.process.masking import Masks
@@ -75,10 +82,11 @@ def _say(text: str) -> None:
 
     text = Masks.from_environment(os.environ, holds_secret=holds_secret).mask(text)
     if os.environ.get("GITHUB_ACTIONS") == "true":
+        # Only on GitHub. It writes to stdout, which is for results.
         from actions_toolkit import core
 
         with contextlib.redirect_stdout(sys.stderr):
             core.error(text)
     else:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # nobody reads the log any more
             sys.stderr.write(f"error: {text}\n")

@@ -254,13 +254,13 @@ def test_git_that_is_too_old_or_absent(shared: World, tmp_path: Path, script: st
 
 def test_a_detached_head_has_no_branch_to_push_to(own: World) -> None:
     own.git("checkout", "--quiet", "--detach")
-    refused(own, *PUSH, says="HEAD is on no branch")
+    refused(own, *PUSH, says="HEAD is detached")
 
 
 def test_an_author_that_git_does_not_know(own: World) -> None:
     nobody = {f"GIT_{role}_{what}": "" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     nobody |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.useConfigOnly", "GIT_CONFIG_VALUE_0": "true"}
-    refused(own, *PUSH, says="git knows no author", env=nobody)
+    refused(own, *PUSH, says="git does not know the author", env=nobody)
 
 
 # Projects
@@ -299,7 +299,7 @@ def add_untracked_dependency(world: World) -> None:
     make = {**COPY, "deps": ["in.txt", "untracked.txt"]}
     world.write({"dvc.yaml": dvc_yaml(make=make)})
     world.git("add", "dvc.yaml")
-    world.git("commit", "--quiet", "--message", "Depends on what no commit holds")
+    world.git("commit", "--quiet", "--message", "Depends on uncommitted changes")
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_what_no_commit_holds_is_named_while_push_is_on(
     own: World, change: Callable[[World], object], named: str
 ) -> None:
     change(own)
-    refused(own, *PUSH, says=f"no commit holds: {named}.")
+    refused(own, *PUSH, says=f"uncommitted changes: {named}.")
 
 
 def test_without_push_uncommitted_changes_are_fine(own: World) -> None:

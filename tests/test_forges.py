@@ -166,7 +166,7 @@ def test_of_two_runs_at_once_one_trains(place: Any) -> None:
     said = [run.communicate(timeout=100)[1].decode() for run in runs]
     assert [run.returncode for run in runs] == [0, 0], said
     assert sum("train ran" in text for text in said) == 1, said
-    assert sum("another run is at the same work" in text for text in said) == 1, said
+    assert sum("another run is already processing this commit" in text for text in said) == 1, said
     assert len(place.reports(number)) == 1
 
 

@@ -116,7 +116,6 @@ KNOWN: dict[str, dict[str, str]] = {
     "length": {
         "cml.forges.github.publish": "not split yet",
     },
-    "dataclasses": {"cml.run.state.Work": "becomes the Run class"},
     "imports inside functions": {"number": "144 today", "reasons": "none has one today"},
     "comments": {"all": "0.8 % today"},
 }

@@ -106,4 +106,5 @@ def test_a_broken_artifact_is_bad_input(hub: Hub, tmp_path: Path) -> None:  # no
     folder = saved(tmp_path / "artifact", metrics="many")
     done = hub.again(env, "publish", str(folder), workspace=workspace)
     assert done.code == 2
-    assert "report.json is no saved report: report.metrics" in done.err
+    assert "cannot read the saved report" in done.err
+    assert "report.json: report.metrics" in done.err

@@ -24,7 +24,9 @@ from cml.git.repository import Repository
 from cml.git.trailers import results_message
 from cml.process.log import Log
 from cml.process.masking import Masks
-from cml.run.save import AlreadySaved, Saved, check_existing_results, check_history, may_push, save_commit, save_data
+from cml.run.origin import ResultsExist, ask_push, check_existing_results, fetch_branch
+from cml.run.outcome import Saved
+from cml.run.save import Results, Saver, save_data
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of DVC's own
 DATE = "2024-05-06T07:08:09+00:00"
@@ -90,9 +92,11 @@ class Save:
     bounds: list[tuple[float, float]] = field(default_factory=list)
 
     def commit(self, **changed: Any) -> Saved:
-        options = {"paths": PATHS, "branch": "main", "is_new_branch": False, "tag_prefix": "dvc_", "subject": "Update"}
-        options |= {"key": KEY, "scope": SCOPE, "may_follow": True, "identity": None, "advice": "ask Ada"}
-        return save_commit(self.repository, self.pipeline, self.log, head=self.head, **{**options, **changed})
+        options: dict[str, Any] = {"head": self.head, "paths": tuple(PATHS), "branch": "main", "is_new_branch": False}
+        options |= {"tag_prefix": "dvc_", "subject": "Update", "key": KEY, "scope": SCOPE, "use_existing": True}
+        options |= {"identity": None, "advice": "ask Ada"}
+        results = Results(**{**options, **changed})
+        return Saver(self.repository, self.pipeline, self.log, results).save()
 
     def others(self, files: dict[str, str], message: str = "Meanwhile", *, removed: str = "") -> str:
         """Somebody else pushes to main; returns the tip."""
@@ -158,7 +162,7 @@ def test_one_commit_and_one_tag_are_pushed_and_taken_over(save: Save, capsys: py
     assert message + "\n" == results_message("Update", head=save.head, key=KEY, scope=SCOPE)
     assert save.world.git("rev-parse", "HEAD~1") == save.head
     assert save.world.git("status", "--porcelain") == ""
-    assert capsys.readouterr().err.count(f"{saved.sha[:7]}, tag {saved.tag}, pushed to main (") == 1
+    assert capsys.readouterr().err.count(f"{saved.sha[:7]} pushed to main with tag {saved.tag} (") == 1
     assert save.slept == []
 
 
@@ -174,7 +178,7 @@ def test_a_work_tree_that_went_on_is_left_alone_and_told(save: Save, capsys: pyt
     saved = save.commit()
     assert save.world.git("rev-parse", "HEAD") == save.head
     assert saved.sha == save.world.tip()
-    assert "pushed to main; your work tree stays behind it: git pull" in capsys.readouterr().err
+    assert "; your work tree was not updated: git pull" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("is_right", [True, False])
@@ -192,7 +196,7 @@ def test_a_tag_that_is_there_is_taken_at_the_same_commit_alone(save: Save, *, is
 
 def test_a_branch_that_is_gone_is_made_only_where_it_is_new(save: Save) -> None:
     save.world.git("update-ref", "-d", "refs/heads/main", cwd=save.world.origin)
-    with pytest.raises(WorkFailed, match="main is gone from origin"):
+    with pytest.raises(WorkFailed, match="the branch main no longer exists on origin"):
         save.commit()
     assert save.commit(is_new_branch=True).sha == save.world.tip()
 
@@ -201,7 +205,7 @@ def test_what_a_server_refuses_is_told_with_the_advice(save: Save) -> None:
     hook = save.world.origin / "hooks" / "pre-receive"
     hook.write_text("#!/bin/sh\necho not on Fridays >&2\nexit 1\n")
     hook.chmod(0o755)
-    with pytest.raises(WorkFailed, match=r"refuses a push to main: .*not on Fridays.*ask Ada") as caught:
+    with pytest.raises(WorkFailed, match=r"refuses the push to main: .*not on Fridays.*ask Ada") as caught:
         save.commit()
     assert caught.value.step == "push"
     assert save.slept == []
@@ -217,7 +221,7 @@ def test_a_push_without_an_answer_is_done_again(
     save.repository.pushes = [UNANSWERED] * unanswered
     assert save.commit().sha == save.world.tip()
     assert save.slept == [1.0, 3.0, 9.0][:unanswered]
-    assert capsys.readouterr().err.count("origin gave no answer to the push (early EOF): asked again") == unanswered
+    assert capsys.readouterr().err.count("origin did not answer (early EOF): pushing again") == unanswered
 
 
 def test_a_push_without_an_answer_is_given_up(save: Save) -> None:
@@ -250,7 +254,7 @@ def test_a_question_without_an_answer_is_asked_again(save: Save, fails: int) -> 
 @pytest.mark.parametrize("unanswered", [0, 2, 3, 4])
 def test_whether_a_push_is_allowed_is_asked_again(save: Save, unanswered: int) -> None:
     save.repository.pushes = [UNANSWERED] * unanswered
-    found = may_push(save.repository, head=save.head, branch="main")
+    found = ask_push(save.repository, head=save.head, branch="main")
     assert (found.is_done, found.is_unanswered) == (unanswered < 4, unanswered == 4)
     assert save.slept == [1.0, 3.0, 9.0][:unanswered]
     assert save.repository.pushes == []
@@ -267,14 +271,14 @@ def test_results_go_on_top_of_others(save: Save, capsys: pytest.CaptureFixture[s
     assert (save.at_origin("README.md"), save.at_origin("m.json")) == ("words", "1")
     message = save.world.git("log", "-1", "--format=%B", saved.sha)
     assert message + "\n" == results_message("Update", head=save.head, key=KEY, scope=SCOPE)
-    assert f"main moved on to {tip[:7]}; the results go on top of it" in capsys.readouterr().err
+    assert f"main has new commits: the results are committed on top of {tip[:7]}" in capsys.readouterr().err
     assert save.bounds == [(0, 0.1)]
     assert save.slept == [0.1]
 
 
 def test_a_branch_that_never_stands_still_ends_the_run(save: Save) -> None:
     save.repository.pushes = [BEHIND] * 20
-    with pytest.raises(WorkFailed, match="moved on 16 times") as caught:
+    with pytest.raises(WorkFailed, match="before each of 16 attempts") as caught:
         save.commit()
     assert caught.value.step == "push"
     assert save.slept == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, *[4.0] * 10])
@@ -282,7 +286,7 @@ def test_a_branch_that_never_stands_still_ends_the_run(save: Save) -> None:
 
 
 @pytest.mark.parametrize(
-    ("of", "key", "may_follow", "is_duplicate"),
+    ("of", "key", "use_existing", "is_duplicate"),
     [
         ("head", KEY, True, True),
         ("head", "ffff", True, False),
@@ -291,35 +295,35 @@ def test_a_branch_that_never_stands_still_ends_the_run(save: Save) -> None:
     ],
 )
 def test_results_of_a_duplicate_run_are_kept(
-    save: Save, of: str, key: str, *, may_follow: bool, is_duplicate: bool
+    save: Save, of: str, key: str, *, use_existing: bool, is_duplicate: bool
 ) -> None:
     first = save.world.git("rev-parse", "HEAD~1")
     message = results_message("Update", head={"head": save.head, "first": first}[of], key=key, scope=SCOPE)
     tip = save.others({"README.md": "words\n"}, message)
     save.others({"README.md": "more words\n"})
     if is_duplicate:
-        with pytest.raises(AlreadySaved) as caught:
-            save.commit(may_follow=may_follow)
+        with pytest.raises(ResultsExist) as caught:
+            save.commit(use_existing=use_existing)
         assert (caught.value.sha, str(caught.value)) == (tip, tip)
     else:
-        assert save.commit(may_follow=may_follow).sha == save.world.tip()
+        assert save.commit(use_existing=use_existing).sha == save.world.tip()
         check_existing_results(save.repository, head=save.head, tip=save.head, key=KEY)
 
 
 def test_history_is_fetched_and_must_hold_the_head(save: Save) -> None:
     tip = save.others({"README.md": "words\n"})
-    assert check_history(save.repository, branch="main", head=save.head) == tip
+    assert fetch_branch(save.repository, branch="main", head=save.head) == tip
     save.repository.fetches = [False]
-    assert check_history(save.repository, branch="main", head=save.head) == tip, "asked twice"
+    assert fetch_branch(save.repository, branch="main", head=save.head) == tip, "asked twice"
     save.repository.fetches = [False, False]
-    with pytest.raises(WorkFailed, match="main cannot be fetched from origin"):
-        check_history(save.repository, branch="main", head=save.head)
+    with pytest.raises(WorkFailed, match="cannot fetch the branch main from origin"):
+        fetch_branch(save.repository, branch="main", head=save.head)
     save.world.git("update-ref", "refs/heads/main", f"{save.head}~1", cwd=save.world.origin)
-    with pytest.raises(WorkFailed, match=f"does not hold {save.head[:7]}"):
-        check_history(save.repository, branch="main", head=save.head)
+    with pytest.raises(WorkFailed, match=f"does not contain {save.head[:7]}"):
+        fetch_branch(save.repository, branch="main", head=save.head)
     save.world.git("update-ref", "-d", "refs/heads/main", cwd=save.world.origin)
-    with pytest.raises(WorkFailed, match="main is gone from origin"):
-        check_history(save.repository, branch="main", head=save.head)
+    with pytest.raises(WorkFailed, match="the branch main no longer exists on origin"):
+        fetch_branch(save.repository, branch="main", head=save.head)
 
 
 # Two sides of one file
@@ -342,20 +346,20 @@ def test_another_result_is_refused_and_the_same_one_is_not(save: Save) -> None:
 
 def test_another_result_is_refused(save: Save) -> None:
     save.others({"m.json": "2\n"})
-    refused(save, "main moved on and holds another m.json")
+    refused(save, "main has new commits that change m.json")
 
 
 @pytest.mark.parametrize("path", [".gitignore", "dvc.lock"])
 def test_a_file_of_dvcs_that_the_others_removed_is_refused(save: Save, path: str) -> None:
     save.others({}, removed=path)
-    refused(save, f"main moved on and holds another {path}")
+    refused(save, f"main has new commits that change {path}")
 
 
 @pytest.mark.parametrize("path", [".gitignore", "dvc.lock"])
 def test_a_file_of_dvcs_that_was_removed_here_is_refused(save: Save, path: str) -> None:
     (save.world.project / path).unlink()
     save.others({path: save.at_origin(path).replace("t.txt", "u.txt") + "\n"})
-    refused(save, f"main moved on and holds another {path}")
+    refused(save, f"main has new commits that change {path}")
 
 
 def test_lines_that_the_others_took_out_stay_out(save: Save) -> None:
@@ -390,7 +394,7 @@ def locked(lock: str, *names: str) -> str:
 
 def test_results_for_an_input_that_changed_are_refused(save: Save) -> None:
     save.others({"in.txt": "2\n"})
-    refused(save, "changed what train depends on")
+    refused(save, "change inputs of train")
 
 
 def test_an_input_of_a_stage_that_was_not_run_may_change(save: Save) -> None:
@@ -408,26 +412,25 @@ def test_a_stage_whose_results_the_others_hold_already_is_theirs_to_answer_for(s
 # Data
 
 
-def test_data_is_sent_and_asked_for(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
-    save_data(save.pipeline, save.log, head=save.head, sends=True)
-    assert re.fullmatch(
-        r"data +[1-9]\d* files uploaded; 3 objects are on the DVC remote \(.*\n", capsys.readouterr().err
-    )
-    save_data(save.pipeline, save.log, head=save.head, sends=False)
-    assert re.fullmatch(r"data +0 files uploaded; 3 objects are on the DVC remote \(.*\n", capsys.readouterr().err)
+def test_data_is_uploaded_and_checked(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+    save_data(save.pipeline, save.log, head=save.head, upload=True)
+    assert re.fullmatch(r"data +[1-9]\d* files uploaded \(.*\n", capsys.readouterr().err)
+    save_data(save.pipeline, save.log, head=save.head, upload=False)
+    expected = r"data +nothing to upload: all 3 files are on the DVC remote \(.*\n"
+    assert re.fullmatch(expected, capsys.readouterr().err)
     shutil.rmtree(min((save.world.storage / "files" / "md5").iterdir()))
-    save_data(save.pipeline, save.log, head=save.head, sends=False)
-    assert "data       1 files uploaded; 3 objects" in capsys.readouterr().err
+    save_data(save.pipeline, save.log, head=save.head, upload=False)
+    assert "data       1 file uploaded" in capsys.readouterr().err
 
 
-def test_data_that_was_nowhere_before_is_a_warning(save: Save) -> None:
+def test_data_that_was_missing_before_is_a_warning(save: Save) -> None:
     shutil.rmtree(save.world.project / ".dvc" / "cache")
     for name in ("weights", "o.txt", "t.txt"):
         (save.world.project / name).unlink()
     save.world.git("checkout", "--quiet", "dvc.lock")
     save.pipeline.close()
     save.pipeline = Project.open(save.world.project, top=save.world.project, log=save.log)
-    save_data(save.pipeline, save.log, head=save.head, sends=False)
+    save_data(save.pipeline, save.log, head=save.head, upload=False)
     assert save.log.warnings == [
-        "t.txt: its objects are missing from the cache and from the DVC remote, and were missing before this run"
+        "t.txt: its data is missing from the cache and from the DVC remote, since before this run"
     ]

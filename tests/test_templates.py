@@ -18,7 +18,7 @@ from cml.process.masking import Masks
 from cml.report import sandbox
 from cml.report.markdown import TemplateProblem, check_template
 from cml.report.view_builder import build_view
-from cml.run import report_folder
+from cml.run import render
 
 
 def test_a_template_overrides_a_block_and_keeps_the_rest() -> None:
@@ -144,9 +144,9 @@ def test_a_template_that_passed_its_check_and_fails_later_gives_way_to_ours(tmp_
     text = '{% extends "report.md.j2" %}\n{% block metrics %}{{ metrics[0].name * 10 ** 9 if metrics }}{% endblock %}'
     (tmp_path / "own.md.j2").write_text(text)
     settings = read_settings({"template": str(tmp_path / "own.md.j2")}, {}, is_ci=False)
-    assert report_folder.read_template(settings) == text
+    assert render.read_template(settings) == text
     log = Log(Masks(expression=None))
-    written = report_folder.markdown(typical(), settings=settings, template=text, log=log)
+    written = render.render_report(typical(), settings=settings, template=text, log=log)
     assert written == markdown(typical())
     (warning,) = log.warnings
     assert warning.startswith(f"template {tmp_path}/own.md.j2: line 2: it needs more than 512 MB of memory; CML's")
@@ -171,10 +171,10 @@ def test_a_template_sees_no_file_and_no_environment() -> None:
 @pytest.mark.parametrize("path", ["/dev/zero", "."])
 def test_what_is_no_plain_file_is_no_template(path: str) -> None:
     with pytest.raises(BadInput, match=r"template is .* expected a file"):
-        report_folder.read_template(read_settings({"template": path}, {}, is_ci=False))
+        render.read_template(read_settings({"template": path}, {}, is_ci=False))
 
 
 def test_a_template_of_megabytes_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "big.md.j2").write_text("x" * (2 << 20))
     with pytest.raises(BadInput, match="at most"):
-        report_folder.read_template(read_settings({"template": str(tmp_path / "big.md.j2")}, {}, is_ci=False))
+        render.read_template(read_settings({"template": str(tmp_path / "big.md.j2")}, {}, is_ci=False))

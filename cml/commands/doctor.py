@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 from cml import __version__
 from cml.errors import CmlError
-from cml.run.context import Session, session
+from cml.run.context import Command, open_command
 
 if TYPE_CHECKING:
     from cml.dvc.project import Project
@@ -41,7 +41,7 @@ def doctor(options: Mapping[str, str], *, as_json: bool, with_write: bool) -> in
 
     checks = [Check(name="cml", status="ok", found=f"{__version__} on Python {sys.version.split()[0]}")]
     try:
-        with session(options) as here:
+        with open_command(options) as here:
             try:
                 with here.log.capture_output("doctor"):  # what storages' libraries print goes through the masks
                     checks += machine_checks(Path("/"), os.environ)
@@ -68,7 +68,7 @@ def _print(text: str, checks: list[Check], terminal: TextIO) -> int:
     return int(any(check.status == "problem" for check in checks))
 
 
-def _checks(here: Session, *, with_write: bool) -> Iterator[Check]:
+def _checks(here: Command, *, with_write: bool) -> Iterator[Check]:
     context, repository = here.forge.context, here.repository
     yield Check(name="place", status="ok", found=f"{context.forge_name}, event {context.event}")
     origin, branch = repository.origin_url(), context.push_branch or repository.current_branch()
@@ -92,7 +92,7 @@ def _checks(here: Session, *, with_write: bool) -> Iterator[Check]:
         yield Check(name="project", status="problem", found=str(error))
 
 
-def _project(here: Session, *, with_write: bool) -> Iterator[Check]:
+def _project(here: Command, *, with_write: bool) -> Iterator[Check]:
     project = here.open_project()
     stages = len(project.section().stages)
     yield Check(name="project", status="ok", found=f"{stages} stages, {len(project.remotes())} DVC remotes")
@@ -107,7 +107,7 @@ def _project(here: Session, *, with_write: bool) -> Iterator[Check]:
         yield _remote(here, project, name, with_write=with_write)
 
 
-def _remote(here: Session, project: Project, name: str, *, with_write: bool) -> Check:
+def _remote(here: Command, project: Project, name: str, *, with_write: bool) -> Check:
     from cml.remotes.errors import explain
 
     check, problem = here.credentials.check(name), project.probe_remote(name, with_write=with_write)

@@ -1,4 +1,6 @@
-"""The commands that only report: on what is here, on two revisions, on what another run saved."""
+"""The commands that only report: `cml report` (the work tree), `cml compare` (two revisions), `cml publish` (a report
+that another run saved).
+"""
 
 from __future__ import annotations
 
@@ -7,15 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cml.errors import BadInput
+from cml.model.json import read_report
 from cml.model.report import Baseline
 from cml.report.judgement import gates_failed
 from cml.run import report_folder
 from cml.run.baseline import find_baseline
 from cml.run.collect import collect
-from cml.run.context import Session
+from cml.run.context import Command
+from cml.run.head import find_head
 from cml.run.links import add_links
-from cml.run.preflight import head_of, is_edited, template_of
-from cml.run.subject import Subject
+from cml.run.outcome import Subject
+from cml.run.preflight import check_report_settings, has_changes
+from cml.run.publish import log_warnings
+from cml.run.render import render_report, write_report
 
 if TYPE_CHECKING:
     from cml.dvc.project import Project
@@ -23,64 +29,67 @@ if TYPE_CHECKING:
 FOLDER = Path(report_folder.FOLDER)
 
 
-def report(here: Session) -> int:
-    """`cml report`: what is here against the baseline; no pull, reproduce, push or publishing."""
-    head = head_of(here)
-    project = here.open_project()
-    template = template_of(here.settings)
-    baseline = find_baseline(here.repository, here.settings, here.forge.context, head)
-    is_changed = is_edited(here, project) or project.has_changed_outputs()
+def report(command: Command) -> int:
+    """`cml report`: compares the work tree with the baseline. Returns the exit code."""
+    repository = command.repository
+    head = find_head(repository, command.context)
+    project = command.open_project()
+    template = check_report_settings(command.settings)
+    baseline = find_baseline(repository, command.settings, command.context, head)
+    is_changed = has_changes(repository, project) or project.has_changed_outputs()
     subject = Subject(sha=head, has_workspace_changes=is_changed, hash_workspace=True)
-    return _print(here, project, subject, baseline, template)
+    return _print(command, project, subject, baseline, template)
 
 
-def compare(here: Session, old: str, new: str) -> int:
-    """`cml compare A B`: two revisions; the work tree plays no part."""
-    shas = []
-    for revision in (old, new):
-        sha = None if revision.startswith("-") else here.repository.resolve(revision)
-        if sha is None:
-            raise BadInput(f"{revision!r} is no commit here: expected a branch, a tag or a commit")
-        shas.append(sha)
-    project = here.open_project()
-    template = template_of(here.settings)
-    subject = Subject(sha=shas[1], revision=shas[1])
-    return _print(here, project, subject, Baseline(name=old, sha=shas[0], reason=f"against {new}"), template)
+def compare(command: Command, old: str, new: str) -> int:
+    """`cml compare A B`: compares two revisions; the work tree is not read. Returns the exit code."""
+    old_sha, new_sha = _resolve(command, old), _resolve(command, new)
+    project = command.open_project()
+    template = check_report_settings(command.settings)
+    baseline = Baseline(name=old, sha=old_sha, reason=f"against {new}")
+    return _print(command, project, Subject(sha=new_sha, revision=new_sha), baseline, template)
 
 
-def publish(here: Session, folder: Path) -> int:
-    """`cml publish DIR`: posts a report that another run saved, to the pull request that the event is about."""
-    from cml.model.json import read_report
+def _resolve(command: Command, revision: str) -> str:
+    # A leading dash would be an option for git.
+    sha = None if revision.startswith("-") else command.repository.resolve(revision)
+    if sha is None:
+        raise BadInput(f"no commit {revision!r} in this clone: expected a branch, a tag or a commit")
+    return sha
 
+
+def publish(command: Command, folder: Path) -> int:
+    """`cml publish DIR`: posts a report that another run saved to the pull request of the event. Returns the exit code.
+
+    What it reads may have been written by a stranger: it is data, and no code of the pull request is executed.
+    """
     path = folder / "report.json"
     try:
-        found = read_report(path.read_text(encoding="utf-8"))
+        saved = read_report(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is no saved report: {' '.join(str(error).split())}") from None
-    found = replace(found, name=here.settings.report_name)
-    limit = here.forge.comment_limit or None
-    text = report_folder.markdown(found, settings=here.settings, template=None, log=here.log, limit=limit)
-    published = here.forge.comment(text)
-    for warning in published.warnings:
-        here.log.warning(warning)
+        raise BadInput(f"cannot read the saved report {path}: {' '.join(str(error).split())}") from None
+    saved = replace(saved, name=command.settings.report_name)
+    limit = command.forge.comment_limit or None
+    text = render_report(saved, settings=command.settings, template=None, log=command.log, limit=limit)
+    published = command.forge.comment(text)
+    log_warnings(command.log, published)
     if published.url:
-        here.log.step("publish", published.url)
+        command.log.step("publish", published.url)
     return 0
 
 
-def _print(here: Session, project: Project, subject: Subject, baseline: Baseline | None, template: str | None) -> int:
-    report_folder.check_folder(is_tracked=here.repository.has_tracked_files(report_folder.FOLDER))
-    here.repository.exclude(f"{report_folder.FOLDER}/")
-    report_folder.clear(FOLDER, keeps_drawings=True)
-    found = collect(
-        project, here.repository, here.settings, here.log, subject=subject, baseline=baseline, folder=FOLDER
-    )
-    found = add_links(found, here.forge.context)
-    here.stdout.write(
-        report_folder.write_report(found, FOLDER, settings=here.settings, template=template, log=here.log)
-    )
-    here.stdout.flush()
+def _print(
+    command: Command, project: Project, subject: Subject, baseline: Baseline | None, template: str | None
+) -> int:
+    repository, settings, log = command.repository, command.settings, command.log
+    report_folder.check_folder(is_tracked=repository.has_tracked_files(report_folder.FOLDER))
+    repository.exclude(f"{report_folder.FOLDER}/")
+    report_folder.clear(FOLDER, keep_plots=True)
+    found = collect(project, repository, settings, log, subject=subject, baseline=baseline, folder=FOLDER)
+    found = add_links(found, command.context)
+    command.stdout.write(write_report(found, FOLDER, settings=settings, template=template, log=log))
+    command.stdout.flush()
     if found.verdict == "failed":
-        here.log.error(gates_failed(found))
+        log.error(gates_failed(found))
         return 3
     return 0

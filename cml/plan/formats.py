@@ -1,5 +1,5 @@
-"""A plan in the languages of the engines that do it: GitHub's matrices, GitLab's child pipeline, DVC's queue, a
-picture, and JSON for every other.
+"""A plan in the formats of the systems that run it: a GitHub matrix, a GitLab child pipeline, DVC's queue, a Mermaid
+diagram, and JSON for all others. Pure.
 """
 
 from __future__ import annotations
@@ -13,17 +13,27 @@ from typing import Any
 
 from cml.model.plan import Job, Plan
 
-MOST_NEEDS = 50  # of a GitLab job, unless its administrator says otherwise
-LONGEST_NAME = 255  # characters of a GitLab job's name
-# Keys of .gitlab-ci.yml that no job can be called by, and our own job.
+MOST_NEEDS = 50  # GitLab's default limit for the `needs` of a job
+LONGEST_NAME = 255  # characters of the name of a GitLab job
+# Keys of .gitlab-ci.yml, which cannot be names of jobs, and the name of our own job.
 RESERVED = (
     *("after_script", "before_script", "cache", "default", "false", "image", "include", "nil", "pages", "services"),
     *("spec", "stages", "true", "types", "variables", "workflow", "gather"),
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class GitLabDefaults:
+    """What a GitLab job gets if its stages do not say. The runner decides about empty values."""
+
+    image: str = ""
+    gpu_image: str = ""
+    tags: tuple[str, ...] = ()
+    gpu_tags: tuple[str, ...] = ()
+
+
 def as_json(plan: Plan) -> str:
-    """Returns the plan for people's own scripts: its commit, its jobs, and which of them can run at the same time."""
+    """Returns the plan for other scripts: its commit, its jobs, and which jobs can run at the same time."""
     document = {
         "head": plan.head,
         "jobs": [_plain(job) for job in plan.jobs],
@@ -45,7 +55,7 @@ def _plain(job: Job) -> dict[str, Any]:
 
 
 def as_github(plan: Plan) -> str:
-    """Returns lines for GITHUB_OUTPUT: `waves`, how many there are, and for each `wave_<n>`, a strategy's matrix."""
+    """Returns lines for GITHUB_OUTPUT: `waves` is their number, each `wave_<n>` is the matrix of a strategy."""
     lines = [f"waves={len(plan.waves)}"]
     for number, wave in enumerate(plan.waves, start=1):
         matrix = {
@@ -64,59 +74,64 @@ def as_github(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-@dataclass(frozen=True, kw_only=True)
-class GitLabDefaults:
-    """What GitLab's jobs get whose stages say nothing of it; an empty one is left to the runner."""
-
-    image: str = ""
-    gpu_image: str = ""
-    tags: tuple[str, ...] = ()
-    gpu_tags: tuple[str, ...] = ()
-
-
 def as_gitlab(plan: Plan, *, given: Mapping[str, str], source: str, defaults: GitLabDefaults) -> str:
-    """Returns a child pipeline: a job for each of the plan's, and `gather`, which is there also when there is nothing
-    to do, since GitLab takes no pipeline without a job. `given` are CML's variables, `source` is what started the
-    pipeline that plans, which a child pipeline is not told. JSON is YAML.
+    """Returns a child pipeline, as JSON, which is YAML too. It has one job for each job of the plan, and `gather`.
+
+    `gather` is always there, because GitLab rejects a pipeline without jobs. `given` are the variables of CML that were
+    set. `source` is the event of the pipeline that makes the plan: a child pipeline cannot find it out.
     """
-    stages = [*(f"wave {number}" for number in range(1, len(plan.waves) + 1)), "gather"]
     folder = given.get("working_directory", ".")
     document: dict[str, Any] = {
-        "stages": stages,
+        "stages": [*(_wave_name(number) for number in range(1, len(plan.waves) + 1)), "gather"],
         "variables": {
             "GIT_DEPTH": "20",
             "CML_PIPELINE_SOURCE": source,
             **{f"INPUT_{name.upper()}": {"value": value, "expand": False} for name, value in given.items()},
         },
     }
-    if own := _gitlab_machine(defaults.image, defaults.tags):
-        document["default"] = own
+    if machine := _gitlab_machine(defaults.image, defaults.tags):
+        document["default"] = machine
     for job in plan.jobs:
-        gpu = job.runner.gpu
-        document[_gitlab_name(job.name)] = {
-            "stage": stages[job.wave - 1],
-            "rules": [{"when": "on_success"}],  # without rules a job is in no pipeline of a merge request
-            **_gitlab_machine(defaults.gpu_image if gpu else "", job.runner.tags or (defaults.gpu_tags if gpu else ())),
-            **({"timeout": f"{job.timeout} minutes"} if job.timeout else {}),
-            # Without `needs` a job waits for all the stages before its own.
-            **({"needs": [_gitlab_name(need) for need in job.needs]} if len(job.needs) <= MOST_NEEDS else {}),
-            "script": [f"cml run --stages={shlex.quote(','.join(job.stages))}"],
-        }
-    document["gather"] = {
+        document[_gitlab_name(job.name)] = _gitlab_job(job, defaults)
+    document["gather"] = _gitlab_gather(f"./{folder}/cml-report/")
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _wave_name(number: int) -> str:
+    return f"wave {number}"
+
+
+def _gitlab_job(job: Job, defaults: GitLabDefaults) -> dict[str, Any]:
+    image = defaults.gpu_image if job.runner.gpu else ""
+    tags = job.runner.tags or (defaults.gpu_tags if job.runner.gpu else ())
+    document: dict[str, Any] = {
+        "stage": _wave_name(job.wave),
+        "rules": [{"when": "on_success"}],  # a job without rules is in no merge request pipeline
+        **_gitlab_machine(image, tags),
+    }
+    if job.timeout:
+        document["timeout"] = f"{job.timeout} minutes"
+    if len(job.needs) <= MOST_NEEDS:  # without `needs`, a job waits for all jobs of the earlier waves
+        document["needs"] = [_gitlab_name(need) for need in job.needs]
+    document["script"] = [f"cml run --stages={shlex.quote(','.join(job.stages))}"]
+    return document
+
+
+def _gitlab_gather(folder: str) -> dict[str, Any]:
+    return {
         "stage": "gather",
-        "rules": [{"when": "always"}],  # a job that failed is told of, too
-        # Not the group of the job that starts this pipeline: that one is held until this one has ended.
+        "rules": [{"when": "always"}],  # it reports failed jobs too
+        # Not the resource group of the job that starts this pipeline: that job waits until this pipeline has ended.
         "resource_group": "cml-gather-$CI_COMMIT_REF_SLUG",
         "interruptible": False,
         "script": ["cml gather"],
         "artifacts": {
             "when": "always",
             "expire_in": "30 days",
-            "paths": [f"./{folder}/cml-report/"],
-            "reports": {"metrics": f"./{folder}/cml-report/metrics.txt", "dotenv": f"./{folder}/cml-report/cml.env"},
+            "paths": [folder],
+            "reports": {"metrics": f"{folder}metrics.txt", "dotenv": f"{folder}cml.env"},
         },
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _gitlab_machine(image: str, tags: tuple[str, ...]) -> dict[str, Any]:
@@ -125,13 +140,14 @@ def _gitlab_machine(image: str, tags: tuple[str, ...]) -> dict[str, Any]:
 
 def _gitlab_name(name: str) -> str:
     if len(name) > LONGEST_NAME:
-        sign = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-        return f"{sign} {name[9 - LONGEST_NAME :]}"
+        # The end of a name tells more than its beginning; the digest keeps names apart.
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        return f"{digest} {name[9 - LONGEST_NAME :]}"
     return f"stage {name}" if name in RESERVED or name.startswith(".") else name
 
 
 def as_mermaid(plan: Plan) -> str:
-    """Returns a picture for Markdown: each job a box, in it its stages."""
+    """Returns a Mermaid diagram for Markdown: one box for each job, with its stages in it."""
     ids = {stage: f"s{number}" for number, stage in enumerate(stage for job in plan.jobs for stage in job.stages)}
     lines = ["flowchart LR"]
     for number, job in enumerate(plan.jobs):
@@ -143,13 +159,13 @@ def as_mermaid(plan: Plan) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Returns a text as Mermaid shows it whole, whatever is in it."""
-    return "".join(each if each.isalnum() or each in " _-./+" else f"#{ord(each)};" for each in text)
+    """Returns the text with Mermaid's character codes, so that Mermaid shows every character of it."""
+    return "".join(char if char.isalnum() or char in " _-./+" else f"#{ord(char)};" for char in text)
 
 
 def as_dvc(plan: Plan) -> str:
-    """Returns shell lines for one machine: DVC's queue of experiments, wave by wave. The run cache takes the results of
-    one wave to the next.
+    """Returns shell commands for one machine: DVC's queue of experiments, wave by wave. Each wave gets the results of
+    the earlier ones from the run cache.
     """
     lines = ["set -e"]
     for wave in plan.waves:

@@ -1,158 +1,192 @@
-"""Before the work: what a run needs is found, and what cannot end well is refused, with nothing touched."""
+"""Preflight: finds what a run needs and rejects bad input before any work is done, with nothing changed."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cml import __version__
 from cml.config.settings import Settings
 from cml.config.variables import BY_NAME
+from cml.dvc.project import Project
 from cml.errors import BadInput
 from cml.git.command import REMOTE
-from cml.git.trailers import head_of_results, scope_of_results
+from cml.git.repository import Repository
+from cml.model.report import Baseline
+from cml.process.log import Log
 from cml.run import report_folder
-
-if TYPE_CHECKING:
-    from cml.dvc.project import Project
-    from cml.run.context import Session
-    from cml.run.state import Work
+from cml.run.baseline import find_baseline
+from cml.run.context import Command
+from cml.run.outcome import Outcome
+from cml.run.render import read_template
 
 AUTO = ("auto",)
 DEEPENINGS, DEEPENING_COMMITS = 4, 50
+LISTED = 10  # names in one message
+PLACES = {"local": "this machine", "github": "GitHub", "gitlab": "GitLab"}
 
 
-def head_of(here: Session) -> str:
-    context, repository = here.forge.context, here.repository
-    head = context.head or repository.head()
-    if head is None:
-        raise BadInput("the repository has no commit yet: make the first one, then run again")
-    if repository.resolve(head) is None:
-        # A pull request's workspace holds its merge commit alone.
-        for ref in ([context.pull.fetch_ref] if context.pull else []) + [head]:
-            repository.fetch(ref, tip_only=True)
-    if repository.resolve(head) is None:
-        raise BadInput(f"{head[:7]}, the commit this run is for, is neither here nor on {REMOTE}: was it pushed over?")
-    return head
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What preflight found for a run.
 
-
-def own_results(here: Session, head: str) -> str | None:
-    """Returns the commit with this very work's results that `head` is, or has below it with nothing but results of
-    other jobs between; None where this job has yet to work on what is below them.
+    `branch` is where the results are pushed; None means that nothing is pushed, for the reason `no_push`. `targets` are
+    the stages to reproduce, `pull_targets` the data to pull: () means all, None means that the step was switched off.
+    `key` identifies the run: two runs of the same commit with the same key produce the same results.
     """
-    repository, sha = here.repository, head
-    while head_of_results((commit := repository.commit(sha)).message):
-        if scope_of_results(commit.message) in (None, here.settings.scope):
-            return sha
-        if not commit.parents and repository.is_shallow():
-            repository.fetch(deepen=DEEPENING_COMMITS)
-            commit = repository.commit(sha)
-        if not commit.parents:
-            return head  # its history cannot be had, and a loop must not be
-        sha = commit.parents[0]
-    return None
+
+    head: str
+    baseline: Baseline | None
+    branch: str | None
+    no_push: str
+    targets: tuple[str, ...] | None
+    pull_targets: tuple[str, ...] | None
+    template: str | None
+    key: str
 
 
-def trained_before(here: Session, sha: str) -> str | None:
-    """Returns the commit whose results a commit holds or stands on: where the job's own token pushed them, no run was
-    started for them, so that this is the next one.
-    """
-    commit = here.repository.commit(sha)
-    found = [commit, *here.repository.commits(commit.parents[:1])]
-    return next(filter(None, (head_of_results(each.message) for each in found)), None)
-
-
-@contextlib.contextmanager
-def checked_out(here: Session, head: str) -> Iterator[None]:
-    """Stands on the head commit of a pull request instead of its merge commit; back again on bad input."""
-    repository = here.repository
-    now = repository.head()
-    if now in (head, None):
-        yield
-        return
-    before = repository.current_branch() or now
-    if not repository.check_out(head):
-        raise BadInput(f"the work tree has changes that stand in the way of {head[:7]}, the commit this run is for")
-    try:
-        yield
-    except BadInput:
-        repository.check_out(before)
-        raise
-
-
-def prepare(here: Session, project: Project, head: str) -> Work:
-    """Finds what the run will need before any work is done, and refuses what cannot end well."""
-    from cml.run.baseline import find_baseline
-    from cml.run.state import Work
-
-    settings = here.settings
-    targets = targets_of(here, project)
-    pulled = settings.dvc_pull
-    if pulled and pulled != AUTO:
-        pulled = project.check_targets(pulled, variable="dvc_pull")
-    if (settings.push or pulled is not None) and (homeless := project.outputs_without_remote()):
-        raise BadInput(
-            f"these outputs have nowhere to go, since no DVC remote is set for them: {', '.join(homeless[:10])}. "
-            "Add a default one (dvc remote add -d NAME URL), or work without: push=false dvc_pull=-"
-        )
-    no_push = here.forge.no_push() or ("" if settings.push else "push is off")
-    branch = None if no_push else _push_branch(here)
+def prepare(command: Command, project: Project, head: str) -> Preparation:
+    """Finds what the run needs, and rejects what cannot work. Raises BadInput."""
+    settings, repository = command.settings, command.repository
+    targets = check_targets(settings, project)
+    pull_targets = settings.dvc_pull
+    if pull_targets and pull_targets != AUTO:
+        pull_targets = project.check_targets(pull_targets, variable="dvc_pull")
+    if settings.push or pull_targets is not None:
+        require_remote(project, advice="; or run without a remote: push=false dvc_pull=-")
+    no_push = command.forge.no_push() or ("" if settings.push else "push is off")
+    branch = None if no_push else _find_push_branch(command)
     if branch:
-        refuse_edits(here, project, "push is on", "set push to false")
-    report_folder.check_folder(is_tracked=here.repository.has_tracked_files(report_folder.FOLDER))
-    template = template_of(settings)
-    _introduce(here, f"results go to {branch}" if branch else f"results stay here, {no_push}")
-    baseline = find_baseline(here.repository, settings, here.forge.context, head)
-    here.repository.exclude(f"{report_folder.FOLDER}/")
-    here.log.step("baseline", f"{baseline.name}, {baseline.reason}" if baseline else "none: no commit is before this")
-    _fetch_experiments(here, head)
-    return Work(
+        require_committed(repository, project, why="push is on", otherwise="set push to false")
+    report_folder.check_folder(is_tracked=repository.has_tracked_files(report_folder.FOLDER))
+    template = check_report_settings(settings)
+    _log_start(command, f"results will be pushed to {branch}" if branch else f"nothing will be pushed: {no_push}")
+    baseline = _find_baseline(command, head)
+    _fetch_experiments(command, head)
+    return Preparation(
         head=head,
         baseline=baseline,
         branch=branch,
-        targets=targets,
-        pulled=pulled,
-        template=template,
         no_push=no_push,
-        key=_key(here, branch),
+        targets=targets,
+        pull_targets=pull_targets,
+        template=template,
+        key=_key(settings, branch=branch, job=command.context.job),
     )
 
 
-def targets_of(here: Session, project: Project) -> tuple[str, ...] | None:
-    """Returns what is to be reproduced, as DVC knows it: all when empty, nothing when None. Raises BadInput."""
-    targets = () if here.settings.is_whole_project else here.settings.repro_targets
+def prepare_report_only(command: Command, head: str) -> Outcome:
+    """Prepares a report of what git contains for `head`, for events whose code must not be executed."""
+    report_folder.check_folder(is_tracked=command.repository.has_tracked_files(report_folder.FOLDER))
+    template = check_report_settings(command.settings)
+    command.log.line(f"start      cml {__version__} for {command.context.event}: report only, nothing is run or pushed")
+    baseline = _find_baseline(command, head)
+    return Outcome(head=head, baseline=baseline, template=template, is_report_only=True)
+
+
+def _find_baseline(command: Command, head: str) -> Baseline | None:
+    baseline = find_baseline(command.repository, command.settings, command.context, head)
+    command.repository.exclude(f"{report_folder.FOLDER}/")
+    text = f"{baseline.name}, {baseline.reason}" if baseline else "none: this is the first commit"
+    command.log.step("baseline", text)
+    return baseline
+
+
+def check_targets(settings: Settings, project: Project) -> tuple[str, ...] | None:
+    """Returns what is to be reproduced, in DVC's names: () means all, None means nothing. Raises BadInput."""
+    targets = () if settings.is_whole_project else settings.repro_targets
     return project.check_targets(targets, variable="repro_targets") if targets else targets
 
 
-def _key(here: Session, branch: str | None) -> str:
-    """Returns what the work is known by: runs of one commit with the same key come to the same, in the same place."""
-    import hashlib
+def check_report_settings(settings: Settings) -> str | None:
+    """Tries what the report will be rendered with: the locale, and the user's own template, which is returned. Raises
+    BadInput.
+    """
+    try:
+        if settings.locale != BY_NAME["locale"].default:
+            settings.number_format.value(0.0, locale=settings.locale)
+    except ValueError:
+        raise BadInput(
+            f"locale is {settings.locale!r}, which Babel does not know: expected one such as en, de or pt_BR"
+        ) from None
+    return read_template(settings)
 
-    parts = (here.settings.key, branch or "", here.forge.context.job)
+
+def require_remote(project: Project, *, advice: str = "") -> None:
+    """Raises BadInput if there are stage outputs without a DVC remote."""
+    if outputs := project.outputs_without_remote():
+        raise BadInput(
+            f"no DVC remote is configured for these outputs: {', '.join(outputs[:LISTED])}. "
+            f"Add a default one (dvc remote add -d NAME URL){advice}"
+        )
+
+
+def require_committed(repository: Repository, project: Project, *, why: str, otherwise: str) -> None:
+    """Raises BadInput if stages depend on uncommitted changes: nobody could tell what the results were made from."""
+    if edited := find_uncommitted(repository, project):
+        files = ", ".join(edited[:LISTED])
+        raise BadInput(f"{why}, and stages depend on uncommitted changes: {files}. Commit them, or {otherwise}")
+
+
+def find_uncommitted(repository: Repository, project: Project) -> list[str]:
+    """Returns the files that stages depend on and that differ from HEAD, relative to the top of the repository."""
+    return _filter_sources(repository.changed_files(), project)
+
+
+def has_changes(repository: Repository, project: Project) -> bool:
+    """Whether the work tree differs from HEAD in anything that the report shows."""
+    changed = repository.changed_files()
+    if _filter_sources(changed, project):
+        return True
+    return bool(project.written_by_dvc(changed, lambda path: repository.read_file("HEAD", path)))
+
+
+def _filter_sources(paths: Iterable[str], project: Project) -> list[str]:
+    """Returns those of the paths that stages depend on, by themselves or by a folder that contains them."""
+    sources = project.sources()
+
+    def is_source(path: str) -> bool:
+        return path in sources or any(str(parent) in sources for parent in Path(path).parents)
+
+    return sorted(path for path in paths if is_source(path))
+
+
+def _find_push_branch(command: Command) -> str:
+    context, repository = command.context, command.repository
+    if repository.origin_url() is None:
+        raise BadInput(f"push is on, and the repository has no remote {REMOTE}: git remote add {REMOTE} URL")
+    branch = context.push_branch or repository.current_branch()
+    if branch is None:
+        raise BadInput("push is on, and HEAD is detached: git switch BRANCH, or set push to false")
+    if context.identity is None and not repository.has_identity():
+        raise BadInput(
+            "push is on, and git does not know the author of the commit: git config user.name NAME, "
+            "git config user.email EMAIL"
+        )
+    return branch
+
+
+def _key(settings: Settings, *, branch: str | None, job: str) -> str:
+    parts = (settings.key, branch or "", job)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def report_only(here: Session, head: str) -> Work:
-    """For events whose code must not be run: a report of what git holds."""
-    from cml.run.baseline import find_baseline
-    from cml.run.state import Work
-
-    report_folder.check_folder(is_tracked=here.repository.has_tracked_files(report_folder.FOLDER))
-    template = template_of(here.settings)
-    here.log.line(f"start      cml {__version__} for {here.forge.context.event}; nothing is run or pushed for it")
-    baseline = find_baseline(here.repository, here.settings, here.forge.context, head)
-    here.repository.exclude(f"{report_folder.FOLDER}/")
-    here.log.step("baseline", f"{baseline.name}, {baseline.reason}" if baseline else "none: no commit is before this")
-    return Work(
-        head=head, baseline=baseline, branch=None, targets=None, pulled=None, template=template, is_report_only=True
-    )
+def _log_start(command: Command, text: str) -> None:
+    context = command.context
+    place = PLACES[context.forge_name]
+    command.log.line(f"start      cml {__version__} on {place}; {text}")
+    if context.is_ci and not context.slug:
+        command.log.warning(
+            f"the variables of a {place} job are not set, so the report is only in this log and in "
+            f"{report_folder.FOLDER}/"
+        )
 
 
-def _fetch_experiments(here: Session, head: str) -> None:
-    """Deepens a shallow clone, a bounded number of times, until it holds the experiments that the report lists."""
-    repository, settings, context = here.repository, here.settings, here.forge.context
+def _fetch_experiments(command: Command, head: str) -> None:
+    """Deepens a shallow clone until it contains the experiments that the report lists, a limited number of times."""
+    repository, settings, context = command.repository, command.settings, command.context
     branch = None if context.pull and context.pull.is_fork else context.push_branch
     if not settings.tag_prefix or not settings.experiments or not branch:
         return
@@ -164,66 +198,10 @@ def _fetch_experiments(here: Session, head: str) -> None:
         if not repository.is_shallow() or has_enough() or not repository.deepen(branch, DEEPENING_COMMITS):
             break
     if repository.is_shallow() and not has_enough():
-        here.log.warning(
-            f"history was cut after {DEEPENINGS * DEEPENING_COMMITS} commits, and older experiments are not listed"
-        )
+        _warn_of_short_history(command.log)
 
 
-def _introduce(here: Session, results: str) -> None:
-    context = here.forge.context
-    place = {"local": "a laptop", "github": "GitHub", "gitlab": "GitLab"}[context.forge_name]
-    here.log.line(f"start      cml {__version__} on {place}; {results}")
-    if context.is_ci and not context.slug:
-        here.log.warning(f"{place} is not connected, so the report is in this log and in {report_folder.FOLDER}/ alone")
-
-
-def template_of(settings: Settings) -> str | None:
-    """Tries what the report will be written with, before any work: the locale, and the user's own template."""
-    try:
-        if settings.locale != BY_NAME["locale"].default:
-            settings.number_format.value(0.0, locale=settings.locale)
-    except ValueError:
-        raise BadInput(
-            f"locale is {settings.locale!r}, which Babel does not know: expected one such as en, de or pt_BR"
-        ) from None
-    return report_folder.read_template(settings)
-
-
-def _push_branch(here: Session) -> str:
-    context, repository = here.forge.context, here.repository
-    if repository.origin_url() is None:
-        raise BadInput(f"push is on, and the repository has no remote {REMOTE}: git remote add {REMOTE} URL")
-    branch = context.push_branch or repository.current_branch()
-    if branch is None:
-        raise BadInput("push is on, and HEAD is on no branch: git switch BRANCH, or set push to false")
-    if context.identity is None and not repository.has_identity():
-        raise BadInput("push is on, and git knows no author: git config user.name NAME, git config user.email MAIL")
-    return branch
-
-
-def refuse_edits(here: Session, project: Project, why: str, otherwise: str) -> None:
-    """Raises BadInput where stages depend on what no commit holds, so that nobody could say what results are of."""
-    if edited := uncommitted(here, project):
-        files = ", ".join(edited[:10])
-        raise BadInput(f"{why}, and stages depend on what no commit holds: {files}. Commit it, or {otherwise}")
-
-
-def uncommitted(here: Session, project: Project) -> list[str]:
-    """Returns the files that stages depend on and that differ from every commit's, as git names them."""
-    return _of_sources(here.repository.changed_files(), project)
-
-
-def _of_sources(changed: set[str], project: Project) -> list[str]:
-    sources = project.sources()
-    return sorted(
-        path for path in changed if path in sources or sources & {str(parent) for parent in Path(path).parents}
-    )
-
-
-def is_edited(here: Session, project: Project) -> bool:
-    """Whether the work tree differs from HEAD in what the report shows."""
-    changed = here.repository.changed_files()
-    return bool(
-        _of_sources(changed, project)
-        or project.written_by_dvc(changed, lambda path: here.repository.read_file("HEAD", path))
+def _warn_of_short_history(log: Log) -> None:
+    log.warning(
+        f"only the last {DEEPENINGS * DEEPENING_COMMITS} commits were fetched, so older experiments are not listed"
     )

@@ -1,128 +1,80 @@
-"""The report's folder on disk: what lies in `cml-report/` after a run."""
+"""The folder `cml-report/`: which files belong to CML, removing old ones, and the outputs of the job.
+
+A skipped run needs these, so nothing here may import a renderer; `render` writes the report itself.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cml.errors import BadInput
-
-if TYPE_CHECKING:
-    from cml.config.settings import Settings
-    from cml.forges.base import Outputs
-    from cml.model.report import Report
-    from cml.process.log import Log
+from cml.forges.base import Forge, Outputs
+from cml.git.repository import Repository
 
 FOLDER = "cml-report"
-LARGEST_TEMPLATE = 1 << 20
-NAMES = ("report.md", "report.html", "report.json", "metrics.txt", "cml.env")
+FILES = ("report.md", "report.html", "report.json", "metrics.txt", "cml.env")
 
 
 def check_folder(*, is_tracked: bool) -> None:
-    """Refuses a `cml-report` that is not ours to write. Raises BadInput."""
-    place = Path(FOLDER)
-    inside = [place / name for name in (*NAMES, "plots")]
-    if is_tracked or any(path.is_symlink() for path in (place, *inside)) or (place.exists() and not place.is_dir()):
+    """Raises BadInput if `cml-report` exists and was not made by CML: then nothing may be written or removed there."""
+    folder = Path(FOLDER)
+    inside = [folder / name for name in (*FILES, "plots")]
+    has_links = any(path.is_symlink() for path in (folder, *inside))
+    if is_tracked or has_links or (folder.exists() and not folder.is_dir()):
         raise BadInput(
-            f"{FOLDER} is where the report goes, and what stands there is not CML's (git tracks it, or it is a "
-            "link or a file): remove or rename it"
+            f"the report goes to the folder {FOLDER}, but that name is used already: git tracks it, or it is a link or "
+            "a file. Remove or rename it"
         )
 
 
-def clear(folder: Path, *, keeps_drawings: bool = False) -> None:
-    """Removes what an earlier run left of ours; with `keeps_drawings` not the plots, which `write_report` sorts out."""
-    if not keeps_drawings and (folder / "plots").exists():
-        from shutil import rmtree
-
-        rmtree(folder / "plots", ignore_errors=True)
-    for name in NAMES:
+def clear(folder: Path, *, keep_plots: bool = False) -> None:
+    """Removes the files of an earlier run. With `keep_plots` the images of plots stay: images that did not change are
+    used again, and `remove_plots` removes the others.
+    """
+    if not keep_plots:
+        with contextlib.suppress(OSError):
+            remove_plots(folder, keep=())
+    for name in FILES:
         (folder / name).unlink(missing_ok=True)
 
 
-def _remove_drawings(folder: Path, *, but: Iterable[str]) -> None:
-    """Removes the drawings that no plot of this report shows; `but` are names as PlotImage.file has them."""
-    kept = {(folder / name).name for name in but}
+def remove_plots(folder: Path, *, keep: Iterable[str]) -> None:
+    """Removes the images of plots that the report does not show; `keep` are names as in PlotImage.file."""
+    kept = {(folder / name).name for name in keep}
     for file in (folder / "plots").glob("*"):
         if file.name not in kept:
             file.unlink()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # it is not empty
         (folder / "plots").rmdir()
 
 
-def read_template(settings: Settings) -> str | None:
-    """Returns the user's own template, tried on an empty report. Raises BadInput where it is missing or broken."""
-    from cml.report.markdown import TemplateProblem, check_template
-
-    if not settings.template:
-        return None
-    try:
-        path = Path(settings.template)
-        if path.exists() and (not path.is_file() or path.stat().st_size > LARGEST_TEMPLATE):  # /dev/zero has no end
-            raise BadInput(f"template is {settings.template!r}: expected a file of at most {LARGEST_TEMPLATE} bytes")
-        text = path.read_text(encoding="utf-8")
-        check_template(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"template is {settings.template!r}, which cannot be read: {error}") from None
-    except TemplateProblem as error:
-        raise BadInput(f"template {settings.template}: {error}") from None
-    return text
+def report_path(repository: Repository) -> str:
+    """Returns the path of report.md, relative to the top of the repository, for the output `report`."""
+    return os.path.relpath(Path(FOLDER).resolve() / "report.md", repository.top)
 
 
-def markdown(
-    report: Report,
-    *,
-    settings: Settings,
-    template: str | None,
-    log: Log,
-    limit: int | None = None,
-    image_urls: Mapping[str, str] | None = None,
-) -> str:
-    """Returns the Markdown within `limit` bytes of UTF-8; images that `image_urls` (by `PlotImage.file`) has an
-    address for are shown. A user's template that fails is a warning, and ours serves.
+def set_outputs(repository: Repository, forge: Forge, outputs: Outputs, *, markdown: str | None = None) -> None:
+    """Gives the outputs to later steps of the job, and writes them to cml.env. `markdown` is the report of another run,
+    whose results this run uses.
     """
-    from cml.report import markdown as renderer
-
-    def written(user_template: str | None) -> str:
-        return renderer.render_markdown(
-            report,
-            number_format=settings.number_format,
-            locale=settings.locale,
-            user_template=user_template,
-            limit=limit,
-            image_urls=image_urls,
-        )
-
-    try:
-        return written(template)
-    except renderer.TemplateProblem as error:
-        log.warning(f"template {settings.template}: {error}; CML's own serves")
-        return written(None)
-
-
-def write_report(report: Report, folder: Path, *, settings: Settings, template: str | None, log: Log) -> str:
-    """Writes every file of the report, and returns the Markdown."""
-    from cml.model.json import render_json
-    from cml.report.html import render_html
-    from cml.report.openmetrics import render_openmetrics
-
-    folder.mkdir(exist_ok=True)
-    text = markdown(report, settings=settings, template=template, log=log)
-    images = {image.file: (folder / image.file).read_bytes() for plot in report.plots or () for image in plot.images}
-    _remove_drawings(folder, but=images)
-    (folder / "report.md").write_text(text, encoding="utf-8")
-    page = render_html(report, number_format=settings.number_format, locale=settings.locale, images=images)
-    with (folder / "report.html").open("w", encoding="utf-8") as file:
-        file.writelines(page)
-    for name, lines in {"report.json": render_json, "metrics.txt": render_openmetrics}.items():
-        with (folder / name).open("w", encoding="utf-8") as file:
-            file.writelines(lines(report))
-    return text
+    folder = Path(FOLDER)
+    # A folder that cannot be written must not fail a run whose results are saved: the forge gets the outputs anyway.
+    with contextlib.suppress(OSError, BadInput):
+        check_folder(is_tracked=folder.exists() and repository.has_tracked_files(FOLDER))
+        repository.exclude(f"{FOLDER}/")
+        if outputs.skipped or markdown is not None:
+            clear(folder)  # the report of an earlier run in this workspace is not the report of this one
+        write_outputs(outputs, folder)
+        if markdown is not None:
+            (folder / "report.md").write_text(markdown, encoding="utf-8")
+    forge.set_outputs(outputs)
 
 
 def write_outputs(outputs: Outputs, folder: Path) -> None:
-    """Writes the outputs as a dotenv file: CML_<NAME>=<text>, what GitLab's artifacts:reports:dotenv reads."""
+    """Writes the outputs as a dotenv file for GitLab's artifacts:reports:dotenv: one CML_<NAME>=<text> per line."""
     folder.mkdir(exist_ok=True)
     lines = [f"CML_{name.upper()}={value}" for name, value in outputs.pairs().items()]
     (folder / "cml.env").write_text("\n".join(lines) + "\n", encoding="utf-8")

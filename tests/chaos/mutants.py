@@ -40,6 +40,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "cml/config/gates.py": ("tests/test_gates.py",),
     "cml/config/number_format.py": ("tests/test_numbers.py",),
     "cml/model/report.py": ("tests/test_model.py", "tests/test_schema.py"),
+    "cml/run/origin.py": ("tests/test_push.py", "tests/test_save.py"),
     "cml/run/save.py": ("tests/test_push.py", "tests/test_save.py"),
 }
 SECONDS = 300

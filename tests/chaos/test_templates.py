@@ -79,5 +79,5 @@ def test_the_built_in_template_is_used_if_the_users_template_fails_late(tmp_path
     with trial("templates", "late failure"):
         done = world.cml("run", "--template", "own.md.j2")
         assert done.code == 0, done.err
-        assert "CML's own serves" in done.err
+        assert "CML's own template is used" in done.err
         assert "accuracy" in world.markdown()

@@ -103,7 +103,7 @@ def test_a_result_of_another_part_is_not_mixed_in(tmp_path: Path) -> None:
     assert engine.do({"stages": ["a"]}).code == 0
     result = engine.gather()
     assert result.code == 1
-    assert "what b came to is not of the inputs that stand" in error_lines(result)[0]
+    assert "the results of b were made from other inputs" in error_lines(result)[0]
     assert engine.do({"stages": ["b"]}).code == 0
     assert engine.gather().code == 0
     world.assert_complete("origin/main")
@@ -135,7 +135,7 @@ def test_a_folder_with_tracked_data_in_it_is_up_to_date(tmp_path: Path) -> None:
     assert planned(world) == set()
     result = Engine(world).gather()
     assert result.code == 0, result.err
-    assert "every stage is up to date" in result.err
+    assert "all stages are up to date" in result.err
 
 
 def test_a_second_try_that_fails_early_keeps_what_the_first_did(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_an_unchanged_pipeline_has_an_empty_plan(done: tuple[World, Plan]) -> No
     before = run_log(world)
     done_now = Engine(world).gather(cwd=place)
     assert done_now.code == 0, done_now.err
-    assert "every stage is up to date" in done_now.err
+    assert "all stages are up to date" in done_now.err
     assert run_log(world) == before
 
 
@@ -169,7 +169,7 @@ def test_without_any_record_the_run_cache_has_it(done: tuple[World, Plan]) -> No
     assert result.code == 1
     # What DVC never caches is lost, and nothing else.
     assert "2 of 13 stages have no result" in error_lines(result)[0]
-    assert "nothing from date" in error_lines(result)[0]
+    assert "no result of date" in error_lines(result)[0]
     assert run_log(world) == before
 
 
@@ -183,14 +183,14 @@ def test_a_lost_job_is_named_and_its_second_try_is_enough(world: World) -> None:
     join = outcomes.pop(job_of(plan, "join")["name"])
     assert all(done.code == 0 for done in outcomes.values())
     assert join.code == 1
-    assert f"nothing from {', '.join(lost['stages'])}: no job has done it" in error_lines(join)[0]
+    assert f"no result of {', '.join(lost['stages'])}: the job did not run" in error_lines(join)[0]
     before = commits(world)
     result = engine.gather()
     assert result.code == 1
     missing = len(lost["stages"]) + 1
     assert f"gather: {missing} of {COUNT} stages have no result, so nothing was committed" in error_lines(result)[0]
-    assert f"nothing from {', '.join(lost['stages'])}: no job has done it" in error_lines(result)[0]
-    assert "join waited for them" in error_lines(result)[0] or "join:" in error_lines(result)[0]
+    assert f"no result of {', '.join(lost['stages'])}: the job did not run" in error_lines(result)[0]
+    assert "join could not run without them" in error_lines(result)[0] or "join:" in error_lines(result)[0]
     assert commits(world) == before
     for job in (lost, job_of(plan, "join")):
         assert engine.do(job).code == 0
@@ -223,7 +223,7 @@ def test_a_failed_stage_is_told_with_its_reason_and_a_retry_goes_on_behind_what_
     (world.folder / "runs.txt.mended").touch()
     again = engine.do(chain)
     assert again.code == 0, again.err
-    assert "1 stage done by an earlier try" in again.err
+    assert "1 stage done by an earlier attempt" in again.err
     gathered(world, engine)
     assert sorted(run_log(world)) == ["beside", "first", "second", "second"]
 
@@ -234,7 +234,7 @@ def test_a_job_that_is_done_twice_keeps_its_first_results(done: tuple[World, Pla
     before, stood = run_log(world), {path: path.read_text() for path in records(world)}
     again = engine.do(job_of(plan, "clean1"))
     assert again.code == 0, again.err
-    assert "nothing is left to do" in again.err
+    assert "no stage is left to run" in again.err
     assert run_log(world) == before
     assert {path: json.loads(path.read_text()) for path in records(world)} == {
         path: json.loads(text) for path, text in stood.items()
@@ -253,14 +253,14 @@ def killed(world: World, cwd: Path, mark: str, *command: str) -> None:
     assert job.returncode == -signal.SIGKILL, f"it never said {mark}"
 
 
-@pytest.mark.parametrize("mark", ["start", "pull", "> echo prepare", "prepare ran", "reproduce", "hand on"])
+@pytest.mark.parametrize("mark", ["start", "pull", "> echo prepare", "prepare ran", "reproduce", "upload"])
 @pytest.mark.parametrize("is_same_clone", [True, False], ids=["same clone", "fresh clone"])
 def test_a_killed_job_is_done_again(world: World, mark: str, *, is_same_clone: bool) -> None:
     plan, engine = plan_of(world, "--max-jobs", "8"), Engine(world)
     first = job_of(plan, "prepare")
     place = engine.clone("killed")
     killed(world, place, mark, "cml", "run", "--stages", ",".join(first["stages"]))
-    assert bool(records(world)) == (mark == "hand on")
+    assert bool(records(world)) == (mark == "upload")
     again = engine.do(first, cwd=place if is_same_clone else None)
     assert again.code == 0, again.err
     (record,) = records(world)
@@ -332,7 +332,7 @@ def test_results_are_not_for_a_branch_whose_inputs_moved_on(done: tuple[World, P
     tip = world.commit("Meanwhile", {"params.yaml": "rate0: 5\nrate1: 1\nrate2: 1\n"})
     result = engine.gather(cwd=place)
     assert result.code == 1
-    assert "the results are not for its tree" in error_lines(result)[0]
+    assert "the results do not belong there" in error_lines(result)[0]
     assert world.tip() == tip
 
 
@@ -396,8 +396,8 @@ def test_a_record_of_other_inputs_is_not_taken(done: tuple[World, Plan]) -> None
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("run", "--stages", "nothing"), "--stages names 'nothing', which is no stage"),
-        (("run", "--stages", ""), "--stages names '', which is no stage"),
+        (("run", "--stages", "nothing"), "--stages names 'nothing', which is not a stage"),
+        (("run", "--stages", ""), "--stages names '', which is not a stage"),
         (("run", "--stages", "--help-me"), "--stages"),
         (("plan", "--max-jobs", "0"), "--max-jobs is '0': expected a whole number from 1 to 256"),
         (("plan", "--max-jobs", "257"), "--max-jobs is '257'"),

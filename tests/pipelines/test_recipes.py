@@ -56,7 +56,7 @@ def test_dvcs_queue_does_a_plan(fan: World) -> None:
     assert fan.git("status", "--short") == ""
     gathered = fan.cml("gather", "--push")
     assert gathered.code == 0, gathered.err
-    assert "3 results taken, 0 files fetched, and nothing was run" in gathered.err
+    assert "3 results collected, 0 files fetched; nothing was run" in gathered.err
     assert locked_stages(fan.git("show", "main:dvc.lock", cwd=fan.origin)) == {"first", "good", "better"}
     fan.assert_complete("origin/main")
 

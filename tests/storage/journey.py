@@ -82,7 +82,7 @@ def round_trip(world: World, env: Mapping[str, str], *secrets: str) -> str:
     """
     first = run(world, env=env)
     assert first.code == 0, first.err
-    assert re.search(r"[1-9]\d* objects are on the DVC remote", first.err), first.err
+    assert re.search(r"[1-9]\d* files? uploaded", first.err), first.err
     clone = world.clone("second")
     second = run(world, cwd=clone, env=env)
     assert second.code == 0, second.err

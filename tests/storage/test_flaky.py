@@ -146,7 +146,7 @@ def is_mended(world: World, env: dict[str, str]) -> None:
     world.commit("Another commit", {"more.txt": "more\n", "dvc.yaml": dvc_yaml(split=SPLIT, count=MORE)})
     done = run(world, env=env)
     assert done.code == 0, done.err
-    assert "2 of them mended" in done.err, done.err
+    assert "including 2 that the DVC remote had lost" in done.err, done.err
     clone = world.clone("second")
     assert run(world, cwd=clone, env=env).code == 0
     assert checksums(clone) == checksums(world.project)
