@@ -110,9 +110,6 @@ COMMENT_PERCENT = 3.0
 
 # Rule -> what breaks it -> why it still may.
 KNOWN: dict[str, dict[str, str]] = {
-    "cycles": {
-        "cml.commands.doctor <-> cml.commands.doctor_gpu": "the check's class moves to cml.model",
-    },
     "length": {
         "cml.forges.github.publish": "not split yet",
     },

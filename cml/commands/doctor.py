@@ -1,4 +1,4 @@
-"""`cml doctor`: what this place has, what is missing, and what to do. Each check stands for itself."""
+"""`cml doctor`: checks the environment and explains how to fix it. Each check is independent of the others."""
 
 from __future__ import annotations
 
@@ -6,115 +6,118 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from cml import __version__
+from cml.commands.doctor_gpu import check_machine
 from cml.errors import CmlError
+from cml.forges.base import Context
+from cml.git.repository import Repository
+from cml.model.check import Check, CheckStatus
+from cml.process.masking import Masks
+from cml.remotes.credentials import Credentials
+from cml.remotes.errors import explain
+from cml.remotes.kinds import holds_secret
 from cml.run.context import Command, open_command
 
 if TYPE_CHECKING:
     from cml.dvc.project import Project
 
-MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One finding: what was looked at, how it is, what was found, and what to do about it ("" for nothing).
-
-    Of a remote, `uses` are the variables that are there for it, `missing` those of the usual way that are not.
-    """
-
-    name: str
-    status: Literal["ok", "note", "problem"]
-    found: str
-    advice: str = ""
-    uses: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
+LABELS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
+FORGES = {"github": "GitHub", "gitlab": "GitLab"}
+MAXIMUM_OUTPUTS = 5  # that a message lists
 
 
 def doctor(options: Mapping[str, str], *, as_json: bool, with_write: bool) -> int:
-    """Prints every check; returns 1 when one of them is a problem, else 0."""
-    from cml.commands.doctor_gpu import machine_checks
-
+    """Prints the result of every check. Returns 1 if one of them found a problem, else 0."""
     checks = [Check(name="cml", status="ok", found=f"{__version__} on Python {sys.version.split()[0]}")]
     try:
-        with open_command(options) as here:
+        with open_command(options) as command:
             try:
-                with here.log.capture_output("doctor"):  # what storages' libraries print goes through the masks
-                    checks += machine_checks(Path("/"), os.environ)
-                    checks += _checks(here, with_write=with_write)
+                # Libraries of storages print to stderr: capture it, so that it is masked.
+                with command.log.capture_output("doctor"):
+                    checks += check_machine(Path("/"), os.environ)
+                    checks += _check_command(command, with_write=with_write)
             except CmlError as error:
-                checks.append(_start(error))
-            return _print(here.log.masks.mask(_text(checks, as_json=as_json)), checks, here.stdout)
-    except CmlError as error:  # of settings: there is no session to speak through
-        checks += [_start(error), *machine_checks(Path("/"), os.environ)]
-        return _print(_text(checks, as_json=as_json), checks, sys.stdout)
+                checks.append(_check_start(error))
+            text = command.log.masks.mask(_format(checks, as_json=as_json))
+            return _print(text, checks, command.stdout)
+    except CmlError as error:  # the settings are not valid, so there is no log with its masks
+        checks += [_check_start(error), *check_machine(Path("/"), os.environ)]
+        masks = Masks.from_environment(os.environ, holds_secret=holds_secret)
+        return _print(masks.mask(_format(checks, as_json=as_json)), checks, sys.stdout)
 
 
-def _start(error: CmlError) -> Check:
+def _check_start(error: CmlError) -> Check:
+    """Why `cml run` would end before it has done anything."""
     return Check(name="start", status="problem", found=str(error))
 
 
-def _text(checks: list[Check], *, as_json: bool) -> str:
-    return json.dumps([asdict(check) for check in checks], indent=2) + "\n" if as_json else _table(checks)
-
-
-def _print(text: str, checks: list[Check], terminal: TextIO) -> int:
-    terminal.write(text)
-    terminal.flush()
-    return int(any(check.status == "problem" for check in checks))
-
-
-def _checks(here: Command, *, with_write: bool) -> Iterator[Check]:
-    context, repository = here.forge.context, here.repository
-    yield Check(name="place", status="ok", found=f"{context.forge_name}, event {context.event}")
-    origin, branch = repository.origin_url(), context.push_branch or repository.current_branch()
-    if origin is None:
-        yield Check(name="git", status="note", found="no remote origin", advice="git remote add origin URL, to push")
-    elif branch is None:
-        yield Check(name="git", status="note", found="HEAD is on no branch", advice="git switch BRANCH, to push")
-    elif head := repository.head():
-        outcome = repository.try_push(head, branch)
-        if outcome.is_done or outcome.is_behind:
-            yield Check(name="git", status="ok", found=f"origin takes pushes to {branch}")
-        else:
-            yield Check(name="git", status="problem", found=outcome.reason, advice=f"let this user write to {branch}")
-    else:
-        yield Check(name="git", status="problem", found="no commit yet", advice="git commit")
+def _check_command(command: Command, *, with_write: bool) -> Iterator[Check]:
+    context, repository = command.context, command.repository
+    yield _check_forge(context)
+    yield _check_push(repository, context)
     if context.identity is None and not repository.has_identity():
-        yield Check(name="author", status="problem", found="git knows none", advice="git config user.name, user.email")
+        yield Check(
+            name="author",
+            status="problem",
+            found="git has no name and email address for commits",
+            advice="git config --global user.name NAME; git config --global user.email EMAIL",
+        )
     try:
-        yield from _project(here, with_write=with_write)
+        yield from _check_project(command.open_project(), command.credentials, with_write=with_write)
     except CmlError as error:
         yield Check(name="project", status="problem", found=str(error))
 
 
-def _project(here: Command, *, with_write: bool) -> Iterator[Check]:
-    project = here.open_project()
-    stages = len(project.section().stages)
-    yield Check(name="project", status="ok", found=f"{stages} stages, {len(project.remotes())} DVC remotes")
-    if homeless := project.outputs_without_remote():
+def _check_forge(context: Context) -> Check:
+    forge = FORGES.get(context.forge_name)
+    found = f"{forge}, event {context.event}" if forge else "none (not in a CI job)"
+    return Check(name="forge", status="ok", found=found)
+
+
+def _check_push(repository: Repository, context: Context) -> Check:
+    origin, branch = repository.origin_url(), context.push_branch or repository.current_branch()
+    head = repository.head()
+    if origin is None:
+        found = "there is no git remote origin, so results cannot be pushed"
+        return Check(name="git", status="note", found=found, advice="git remote add origin URL")
+    if branch is None:
+        found = "HEAD is detached, so results cannot be pushed"
+        return Check(name="git", status="note", found=found, advice="git switch BRANCH")
+    if head is None:
+        return Check(name="git", status="problem", found="there is no commit yet", advice="git commit")
+    outcome = repository.try_push(head, branch)
+    if outcome.is_done or outcome.is_behind:
+        return Check(name="git", status="ok", found=f"origin accepts pushes to {branch}")
+    found = f"origin does not accept a push to {branch}: {outcome.reason}"
+    return Check(name="git", status="problem", found=found, advice=context.push_advice)
+
+
+def _check_project(project: Project, credentials: Credentials, *, with_write: bool) -> Iterator[Check]:
+    remotes = project.remotes()
+    found = f"{_count(len(project.section().stages), 'stage')}, {_count(len(remotes), 'DVC remote')}"
+    yield Check(name="project", status="ok", found=found)
+    if outputs := project.outputs_without_remote():
+        listed = ", ".join(outputs[:MAXIMUM_OUTPUTS]) + (", ..." if len(outputs) > MAXIMUM_OUTPUTS else "")
         yield Check(
             name="remote",
             status="problem",
-            found=f"no default DVC remote, and nowhere to go for {', '.join(homeless[:5])}",
+            found=f"no DVC remote is configured for these outputs: {listed}",
             advice="dvc remote add -d NAME URL",
         )
-    for name in project.remotes():
-        yield _remote(here, project, name, with_write=with_write)
+    for name in remotes:
+        yield _check_remote(project, credentials, name, with_write=with_write)
 
 
-def _remote(here: Command, project: Project, name: str, *, with_write: bool) -> Check:
-    from cml.remotes.errors import explain
-
-    check, problem = here.credentials.check(name), project.probe_remote(name, with_write=with_write)
-    status: Literal["ok", "note", "problem"] = "ok"
+def _check_remote(project: Project, credentials: Credentials, name: str, *, with_write: bool) -> Check:
+    check, problem = credentials.check(name), project.probe_remote(name, with_write=with_write)
+    status: CheckStatus
     uses = f"; uses {', '.join(check.found)}" if check.found else ""
     if problem is None:
-        found = f"{check.kind}: can be {'read and written' if with_write else 'read'}{uses}"
+        status, found = "ok", f"{check.kind}: can be {'read and written' if with_write else 'read'}{uses}"
     elif problem.kind == "not_created":
         status, found = "note", f"{check.kind}: {problem.message}{uses}"
     else:
@@ -122,11 +125,23 @@ def _remote(here: Command, project: Project, name: str, *, with_write: bool) -> 
     return Check(name=f"remote {name}", status=status, found=found, uses=check.found, missing=check.missing)
 
 
-def _table(checks: list[Check]) -> str:
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _format(checks: list[Check], *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps([asdict(check) for check in checks], indent=2) + "\n"
     width = max(len(check.name) for check in checks)
     lines = []
     for check in checks:
-        lines.append(f"{MARKS[check.status]:<8} {check.name:<{width}}  {check.found}")
+        lines.append(f"{LABELS[check.status]:<8} {check.name:<{width}}  {check.found}")
         if check.advice:
             lines.append(f"{'':<8} {'':<{width}}  -> {check.advice}")
     return "\n".join(lines) + "\n"
+
+
+def _print(text: str, checks: list[Check], stdout: TextIO) -> int:
+    stdout.write(text)
+    stdout.flush()
+    return int(any(check.status == "problem" for check in checks))

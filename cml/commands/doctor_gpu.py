@@ -1,6 +1,6 @@
-"""What `cml doctor` says of a machine's GPUs, of the driver, and of what hands them on to containers.
+"""The checks of `cml doctor` for GPUs, NVIDIA's driver and Docker.
 
-It reads files below a root, the environment and NVML; it starts nothing, asks nobody, and changes nothing.
+They read files below a root folder, the environment and NVML. They start no process and change nothing.
 """
 
 from __future__ import annotations
@@ -14,18 +14,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cml.commands.doctor import Check
+from cml.model.check import Check
 from cml.process.gpu import Driver, Gpu, NvmlError, read_driver
 
-NVIDIA = "0x10de"  # the vendor on the PCI bus; class 03 is a display controller, with or without a screen
-TOOLKIT = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
-ASKING = {
-    "github": "give the job's `container:` the `options: --gpus all` (a step that `uses:` an action cannot ask)",
+Version = tuple[int, ...]
+
+NVIDIA_VENDOR = "0x10de"  # on the PCI bus
+DISPLAY_CLASS = "0x03"  # of PCI devices: display controllers, with or without a screen
+CONFIGURE_DOCKER = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
+# How a job asks for GPUs, by forge.
+REQUEST_GPUS = {
+    "github": "set `options: --gpus all` under `container:` of the job (a step with `uses:` cannot request GPUs)",
     "gitlab": "set the variable NVIDIA_VISIBLE_DEVICES: all, on a runner registered with --docker-runtime nvidia",
     "local": "docker run --gpus all",
 }
-# The oldest driver for a CUDA, from the release notes of NVIDIA's CUDA Toolkit: from 11 on one for all of a major.
-OLDEST_DRIVER = {
+# The oldest driver for each CUDA version, from the release notes of NVIDIA's CUDA Toolkit. From CUDA 11 on, one driver
+# supports all minor versions of a major version.
+OLDEST_DRIVER: dict[Version, str] = {
     (9, 0): "384.81",
     (9, 1): "390.46",
     (9, 2): "396.26",
@@ -36,231 +41,275 @@ OLDEST_DRIVER = {
     (12,): "525.60.13",
     (13,): "580.65.06",
 }
-# By the major of a GPU's compute capability: the first CUDA that knows it. Within a major, programs run on.
+# Major version of a GPU's compute capability -> the first CUDA that supports it. Programs run on all later minor
+# versions of the capability.
 FIRST_CUDA = {7: (9, 0), 8: (11, 0), 9: (11, 8), 10: (12, 8), 11: (13, 0), 12: (12, 8)}
-# By CUDA's major: the oldest compute capability that it still knows.
+# Major version of CUDA -> the oldest compute capability that it still supports.
 OLDEST_GPU = {11: (3, 5), 12: (5, 0), 13: (7, 5)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What files and the environment tell. `cards` are NVIDIA's GPUs on the PCI bus and `module` the version of the
-    loaded driver: both are the host's, also in a container. `has_nodes`: GPUs may be opened here.
+    """What files and the environment say about this machine or container.
+
+    `pci_gpus` is the number of NVIDIA's GPUs on the PCI bus, and `loaded_driver` the version of the driver in the
+    kernel: both are those of the host, also in a container. `has_device_files`: GPUs can be opened here.
     """
 
     root: Path
     environment: Mapping[str, str]
-    cards: int
-    module: str | None
-    has_nodes: bool
+    pci_gpus: int
+    loaded_driver: str | None
+    has_device_files: bool
     is_container: bool
 
     @property
-    def place(self) -> str:
-        known = {"github": "GITHUB_ACTIONS", "gitlab": "GITLAB_CI"}
-        return next((place for place, name in known.items() if self.environment.get(name) == "true"), "local")
+    def how_to_request(self) -> str:
+        """How to request GPUs for the job that this is."""
+        if self.environment.get("GITHUB_ACTIONS") == "true":
+            return REQUEST_GPUS["github"]
+        if self.environment.get("GITLAB_CI") == "true":
+            return REQUEST_GPUS["gitlab"]
+        return REQUEST_GPUS["local"]
 
     @property
-    def asked(self) -> str:
-        """NVIDIA_VISIBLE_DEVICES, empty where it asks for no GPU."""
-        asked = self.environment.get("NVIDIA_VISIBLE_DEVICES", "").strip()
-        return "" if asked in ("void", "none") else asked
+    def requested(self) -> str:
+        """The value of NVIDIA_VISIBLE_DEVICES; empty when it requests no GPU."""
+        value = self.environment.get("NVIDIA_VISIBLE_DEVICES", "").strip()
+        return "" if value in ("void", "none") else value
 
 
-def machine_checks(root: Path, environment: Mapping[str, str]) -> Iterator[Check]:
-    """Yields what there is to say; nothing for a machine without a GPU and without Docker."""
-    machine = _machine(root, environment)
+def check_machine(root: Path, environment: Mapping[str, str]) -> Iterator[Check]:
+    """Checks GPUs and Docker. Yields nothing for a machine that has neither."""
+    machine = _read_machine(root, environment)
     try:
         driver = read_driver()
     except NvmlError as error:
-        yield from _without_nvml(machine, error)
+        yield from _check_without_nvml(machine, error)
     else:
-        yield from _with(machine, driver) if driver.gpus else _without_gpus(machine, driver)
+        yield from _check_gpus(machine, driver) if driver.gpus else _check_empty_driver(machine, driver)
     if not machine.is_container:
-        yield from _docker(machine)
+        yield from _check_docker(machine)
 
 
-def _machine(root: Path, environment: Mapping[str, str]) -> Machine:
+def _read_machine(root: Path, environment: Mapping[str, str]) -> Machine:
     devices = root.glob("sys/bus/pci/devices/*")
-    version = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", _text(root / "proc/driver/nvidia/version"))
-    marks = (root / ".dockerenv", root / "run/.containerenv")
+    version = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", _read(root / "proc/driver/nvidia/version"))
+    container_files = (root / ".dockerenv", root / "run/.containerenv")  # of Docker and of Podman
+    container_variables = {"KUBERNETES_SERVICE_HOST", "container"}
     return Machine(
         root=root,
         environment=environment,
-        cards=sum(_text(each / "vendor") == NVIDIA and _text(each / "class")[:4] == "0x03" for each in devices),
-        module=version[0] if version else None,
-        has_nodes=any(root.glob("dev/nvidia[0-9]*")) or _is_there(root / "dev/dxg"),  # dxg: Windows' GPU, in WSL
-        is_container=any(map(_is_there, marks)) or bool({"KUBERNETES_SERVICE_HOST", "container"} & environment.keys()),
+        pci_gpus=sum(_is_nvidia_gpu(device) for device in devices),
+        loaded_driver=version[0] if version else None,
+        # dev/dxg: the GPU of Windows, in WSL
+        has_device_files=any(root.glob("dev/nvidia[0-9]*")) or _exists(root / "dev/dxg"),
+        is_container=any(map(_exists, container_files)) or bool(container_variables & environment.keys()),
     )
 
 
-def _text(path: Path) -> str:
+def _is_nvidia_gpu(device: Path) -> bool:
+    return _read(device / "vendor") == NVIDIA_VENDOR and _read(device / "class").startswith(DISPLAY_CLASS)
+
+
+def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:  # in a folder that this user may not enter
         return False
 
 
-def _version(text: str) -> tuple[int, ...]:
+def _parse_version(text: str) -> Version:
     return tuple(int(part) for part in re.findall(r"\d+", text))
 
 
-def _said(version: tuple[int, ...]) -> str:
+def _format_version(version: Version) -> str:
     return ".".join(map(str, version))
 
 
 # With a GPU
 
 
-def _with(machine: Machine, driver: Driver) -> Iterator[Check]:
-    counts = Counter(map(_named, driver.gpus))
+def _check_gpus(machine: Machine, driver: Driver) -> Iterator[Check]:
+    counts = Counter(map(_describe, driver.gpus))
     names = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items())
-    found = f"{names}; driver {driver.version}, which runs CUDA up to {_said(driver.cuda)}"
+    found = f"{names}; driver {driver.version}, which supports CUDA up to {_format_version(driver.cuda)}"
     yield Check(name="gpu", status="ok", found=found)
     if machine.is_container:
-        yield Check(name="gpu runtime", status="ok", found="the container runtime hands GPUs on to this container")
-        if len(cuda := _version(machine.environment.get("CUDA_VERSION", ""))) > 1:
-            yield _cuda(cuda, driver)
+        yield Check(name="gpu runtime", status="ok", found="the container runtime gives GPUs to this container")
+        cuda = _parse_version(machine.environment.get("CUDA_VERSION", ""))  # NVIDIA's images set it
+        if len(cuda) > 1:
+            yield _check_cuda(cuda, driver)
 
 
-def _named(gpu: Gpu) -> str:
+def _describe(gpu: Gpu) -> str:
     return gpu.name if gpu.memory is None else f"{gpu.name} ({gpu.memory / 2**30:.1f} GiB)"
 
 
-def _cuda(cuda: tuple[int, ...], driver: Driver) -> Check:
-    """Whether the driver and each GPU go with the image's CUDA, which its variable CUDA_VERSION names."""
-    image = f"the image's CUDA {_said(cuda)} (CUDA_VERSION)"
+def _check_cuda(cuda: Version, driver: Driver) -> Check:
+    """Checks whether the driver and each GPU support the CUDA version of the image."""
+    name, image = "gpu cuda", f"CUDA {_format_version(cuda)} of the image (CUDA_VERSION)"
     oldest = OLDEST_DRIVER.get(cuda[:2]) or OLDEST_DRIVER.get(cuda[:1])
-    is_old = _version(driver.version) < _version(oldest) if oldest else driver.cuda[0] < cuda[0]
-    if is_old and driver.cuda < cuda[:2]:  # an image may bring a newer libcuda, and NVML then tells of that
-        needed = f"driver {oldest} or newer on the machine" if oldest else "a newer driver on the machine"
-        return Check(
-            name="gpu cuda",
-            status="problem",
-            found=f"driver {driver.version} is too old for {image}",
-            advice=f"{needed}, or an image with CUDA {_said(driver.cuda)} or older",
-        )
+    if oldest:
+        is_old = _parse_version(driver.version) < _parse_version(oldest)
+    else:
+        is_old = driver.cuda[0] < cuda[0]
+    # An image may contain a newer libcuda than the driver has. NVML then names the CUDA version of that library.
+    if is_old and driver.cuda < cuda[:2]:
+        needed = f"driver {oldest} or newer" if oldest else "a newer driver"
+        found = f"driver {driver.version} is too old for {image}"
+        newest = _format_version(driver.cuda)
+        advice = f"install {needed} on the machine, or use an image with CUDA {newest} or older"
+        return Check(name=name, status="problem", found=found, advice=advice)
     for gpu in driver.gpus:
-        if gpu.capability is None:
-            continue
-        known = f"{gpu.name} has compute capability {_said(gpu.capability)}"
-        first, last = FIRST_CUDA.get(gpu.capability[0], (0, 0)), OLDEST_GPU.get(cuda[0], (0, 0))
-        if cuda[:2] < first:
-            advice = f"an image with CUDA {_said(first)} or newer"
-            return Check(name="gpu cuda", status="problem", found=f"{known}, newer than {image} knows", advice=advice)
-        if gpu.capability < last:
-            advice = f"an image with CUDA {cuda[0] - 1} or older"
-            return Check(name="gpu cuda", status="problem", found=f"{known}, older than {image} knows", advice=advice)
-    return Check(name="gpu cuda", status="ok", found=f"driver and GPU go with {image}")
+        if problem := _compare(gpu, cuda, image):
+            found, advice = problem
+            return Check(name=name, status="problem", found=found, advice=advice)
+    return Check(name=name, status="ok", found=f"driver and GPU support {image}")
 
 
-# Without one
+def _compare(gpu: Gpu, cuda: Version, image: str) -> tuple[str, str] | None:
+    """Returns (what was found, advice) when a GPU does not support a CUDA version."""
+    if gpu.capability is None:
+        return None
+    found = f"{gpu.name} has compute capability {_format_version(gpu.capability)}"
+    first_cuda = FIRST_CUDA.get(gpu.capability[0], (0, 0))
+    if cuda[:2] < first_cuda:
+        advice = f"use an image with CUDA {_format_version(first_cuda)} or newer"
+        return f"{found}, which is too new for {image}", advice
+    if gpu.capability < OLDEST_GPU.get(cuda[0], (0, 0)):
+        return f"{found}, which is too old for {image}", f"use an image with CUDA {cuda[0] - 1} or older"
+    return None
 
 
-def _without_gpus(machine: Machine, driver: Driver) -> Iterator[Check]:
-    advice = ASKING[machine.place] if machine.is_container else "see what nvidia-smi says"
-    found = f"NVIDIA's driver {driver.version} shows no GPU here"
-    yield Check(name="gpu", status="problem" if machine.asked else "note", found=found, advice=advice)
+# Without a GPU
 
 
-def _without_nvml(machine: Machine, error: NvmlError) -> Iterator[Check]:
+def _check_empty_driver(machine: Machine, driver: Driver) -> Iterator[Check]:
+    yield Check(
+        name="gpu",
+        status="problem" if machine.requested else "note",
+        found=f"NVIDIA's driver {driver.version} finds no GPU here",
+        advice=machine.how_to_request if machine.is_container else "run nvidia-smi for details",
+    )
+
+
+def _check_without_nvml(machine: Machine, error: NvmlError) -> Iterator[Check]:
     restart = "restart the machine that runs this container" if machine.is_container else "restart the machine"
     match error.kind:
         case "mismatch":
-            found = "NVIDIA's library and its loaded driver are of different versions: the driver was updated meanwhile"
+            found = "the loaded NVIDIA driver and its library have different versions, probably after an update"
             yield Check(name="gpu", status="problem", found=found, advice=restart)
         case "no permission":
-            advice = "let it open /dev/nvidia*, often by the group video or render"
-            yield Check(name="gpu", status="problem", found="this user may not use the GPUs", advice=advice)
+            found = "this user may not use the GPUs"
+            advice = "allow this user to open /dev/nvidia*, often with: sudo usermod -aG video,render $USER"
+            yield Check(name="gpu", status="problem", found=found, advice=advice)
         case "other":
-            advice = f"see what nvidia-smi says; if a GPU is lost, {restart}"
-            yield Check(name="gpu", status="problem", found=f"NVIDIA's driver says: {error}", advice=advice)
-        case "no driver" if machine.cards and not machine.is_container:
-            advice = "restart the machine; with Secure Boot on, its modules must be signed (sudo mokutil --sb-state)"
-            found = "NVIDIA's driver is installed and not loaded"
+            advice = f"run nvidia-smi for details; if a GPU is lost, {restart}"
+            yield Check(name="gpu", status="problem", found=f"NVIDIA's driver reports: {error}", advice=advice)
+        case "no driver" if machine.pci_gpus and not machine.is_container:
+            found = "NVIDIA's driver is installed but not loaded"
+            advice = "restart the machine; with Secure Boot, the driver must be signed (check: mokutil --sb-state)"
             yield Check(name="gpu", status="problem", found=found, advice=advice)
         case _ if machine.is_container:
-            yield from _not_handed_on(machine)
+            yield from _check_container(machine)
         case _:
-            yield from _no_driver(machine)
+            yield from _check_host(machine)
 
 
-def _no_driver(machine: Machine) -> Iterator[Check]:
-    if machine.module:
-        found = f"NVIDIA's driver {machine.module} is loaded, and its library libnvidia-ml.so.1 is not found"
-        advice = f"install the libraries of the same version (Ubuntu: libnvidia-compute-{machine.module.split('.')[0]})"
+def _check_host(machine: Machine) -> Iterator[Check]:
+    """Why a machine has no library of the driver."""
+    if machine.loaded_driver:
+        found = f"NVIDIA's driver {machine.loaded_driver} is loaded, but its library libnvidia-ml.so.1 is not installed"
+        package = f"libnvidia-compute-{machine.loaded_driver.split('.')[0]}"
+        advice = f"install the libraries of the same version (Ubuntu: sudo apt-get install {package})"
         yield Check(name="gpu", status="problem", found=found, advice=advice)
-    elif machine.cards:
-        count = "a GPU" if machine.cards == 1 else f"{machine.cards} GPUs"
-        found = f"{count} of NVIDIA on the PCI bus, without NVIDIA's driver"
-        advice = "to train on it install the driver (Ubuntu: sudo ubuntu-drivers install), then restart"
+    elif machine.pci_gpus:
+        count = "an NVIDIA GPU" if machine.pci_gpus == 1 else f"{machine.pci_gpus} NVIDIA GPUs"
+        found = f"{count} on the PCI bus, but NVIDIA's driver is not installed"
+        advice = "to use it, install the driver (Ubuntu: sudo ubuntu-drivers install) and restart the machine"
         yield Check(name="gpu", status="note", found=found, advice=advice)
 
 
-def _not_handed_on(machine: Machine) -> Iterator[Check]:
-    """What to say in a container where none arrived: whether one was asked for, and whether there is one to be had."""
-    if machine.has_nodes:
-        found = "GPUs are here, and the driver's library libnvidia-ml.so.1 is not"
-        advice = "NVIDIA_DRIVER_CAPABILITIES: compute,utility"
+def _check_container(machine: Machine) -> Iterator[Check]:
+    """Why a container got no GPU: was one requested, and does the machine have one?"""
+    if machine.has_device_files:
+        found = "the GPUs are here, but the driver's library libnvidia-ml.so.1 is not"
+        advice = "set the variable NVIDIA_DRIVER_CAPABILITIES: compute,utility"
         yield Check(name="gpu runtime", status="note", found=found, advice=advice)
-    elif not machine.cards and machine.module is None:
-        if machine.asked:
-            found = f"NVIDIA_VISIBLE_DEVICES is {machine.asked}, as in an image for GPUs, and the machine has none"
-            advice = "a machine with a GPU; without one the image without CUDA is the smaller"
+    elif not machine.pci_gpus and machine.loaded_driver is None:
+        if machine.requested:
+            found = (
+                f"NVIDIA_VISIBLE_DEVICES is {machine.requested} (images for GPUs set it), but the machine has no GPU"
+            )
+            advice = "use a machine with a GPU, or the smaller image without CUDA"
             yield Check(name="gpu", status="note", found=found, advice=advice)
-    elif machine.asked:
-        found = f"NVIDIA_VISIBLE_DEVICES is {machine.asked}, and no GPU arrived: the container runtime is not NVIDIA's"
-        advice = f"on the machine: {TOOLKIT}; then {ASKING[machine.place]}"
+    elif machine.requested:
+        found = (
+            f"NVIDIA_VISIBLE_DEVICES is {machine.requested}, but this container has no GPU: "
+            "its container runtime is not NVIDIA's"
+        )
+        advice = f"on the machine: {CONFIGURE_DOCKER}; then {machine.how_to_request}"
         yield Check(name="gpu runtime", status="problem", found=found, advice=advice)
     else:
         value = machine.environment.get("NVIDIA_VISIBLE_DEVICES")
-        why = "is not set" if value is None else f"is {value!r}"
-        found = f"the machine has a GPU, and this container has not: NVIDIA_VISIBLE_DEVICES {why}"
-        yield Check(name="gpu runtime", status="note", found=found, advice=ASKING[machine.place])
+        reason = "is not set" if value is None else f"is {value!r}"
+        found = f"the machine has a GPU, but this container does not: NVIDIA_VISIBLE_DEVICES {reason}"
+        yield Check(name="gpu runtime", status="note", found=found, advice=machine.how_to_request)
 
 
-# Docker, where jobs in containers come from
+# Docker, on a machine that starts containers for jobs
 
 
-def _docker(machine: Machine) -> Iterator[Check]:
+def _check_docker(machine: Machine) -> Iterator[Check]:
     sockets = (machine.root / "var/run/docker.sock", machine.root / "run/docker.sock")
-    socket = next(filter(_is_there, sockets), None)
+    socket = next(filter(_exists, sockets), None)
     if socket is None:
         return
     if "DOCKER_HOST" not in machine.environment and not os.access(socket, os.W_OK, effective_ids=True):
         yield Check(
             name="docker",
             status="note",
-            found="this user may not write to /var/run/docker.sock: a runner of this user can start no container",
-            advice="sudo usermod -aG docker $USER, then log in again (the group is as mighty as root)",
+            found="this user may not write to /var/run/docker.sock, so a runner of this user cannot start containers",
+            advice="sudo usermod -aG docker $USER, then log in again (members of this group can become root)",
         )
-    if machine.cards or machine.module:
-        yield _docker_runtime(machine)
+    if machine.pci_gpus or machine.loaded_driver:
+        yield _check_docker_runtime(machine)
 
 
-def _docker_runtime(machine: Machine) -> Check:
-    name, file = "docker runtime", machine.root / "etc/docker/daemon.json"
+def _check_docker_runtime(machine: Machine) -> Check:
+    name = "docker runtime"
     try:
-        settings = json.loads(_text(file) or "{}")
-        runtimes = settings.get("runtimes") if isinstance(settings, dict) else None
+        settings = json.loads(_read(machine.root / "etc/docker/daemon.json") or "{}")
     except ValueError as error:
-        found = f"/etc/docker/daemon.json is no JSON ({error}), so Docker will not start again"
-        return Check(name=name, status="note", found=found, advice="mend it, then sudo systemctl restart docker")
+        found = f"/etc/docker/daemon.json is not valid JSON ({error}), so Docker cannot be restarted"
+        return Check(name=name, status="note", found=found, advice="correct it, then: sudo systemctl restart docker")
+    runtimes = settings.get("runtimes") if isinstance(settings, dict) else None
     if isinstance(runtimes, dict) and "nvidia" in runtimes:
         return Check(name=name, status="ok", found="Docker has the runtime nvidia")
-    folders = [str(machine.root / each.lstrip("/")) for each in machine.environment.get("PATH", "").split(os.pathsep)]
-    path = os.pathsep.join(folders)
-    tools = [tool for tool in ("nvidia-container-runtime-hook", "nvidia-ctk") if shutil.which(tool, path=path)]
-    has_cdi = any(True for each in ("etc/cdi", "var/run/cdi", "run/cdi") for _ in machine.root.glob(f"{each}/nvidia*"))
-    if tools or has_cdi:
-        found = "Docker can hand GPUs on by --gpus, and has no runtime nvidia, which GitLab's --docker-runtime names"
-        return Check(name=name, status="note", found=found, advice=TOOLKIT)
-    found = "Docker cannot hand the GPU on to containers: NVIDIA's container toolkit is not installed"
-    return Check(name=name, status="note", found=found, advice=f"install nvidia-container-toolkit, then {TOOLKIT}")
+    if _has_container_toolkit(machine):
+        found = (
+            "Docker can give GPUs to containers (--gpus all), but has no runtime nvidia, "
+            "which GitLab Runner needs for --docker-runtime nvidia"
+        )
+        return Check(name=name, status="note", found=found, advice=CONFIGURE_DOCKER)
+    found = "Docker cannot give the GPU to containers: NVIDIA Container Toolkit is not installed"
+    return Check(
+        name=name, status="note", found=found, advice=f"install nvidia-container-toolkit, then {CONFIGURE_DOCKER}"
+    )
+
+
+def _has_container_toolkit(machine: Machine) -> bool:
+    """Whether Docker finds the toolkit's programs, or its description of the GPUs (CDI: Container Device Interface)."""
+    folders = machine.environment.get("PATH", "").split(os.pathsep)
+    path = os.pathsep.join(str(machine.root / folder.lstrip("/")) for folder in folders)
+    if any(shutil.which(tool, path=path) for tool in ("nvidia-container-runtime-hook", "nvidia-ctk")):
+        return True
+    return any(any(machine.root.glob(f"{folder}/nvidia*")) for folder in ("etc/cdi", "var/run/cdi", "run/cdi"))
