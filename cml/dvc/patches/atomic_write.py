@@ -12,7 +12,7 @@ from typing import Any
 
 from dvc.utils.serialize import _common, _yaml
 
-from cml.dvc.patches.base import Replacement
+from cml.process.patch import Replacement
 
 PREFIX = "cml-new-"
 

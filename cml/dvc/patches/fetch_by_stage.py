@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvc.stage import run
 
-from cml.dvc.patches.base import Replacement
+from cml.process.patch import Replacement
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from cml.dvc.patches.base import Patch, Replacement
+from cml.process.patch import Patch, Replacement
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvc_data.hashfile.hash_info import HashInfo
 
-from cml.dvc.patches.base import Patch
+from cml.process.patch import Patch
 
 if TYPE_CHECKING:
     from dvc.dependency import Dependency

@@ -11,7 +11,7 @@ from dvc import rwlock
 from dvc.dependency.db import AbstractDependency
 from dvc.dependency.repo import RepoDependency
 
-from cml.dvc.patches.base import Patch, Replacement
+from cml.process.patch import Patch, Replacement
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cml.dvc.patches.base import Replacement
+from cml.process.patch import Replacement
 
 if TYPE_CHECKING:
     from dvc.stage import Stage

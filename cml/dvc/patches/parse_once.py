@@ -12,7 +12,7 @@ import voluptuous
 from dvc import schema as schemas
 from dvc.utils import strictyaml
 
-from cml.dvc.patches.base import Replacement
+from cml.process.patch import Replacement
 
 Schema = Callable[..., Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 from dvc.repo.metrics import show
 from dvc.utils.serialize import load_path
 
-from cml.dvc.patches.base import Replacement
+from cml.process.patch import Replacement
 
 MAX_VALUES = 50_000  # of a metrics file: more values would cost minutes, and nobody reads them
 
