@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import cache
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
@@ -58,6 +59,7 @@ def missing_translations() -> list[str]:
     return lines
 
 
+@cache
 def marked_messages() -> list[tuple[str | tuple[str, ...], str | None]]:
     """Returns every message that the code and the templates mark, with its context."""
     messages = []

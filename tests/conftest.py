@@ -1,7 +1,9 @@
-"""Fixtures that every test may use: worlds (see `support.world`), made once per session and copied for each test."""
+"""Fixtures that every test may use: worlds (see `support.world`), made once for all workers and copied for each test."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,19 +16,36 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], World]) -> World:
+    """Returns the world that `make` builds in a folder. The workers of pytest-xdist build it only once in all."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = shared / f"{name}.built"
+        if not built.exists():
+            make(shared / name)
+            built.touch()
+    return World(shared / name)
+
+
 @pytest.fixture(scope="session")
 def blank(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """The standard project, made once; tests use copies (`world`)."""
-    return make_world(tmp_path_factory.mktemp("blank") / "world", FILES)
+    """The standard project. Tests use copies of it (`world`)."""
+    return _make_once(tmp_path_factory, "blank", lambda folder: make_world(folder, FILES))
 
 
 @pytest.fixture(scope="session")
 def trained(blank: World, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """The standard project after one `cml run --tag-prefix dvc_`, made once; tests use copies (`trained_world`)."""
-    world = copy_world(blank, tmp_path_factory.mktemp("trained") / "world")
-    done = world.cml("run", "--push", "true", "--tag-prefix", "dvc_")
-    assert done.code == 0, done.err
-    return world
+    """The standard project after one `cml run --tag-prefix dvc_`. Tests use copies of it (`trained_world`)."""
+
+    def train(folder: Path) -> World:
+        world = copy_world(blank, folder)
+        done = world.cml("run", "--push", "true", "--tag-prefix", "dvc_")
+        assert done.code == 0, done.err
+        return world
+
+    return _make_once(tmp_path_factory, "trained", train)
 
 
 @pytest.fixture
