@@ -1,4 +1,4 @@
-"""Which commit a run is compared with, in clones of every depth; git is real, and nothing else is needed."""
+"""Which commit a run is compared with, in complete and shallow clones. Git is real, and nothing else is needed."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def before(world: World, revision: str) -> str:
     return world.git("rev-parse", revision, cwd=world.origin)
 
 
-def test_what_was_set_is_taken_as_set(world: World) -> None:
+def test_the_baseline_that_was_set_is_used(world: World) -> None:
     assert find(world.project, "HEAD~2") == Baseline(name="HEAD~2", sha=before(world, "main~2"), reason="as set")
     assert find(world.project, "@^") == Baseline(name="@^", sha=before(world, "main~1"), reason="as set")
     found = find(world.project, "HEAD~1", head="other")
     assert found == Baseline(name="HEAD~1", sha=before(world, "other~1"), reason="as set"), "HEAD is the run's head"
 
 
-def test_the_default_is_taken_where_it_exists(world: World) -> None:
+def test_the_default_is_used_if_it_exists(world: World) -> None:
     world.git("push", "--quiet", "origin", "main~1:refs/heads/master")
     expected = Baseline(name="origin/master", sha=before(world, "main~1"), reason="the default")
     assert find(world.project) == expected
@@ -78,19 +78,19 @@ def test_the_default_is_taken_where_it_exists(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["origin/nowhere", "nowhere", "v9", "HEAD~40", "0123456", "0" * 40, "a..b", "a b"])
-def test_what_was_set_and_is_nowhere_is_bad_input(world: World, name: str) -> None:
+def test_a_baseline_that_does_not_exist_is_bad_input(world: World, name: str) -> None:
     for place in (world.project, shallow(world)):
         with pytest.raises(BadInput, match="baseline is "):
             find(place, name, target_branch="other")
 
 
-def test_without_the_default_the_target_goes_first(world: World) -> None:
+def test_without_the_default_the_target_branch_is_used(world: World) -> None:
     found = find(world.project, target_branch="other", default_branch="main", push_branch="try")
     reason = "the target branch; origin/master does not exist"
     assert found == Baseline(name="origin/other", sha=before(world, "other"), reason=reason)
 
 
-def test_without_a_target_the_default_branch_goes_first(world: World) -> None:
+def test_without_a_target_the_default_branch_is_used(world: World) -> None:
     reason = "the default branch; origin/master does not exist"
     world.git("switch", "--quiet", "--create", "try")
     main = Baseline(name="origin/main", sha=before(world, "main"), reason=reason)
@@ -101,7 +101,7 @@ def test_without_a_target_the_default_branch_goes_first(world: World) -> None:
     assert find(world.project, push_branch="main", default_branch="other") == other
 
 
-def test_on_the_default_branch_it_is_the_commit_before(world: World) -> None:
+def test_on_the_default_branch_the_previous_commit_is_used(world: World) -> None:
     reason = "the commit before; origin/master does not exist"
     expected = Baseline(name="HEAD~1", sha=before(world, "main~1"), reason=reason)
     assert find(world.project) == expected
@@ -113,20 +113,20 @@ def test_on_the_default_branch_it_is_the_commit_before(world: World) -> None:
     assert find(world.project) == expected
 
 
-def test_before_the_first_commit_is_none(world: World) -> None:
+def test_the_first_commit_has_no_baseline(world: World) -> None:
     assert find(world.project, head="main~3") is None
     world.git("remote", "remove", "origin")
     assert find(world.project, head="main~3") is None
 
 
-def test_a_branch_that_was_never_fetched_is_and_no_more_than_its_tip_in_a_shallow_clone(world: World) -> None:
+def test_in_a_shallow_clone_only_the_tip_of_a_branch_is_fetched(world: World) -> None:
     place = shallow(world)
     found = find(place, "origin/other")
     assert found == Baseline(name="origin/other", sha=before(world, "other"), reason="as set")
     assert depth_of(world, place, "origin/other") == 1
 
 
-def test_in_ci_a_branch_is_asked_for_anew_and_on_a_laptop_what_is_known_stands(world: World) -> None:
+def test_a_known_branch_is_fetched_again_only_in_ci(world: World) -> None:
     place = world.clone("clone")
     old = before(world, "other")
     world.git("push", "--quiet", "origin", "main:refs/heads/other", "--force")
@@ -138,14 +138,14 @@ def test_in_ci_a_branch_is_asked_for_anew_and_on_a_laptop_what_is_known_stands(w
         assert world.git("rev-parse", "origin/other", cwd=place) == found.sha
 
 
-def test_a_ref_of_the_users_that_looks_like_origins_serves(world: World) -> None:
+def test_a_tag_whose_name_begins_with_origin_is_found(world: World) -> None:
     world.git("tag", "origin/mine", "main~2")
     assert find(world.project, "origin/mine") == Baseline(
         name="origin/mine", sha=before(world, "main~2"), reason="as set"
     )
 
 
-def test_a_tag_or_commit_that_is_not_here_is_fetched_alone(world: World) -> None:
+def test_a_missing_tag_or_commit_is_fetched_without_history(world: World) -> None:
     world.git("tag", "v1", "other")
     world.git("push", "--quiet", "origin", "v1")
     sha = before(world, "other")
@@ -156,14 +156,14 @@ def test_a_tag_or_commit_that_is_not_here_is_fetched_alone(world: World) -> None
 
 
 @pytest.mark.parametrize("revision", ["HEAD~2", "HEAD^^", "short"])
-def test_history_that_was_cut_is_fetched(world: World, revision: str) -> None:
+def test_missing_history_is_fetched(world: World, revision: str) -> None:
     sha = before(world, "main~2")
     found = find(shallow(world), revision if revision != "short" else sha[:9])
     assert found is not None
     assert found.sha == sha
 
 
-def test_without_origin_only_what_is_here_is_found(world: World) -> None:
+def test_without_origin_only_local_commits_are_found(world: World) -> None:
     world.git("remote", "remove", "origin")
     sha = world.git("rev-parse", "other")
     assert find(world.project, "other") == Baseline(name="other", sha=sha, reason="as set")

@@ -1,4 +1,4 @@
-"""What a run may cost, where that is a number that does not depend on the machine: each may only fall.
+"""Costs of a run that do not depend on the machine: processes, imports, API calls. A limit may only be lowered.
 
 How long things take is measured by `make bench`.
 """
@@ -58,7 +58,7 @@ class Counts:
 
 
 def count(world: World, *arguments: str) -> Counts:
-    """What a command that ends well does."""
+    """Runs a command that must succeed, and returns what it did."""
     file = world.folder / "counts.json"
     done = world.try_run(sys.executable, "-c", COUNTING, *arguments, env={"COUNTS": str(file)})
     assert done.code == 0, done.err
@@ -95,7 +95,7 @@ def test_few_processes_are_started(experienced: World) -> None:
     assert done.processes <= 20, done.started
 
 
-def test_nothing_is_imported_that_a_run_without_plots_or_a_forge_does_not_use(experienced: World) -> None:
+def test_a_run_without_plots_and_forge_imports_no_packages_for_them(experienced: World) -> None:
     modules = count(experienced, *RUN).modules
     packages = {name.partition(".")[0] for name in modules}
     assert not packages & {"github", "gitlab", "actions_toolkit", "vl_convert", "requests", "celery"}
@@ -103,7 +103,7 @@ def test_nothing_is_imported_that_a_run_without_plots_or_a_forge_does_not_use(ex
 
 
 def test_a_skipped_run_imports_little_and_starts_git_twice(experienced: World) -> None:
-    """Once for its configuration, once for the commit."""
+    """Git is started once for its configuration, and once for the commit."""
     experienced.git("commit", "--quiet", "--allow-empty", "--message", "Words [skip ci]")
     head = experienced.git("rev-parse", "HEAD")
     script = COUNTING.partition("from dvc.repo.index")[0] + "from cml.cli import main\nmain()\n"

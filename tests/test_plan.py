@@ -1,4 +1,4 @@
-"""Which stages make one job, and how a plan is written for each engine."""
+"""How stages are grouped into jobs, and the formats of a plan."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TWO_LEVELS = [
 ]
 
 
-def test_chains_stay_together_and_siblings_spread() -> None:
+def test_a_chain_is_one_job_and_siblings_are_several() -> None:
     # `score` needs what `prepare` made as well, but nothing that it would have to wait for.
     assert told(jobs_of(TWO_LEVELS, max_jobs=256)) == {
         "prepare": (),
@@ -46,7 +46,7 @@ def test_chains_stay_together_and_siblings_spread() -> None:
     }
 
 
-def test_fewer_jobs_take_what_belongs_together() -> None:
+def test_with_fewer_jobs_connected_stages_stay_together() -> None:
     jobs = jobs_of(TWO_LEVELS, max_jobs=5)
     assert [(job.name, job.stages) for job in jobs] == [
         ("prepare +3", ("prepare", "clean0", "clean1", "clean2")),
@@ -57,13 +57,13 @@ def test_fewer_jobs_take_what_belongs_together() -> None:
     ]
 
 
-def test_one_job_is_enough_and_none_for_nothing() -> None:
+def test_all_stages_fit_into_one_job() -> None:
     (job,) = jobs_of(TWO_LEVELS, max_jobs=1)
     assert sorted(job.stages) == sorted(stage.name for stage in TWO_LEVELS)
     assert jobs_of([], max_jobs=1) == ()
 
 
-def test_a_deep_graph_is_folded_into_the_waves_that_there_are() -> None:
+def test_a_deep_graph_is_limited_to_max_waves() -> None:
     deep = [stage("a0"), stage("b0")]
     for level in range(1, 12):
         deep += [stage(f"a{level}", f"a{level - 1}", f"b{level - 1}"), stage(f"b{level}", f"b{level - 1}")]
@@ -71,17 +71,17 @@ def test_a_deep_graph_is_folded_into_the_waves_that_there_are() -> None:
     assert jobs_of(deep, max_jobs=256, max_waves=4)[-1].wave == 4
 
 
-def test_a_stage_runs_on_the_kind_of_machine_that_it_asks_for() -> None:
+def test_a_stage_runs_on_the_kind_of_runner_that_it_asks_for() -> None:
     line = [stage("a"), stage("b", "a", runner=GPU), stage("c", "b", runner=GPU), stage("d", "c")]
     jobs = jobs_of(line, max_jobs=9)
     assert [(job.stages, job.runner) for job in jobs] == [(("a",), ANY), (("b", "c"), GPU), (("d",), ANY)]
-    with pytest.raises(NoPlan, match=r"max_jobs is 2, .* expected 3 or more"):
+    with pytest.raises(NoPlan, match=r"--max-jobs is 2, .* expected 3 or more"):
         jobs_of(line, max_jobs=2)
-    with pytest.raises(NoPlan, match=r"max_waves is 2, .* expected 3 or more"):
+    with pytest.raises(NoPlan, match=r"--max-waves is 2, .* expected 3 or more"):
         jobs_of(line, max_jobs=9, max_waves=2)
 
 
-def test_a_job_may_take_what_all_its_stages_may() -> None:
+def test_the_timeout_of_a_job_is_the_sum_of_its_stages() -> None:
     (job,) = jobs_of([stage("a", timeout=5), stage("b", "a", timeout=10)], max_jobs=9)
     assert job.timeout == 15
     (job,) = jobs_of([stage("a", timeout=5), stage("b", "a")], max_jobs=9)
@@ -101,7 +101,7 @@ def graphs(draw: st.DrawFn) -> list[StaleStage]:
 
 @settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no reason to fail
 @given(graph=graphs(), max_jobs=st.integers(1, 12), max_waves=st.none() | st.integers(1, 5))
-def test_every_plan_is_one_that_can_be_done(graph: list[StaleStage], max_jobs: int, max_waves: int | None) -> None:
+def test_every_plan_can_be_run(graph: list[StaleStage], max_jobs: int, max_waves: int | None) -> None:
     try:
         jobs = jobs_of(graph, max_jobs=max_jobs, max_waves=max_waves)
     except NoPlan:
@@ -197,7 +197,7 @@ def test_gitlab_has_no_pipeline_without_a_job() -> None:
     assert gitlab(Plan(head="a"))["stages"] == ["gather"]
 
 
-def test_a_job_of_gitlab_needs_fifty_at_most_and_waits_for_whole_waves_else() -> None:
+def test_a_gitlab_job_with_more_than_fifty_needs_waits_for_whole_waves() -> None:
     many = [*(stage(f"s{i}") for i in range(60)), stage("few", *(f"s{i}" for i in range(50)))]
     many.append(stage("all", *(f"s{i}" for i in range(60))))
     found = gitlab(Plan(head="a", jobs=jobs_of(many, max_jobs=256)))
@@ -206,14 +206,14 @@ def test_a_job_of_gitlab_needs_fifty_at_most_and_waits_for_whole_waves_else() ->
     assert found["all"]["stage"] == "wave 2"
 
 
-def test_a_job_of_gitlab_is_never_called_by_a_keyword() -> None:
+def test_the_name_of_a_gitlab_job_is_never_a_keyword() -> None:
     found = gitlab(Plan(head="a", jobs=jobs_of([stage("gather"), stage("cache"), stage(".x")], max_jobs=9)))
     assert found.keys() - {"stages", "variables", "default"} == {"gather", "stage gather", "stage cache", "stage .x"}
     assert found["gather"]["script"] == ["cml gather"]
     assert found["stage gather"]["script"] == ["cml run --stages=gather"]
 
 
-def test_the_picture_shows_names_and_nothing_else() -> None:
+def test_the_diagram_shows_only_names() -> None:
     name = 'a"];click x href "javascript:1"'
     drawn = formats.as_mermaid(Plan(head="a", jobs=jobs_of([stage(name)], max_jobs=1)))
     assert '"];' not in drawn.replace('"]\n', "")

@@ -1,4 +1,4 @@
-"""`cml publish`: a report that a fork's run saved is read as hostile data and posted to the event's pull request."""
+"""`cml publish`: the saved report of a fork's run is read as untrusted data, and posted to the pull request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cml.model.json import read_report
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_what_was_saved_is_read_back(name: str) -> None:
+def test_a_saved_report_is_read_back(name: str) -> None:
     report = CASES[name]()
     again = json.loads(as_json(read_report(as_json(report))))
     once = json.loads(as_json(report))
@@ -43,7 +43,7 @@ def test_what_was_saved_is_read_back(name: str) -> None:
         '"' + "x" * 6_000_000,
     ],
 )
-def test_anything_else_is_one_line(text: str) -> None:
+def test_the_error_for_any_other_text_is_one_line(text: str) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]+$"):
         read_report(text)
 
@@ -57,7 +57,7 @@ JSON = st.recursive(
 
 @given(field=st.sampled_from(sorted(json.loads(as_json(CASES["typical"]())))), value=JSON)
 @settings(max_examples=200, deadline=None)
-def test_a_field_of_any_other_kind_is_refused_or_harmless(field: str, value: Any) -> None:
+def test_a_field_with_any_other_value_is_refused_or_harmless(field: str, value: Any) -> None:
     data = json.loads(as_json(CASES["typical"]()))
     data[field] = value
     try:

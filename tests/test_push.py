@@ -1,4 +1,4 @@
-"""The save order from inside: git and DVC are real, a server that gives no answer is not, and no wait is waited."""
+"""How results are committed and pushed: git and DVC are real; servers that do not answer, and pauses, are simulated."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ FILES = {
 
 
 class Origin(Repository):
-    """A repository whose pushes, fetches and questions come to what a test says, one after another, then to the truth;
-    `lost` pushes are done, and their answers do not come.
+    """A repository whose pushes and fetches have the outcomes that a test sets, one after another, and real ones after
+    that. The answer of a "lost" push does not arrive, but the push is done.
     """
 
     pushes: list[PushOutcome | str]
@@ -81,7 +81,7 @@ class Origin(Repository):
 
 @dataclass
 class Save:
-    """A run that has reproduced and is about to save. `slept` are the seconds that it would have waited."""
+    """A run that has results and is about to save them. `slept` are the seconds that it would have waited."""
 
     world: World
     repository: Origin
@@ -99,7 +99,7 @@ class Save:
         return Saver(self.repository, self.pipeline, self.log, results).save()
 
     def others(self, files: dict[str, str], message: str = "Meanwhile", *, removed: str = "") -> str:
-        """Somebody else pushes to main; returns the tip."""
+        """Pushes a commit to main from another clone; returns it."""
         clone = self.world.folder / "others"
         if not clone.exists():
             self.world.clone("others")
@@ -153,7 +153,7 @@ def save(made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 # Commit and push
 
 
-def test_one_commit_and_one_tag_are_pushed_and_taken_over(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_commit_and_one_tag_are_pushed_and_checked_out(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
     saved = save.commit()
     assert saved == Saved(sha=save.world.tip(), tag=f"dvc_{save.world.tip()[:7]}")
     assert save.world.tags() == [saved.tag]
@@ -173,7 +173,7 @@ def test_without_a_prefix_there_is_no_tag(save: Save, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err.count(f"{saved.sha[:7]} pushed to main (") == 1
 
 
-def test_a_work_tree_that_went_on_is_left_alone_and_told(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_work_tree_on_another_branch_is_not_changed(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
     save.world.git("switch", "--quiet", "--create", "mine")
     saved = save.commit()
     assert save.world.git("rev-parse", "HEAD") == save.head
@@ -182,7 +182,7 @@ def test_a_work_tree_that_went_on_is_left_alone_and_told(save: Save, capsys: pyt
 
 
 @pytest.mark.parametrize("is_right", [True, False])
-def test_a_tag_that_is_there_is_taken_at_the_same_commit_alone(save: Save, *, is_right: bool) -> None:
+def test_a_tag_that_exists_is_used_only_at_the_same_commit(save: Save, *, is_right: bool) -> None:
     message = results_message("Update", head=save.head, key=KEY, scope=SCOPE)
     sha = save.repository.commit_files(PATHS, parent=save.head, message=message, identity=None)
     save.world.git("tag", f"dvc_{sha[:7]}", sha if is_right else save.head)
@@ -194,14 +194,14 @@ def test_a_tag_that_is_there_is_taken_at_the_same_commit_alone(save: Save, *, is
         assert save.world.tip() == save.head
 
 
-def test_a_branch_that_is_gone_is_made_only_where_it_is_new(save: Save) -> None:
+def test_a_branch_that_does_not_exist_is_created_only_if_it_is_new(save: Save) -> None:
     save.world.git("update-ref", "-d", "refs/heads/main", cwd=save.world.origin)
     with pytest.raises(WorkFailed, match="the branch main no longer exists on origin"):
         save.commit()
     assert save.commit(is_new_branch=True).sha == save.world.tip()
 
 
-def test_what_a_server_refuses_is_told_with_the_advice(save: Save) -> None:
+def test_a_refused_push_is_reported_with_advice(save: Save) -> None:
     hook = save.world.origin / "hooks" / "pre-receive"
     hook.write_text("#!/bin/sh\necho not on Fridays >&2\nexit 1\n")
     hook.chmod(0o755)
@@ -211,13 +211,11 @@ def test_what_a_server_refuses_is_told_with_the_advice(save: Save) -> None:
     assert save.slept == []
 
 
-# No answer
+# Origin does not answer
 
 
 @pytest.mark.parametrize("unanswered", [1, 3])
-def test_a_push_without_an_answer_is_done_again(
-    save: Save, unanswered: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_push_without_an_answer_is_retried(save: Save, unanswered: int, capsys: pytest.CaptureFixture[str]) -> None:
     save.repository.pushes = [UNANSWERED] * unanswered
     assert save.commit().sha == save.world.tip()
     assert save.slept == [1.0, 3.0, 9.0][:unanswered]
@@ -231,7 +229,7 @@ def test_a_push_without_an_answer_is_given_up(save: Save) -> None:
     assert (len(save.repository.pushes), save.slept) == (5, [1.0, 3.0, 9.0])
 
 
-def test_a_push_whose_answer_was_lost_is_not_done_again(save: Save) -> None:
+def test_a_push_whose_answer_was_lost_is_not_retried(save: Save) -> None:
     save.repository.pushes = ["lost", BEHIND]
     saved = save.commit()
     assert saved.sha == save.world.tip()
@@ -240,7 +238,7 @@ def test_a_push_whose_answer_was_lost_is_not_done_again(save: Save) -> None:
 
 
 @pytest.mark.parametrize("fails", [1, 3, 4])
-def test_a_question_without_an_answer_is_asked_again(save: Save, fails: int) -> None:
+def test_a_question_without_an_answer_is_retried(save: Save, fails: int) -> None:
     save.repository.fails = fails
     if fails < 4:
         assert save.commit().sha == save.world.tip()
@@ -252,7 +250,7 @@ def test_a_question_without_an_answer_is_asked_again(save: Save, fails: int) -> 
 
 
 @pytest.mark.parametrize("unanswered", [0, 2, 3, 4])
-def test_whether_a_push_is_allowed_is_asked_again(save: Save, unanswered: int) -> None:
+def test_a_dry_run_of_the_push_is_retried(save: Save, unanswered: int) -> None:
     save.repository.pushes = [UNANSWERED] * unanswered
     found = ask_push(save.repository, head=save.head, branch="main")
     assert (found.is_done, found.is_unanswered) == (unanswered < 4, unanswered == 4)
@@ -260,10 +258,10 @@ def test_whether_a_push_is_allowed_is_asked_again(save: Save, unanswered: int) -
     assert save.repository.pushes == []
 
 
-# The branch moved on
+# Others pushed to the branch
 
 
-def test_results_go_on_top_of_others(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_are_committed_on_top_of_new_commits(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
     tip = save.others({"README.md": "words\n"})
     saved = save.commit()
     assert save.world.tip() == saved.sha
@@ -276,7 +274,7 @@ def test_results_go_on_top_of_others(save: Save, capsys: pytest.CaptureFixture[s
     assert save.slept == [0.1]
 
 
-def test_a_branch_that_never_stands_still_ends_the_run(save: Save) -> None:
+def test_too_many_new_commits_end_the_run(save: Save) -> None:
     save.repository.pushes = [BEHIND] * 20
     with pytest.raises(WorkFailed, match="before each of 16 attempts") as caught:
         save.commit()
@@ -310,7 +308,7 @@ def test_results_of_a_duplicate_run_are_kept(
         check_existing_results(save.repository, head=save.head, tip=save.head, key=KEY)
 
 
-def test_history_is_fetched_and_must_hold_the_head(save: Save) -> None:
+def test_the_fetched_branch_must_contain_the_head(save: Save) -> None:
     tip = save.others({"README.md": "words\n"})
     assert fetch_branch(save.repository, branch="main", head=save.head) == tip
     save.repository.fetches = [False]
@@ -338,38 +336,38 @@ def refused(save: Save, match: str) -> None:
     assert save.world.tags() == []
 
 
-def test_another_result_is_refused_and_the_same_one_is_not(save: Save) -> None:
+def test_the_same_result_on_both_sides_is_accepted(save: Save) -> None:
     save.others({"m.json": "1\n"})
     save.commit()
     assert save.at_origin("m.json") == "1"
 
 
-def test_another_result_is_refused(save: Save) -> None:
+def test_another_result_of_the_same_stage_is_refused(save: Save) -> None:
     save.others({"m.json": "2\n"})
     refused(save, "main has new commits that change m.json")
 
 
 @pytest.mark.parametrize("path", [".gitignore", "dvc.lock"])
-def test_a_file_of_dvcs_that_the_others_removed_is_refused(save: Save, path: str) -> None:
+def test_a_file_of_dvc_that_others_removed_is_refused(save: Save, path: str) -> None:
     save.others({}, removed=path)
     refused(save, f"main has new commits that change {path}")
 
 
 @pytest.mark.parametrize("path", [".gitignore", "dvc.lock"])
-def test_a_file_of_dvcs_that_was_removed_here_is_refused(save: Save, path: str) -> None:
+def test_a_file_of_dvc_that_was_removed_here_is_refused(save: Save, path: str) -> None:
     (save.world.project / path).unlink()
     save.others({path: save.at_origin(path).replace("t.txt", "u.txt") + "\n"})
     refused(save, f"main has new commits that change {path}")
 
 
-def test_lines_that_the_others_took_out_stay_out(save: Save) -> None:
+def test_lines_that_others_removed_stay_removed(save: Save) -> None:
     save.others({".gitignore": "/b\n/c\n/d\n/t.txt\n"})
     save.commit()
     assert sorted(save.at_origin(".gitignore").split()) == ["/b", "/c", "/d", "/o.txt", "/t.txt", "/weights"]
 
 
-def test_a_file_that_both_sides_began_holds_both(save: Save) -> None:
-    """No .gitignore and no lock file is at the head."""
+def test_a_file_that_both_sides_created_is_merged(save: Save) -> None:
+    """The head commit has no .gitignore and no dvc.lock."""
     world, lock = save.world, (save.world.project / "dvc.lock").read_text()
     save.others({}, removed=".gitignore")
     save.others({}, removed="dvc.lock")
@@ -384,15 +382,15 @@ def test_a_file_that_both_sides_began_holds_both(save: Save) -> None:
 
 
 def locked(lock: str, *names: str) -> str:
-    """A lock file's text with those stages alone."""
+    """Returns the text of a lock file with only these stages."""
     document = parse_yaml(lock, "dvc.lock")
     return str(dumps_yaml({**document, "stages": {name: document["stages"][name] for name in names}}))
 
 
-# What results are for
+# Inputs that others changed
 
 
-def test_results_for_an_input_that_changed_are_refused(save: Save) -> None:
+def test_results_for_a_changed_input_are_refused(save: Save) -> None:
     save.others({"in.txt": "2\n"})
     refused(save, "change inputs of train")
 
@@ -402,7 +400,7 @@ def test_an_input_of_a_stage_that_was_not_run_may_change(save: Save) -> None:
     assert save.commit().sha == save.world.tip()
 
 
-def test_a_stage_whose_results_the_others_hold_already_is_theirs_to_answer_for(save: Save) -> None:
+def test_results_that_others_have_pushed_already_are_not_checked(save: Save) -> None:
     project = save.world.project
     save.others({name: (project / name).read_text() for name in ("dvc.lock", "m.json")})
     save.others({"in.txt": "2\n"})

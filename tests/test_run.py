@@ -1,4 +1,4 @@
-"""The main job, end to end, as a user on a laptop runs it."""
+"""`cml run` from start to end on a laptop, and `cml report` and `cml compare`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_changed_parameter_is_compared_with_the_baseline(trained_world: World)
     world.assert_complete("try")
 
 
-def test_without_push_results_stay_here(world: World) -> None:
+def test_without_push_nothing_is_pushed(world: World) -> None:
     before = world.git("rev-parse", "HEAD")
     done = world.cml("run")
     assert done.code == 0, done.err
@@ -90,7 +90,7 @@ def test_a_failing_stage_is_reported_and_what_succeeded_is_kept(world: World) ->
     assert world.outputs()["verdict"] == "failed"
     assert world.tip() == before
     assert world.tags() == []
-    world.commit("Mended", {"train.py": TRAIN})
+    world.commit("Fixed", {"train.py": TRAIN})
     done = world.cml("run", "--push", "true")
     assert done.code == 0, done.err
     assert "1 ran" in done.err, "prepare must not run again"
@@ -109,7 +109,7 @@ def test_a_gate_that_fails_ends_with_3_and_the_results_are_saved(world: World) -
     assert world.outputs()["verdict"] == "passed"
 
 
-def test_dashes_leave_steps_and_sections_out(trained_world: World) -> None:
+def test_dashes_switch_steps_and_sections_off(trained_world: World) -> None:
     world = trained_world
     options = ["--repro-targets", "-", "--dvc-pull", "-", "--metrics-diff-targets", "-", "--params-diff-targets", "-"]
     done = world.cml("run", *options, "--plots", "-", "--experiments", "0")
@@ -130,7 +130,7 @@ def test_variables_come_from_option_then_input_then_environment(world: World) ->
     assert done.out.startswith("## from option\n")
 
 
-def test_report_prints_markdown_alone_and_works_nothing(trained_world: World) -> None:
+def test_report_prints_only_markdown_and_runs_nothing(trained_world: World) -> None:
     world = trained_world
     world.write({"params.yaml": "train:\n  rate: 0.3\n"})
     before = world.git("status", "--porcelain")
@@ -178,14 +178,14 @@ def test_a_legacy_target_means_the_stage_of_its_name(world: World) -> None:
     assert "1 ran" in done.err
 
 
-def test_a_stage_that_lacks_a_package_is_told_where_to_put_it(world: World) -> None:
+def test_a_stage_that_lacks_a_package_gets_advice(world: World) -> None:
     world.commit("Needs dvclive", {"train.py": "import dvclive.not_there_either\n"})
     done = world.cml("run", "--setup", "python -c 'import sys; print(sys.prefix)'")
     assert done.code == 1
     assert "add it to your requirements" in done.err
 
 
-def test_drawings_of_plots_that_are_gone_are_removed_and_the_others_kept(trained_world: World) -> None:
+def test_images_of_removed_plots_are_removed_and_the_others_kept(trained_world: World) -> None:
     world = trained_world
     drawings = world.project / "cml-report" / "plots"
     world.write({"a.csv": "x,y\n1,2\n2,3\n", "b.csv": "x,y\n1,1\n2,5\n"})

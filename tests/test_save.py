@@ -1,4 +1,4 @@
-"""Data first, then commit and tag, then the report: what a run leaves when others, servers and signals interfere."""
+"""How a run saves its results (data, then commit and tag, then the report) when others, servers and signals interfere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PUSH = ("run", "--push", "true", "--tag-prefix", "dvc_")
 
 
 def sneak(world: World, files: dict[str, str], message: str = "Meanwhile") -> str:
-    """Somebody else pushes to main while our clone does not look."""
+    """Pushes a commit to main from another clone."""
     other = world.clone(f"other-{len(list(world.folder.iterdir()))}")
     world.write(files, cwd=other)
     world.git("add", "--all", cwd=other)
@@ -26,7 +26,7 @@ def sneak(world: World, files: dict[str, str], message: str = "Meanwhile") -> st
     return world.tip()
 
 
-def test_results_go_on_top_of_what_others_pushed(world: World) -> None:
+def test_results_are_committed_on_top_of_what_others_pushed(world: World) -> None:
     meanwhile = sneak(world, {"README.md": "words\n"})
     done = world.cml(*PUSH)
     assert done.code == 0, done.err
@@ -39,8 +39,8 @@ def test_results_go_on_top_of_what_others_pushed(world: World) -> None:
     world.assert_complete("main")
 
 
-def test_of_two_pushes_at_the_same_instant_the_loser_goes_on_top(world: World) -> None:
-    """The branch moves after the server has looked at it, and before the server locks it."""
+def test_of_two_simultaneous_pushes_the_second_is_rebased(world: World) -> None:
+    """Another commit arrives after the server has checked the branch, and before it locks it."""
     meanwhile = sneak(world, {"README.md": "words\n"})
     world.git("update-ref", "refs/heads/main", f"{meanwhile}~1", cwd=world.origin)
     hook = world.origin / "hooks" / "pre-receive"
@@ -62,7 +62,7 @@ def test_results_of_an_older_tree_are_not_pushed(world: World) -> None:
     assert world.report()["failure"]["step"] == "push"
 
 
-def test_locks_of_different_stages_are_united(world: World) -> None:
+def test_lock_files_with_different_stages_are_merged(world: World) -> None:
     extra = "  other:\n    cmd: echo other > other.txt\n    outs: [other.txt]\n"
     world.commit("Two pipelines", {"dvc.yaml": DVC_YAML + extra})
     theirs = world.clone("theirs")
@@ -78,7 +78,7 @@ def test_locks_of_different_stages_are_united(world: World) -> None:
     world.assert_complete("main")
 
 
-def test_the_same_stage_on_both_sides_is_refused(world: World) -> None:
+def test_a_stage_that_both_sides_changed_is_refused(world: World) -> None:
     world.commit("Dice", {"train.py": TRAIN + "import os; pathlib.Path('model.bin').write_text(os.urandom(9).hex())\n"})
     theirs = world.clone("theirs")
     world.dvc("pull", "raw.csv", cwd=theirs)
@@ -92,7 +92,7 @@ def test_the_same_stage_on_both_sides_is_refused(world: World) -> None:
     assert world.tip() == tip
 
 
-def test_the_same_work_done_twice_is_one_commit(world: World) -> None:
+def test_two_runs_with_the_same_results_make_one_commit(world: World) -> None:
     theirs = world.clone("theirs")
     assert world.cml(*PUSH, cwd=theirs).code == 0
     tip = world.tip()
@@ -116,7 +116,7 @@ def test_files_that_a_remote_has_lost_are_uploaded_before_the_commit(trained_wor
     world.assert_complete("main")
 
 
-def test_a_remote_that_takes_nothing_keeps_git_unchanged(world: World) -> None:
+def test_nothing_is_committed_if_the_remote_cannot_be_written(world: World) -> None:
     before = world.tip()
     world.dvc("remote", "modify", "storage", "url", "/proc/nowhere")
     world.commit("A remote that takes nothing")
@@ -130,7 +130,7 @@ def test_a_remote_that_takes_nothing_keeps_git_unchanged(world: World) -> None:
 
 
 @pytest.mark.parametrize("refused", ["refs/heads/main", "refs/tags/*"])
-def test_branch_and_tag_together_or_not_at_all(world: World, refused: str) -> None:
+def test_branch_and_tag_are_pushed_together_or_not_at_all(world: World, refused: str) -> None:
     hook = world.origin / "hooks" / "update"
     hook.write_text(f'#!/bin/sh\ncase "$1" in {refused}) echo "no, said the server" >&2; exit 1;; esac\n')
     hook.chmod(0o755)
@@ -207,7 +207,7 @@ def test_a_run_after_kill_converges(world: World) -> None:
     world.assert_complete("main")
 
 
-def test_a_commit_made_by_hand_gets_its_data_to_the_remote(world: World) -> None:
+def test_data_of_results_committed_by_hand_is_uploaded(world: World) -> None:
     assert world.cml("run").code == 0
     world.commit("Results, by hand")
     done = world.cml(*PUSH)
@@ -216,7 +216,7 @@ def test_a_commit_made_by_hand_gets_its_data_to_the_remote(world: World) -> None
     world.assert_complete("main")
 
 
-def test_what_stages_depend_on_may_not_change_during_the_run(world: World) -> None:
+def test_inputs_of_stages_must_not_change_during_the_run(world: World) -> None:
     before = world.tip()
     done = world.cml(*PUSH, "--setup", "echo '# later' >> train.py")
     assert done.code == 1
@@ -258,7 +258,7 @@ def test_a_report_folder_that_is_not_ours_is_left_alone(world: World, kind: str,
     assert sorted(path.name for path in outside.rglob("*")) == ["mine.csv", "plots", "report.md"]
 
 
-def test_a_commit_of_the_users_during_the_run_ends_well(world: World) -> None:
+def test_the_user_may_commit_during_the_run(world: World) -> None:
     done = world.cml(*PUSH, "--setup", "git commit --quiet --allow-empty --message Mine")
     assert done.code == 0, done.err
     assert "git pull" in done.err
@@ -267,7 +267,7 @@ def test_a_commit_of_the_users_during_the_run_ends_well(world: World) -> None:
     assert (world.project / "cml-report" / "report.html").exists()
 
 
-def test_a_branch_that_is_deleted_meanwhile_is_not_made_again(world: World) -> None:
+def test_a_branch_that_was_deleted_during_the_run_is_not_created_again(world: World) -> None:
     world.git("switch", "--quiet", "--create", "feature")
     world.git("push", "--quiet", "origin", "feature")
     done = world.cml(*PUSH, "--setup", f"git --git-dir={world.origin} update-ref -d refs/heads/feature")
@@ -276,7 +276,7 @@ def test_a_branch_that_is_deleted_meanwhile_is_not_made_again(world: World) -> N
     assert "feature" not in world.git("branch", "--list", cwd=world.origin)
 
 
-def test_a_diverged_branch_is_refused_before_any_training(world: World) -> None:
+def test_a_diverged_branch_is_refused_before_any_stage_runs(world: World) -> None:
     sneak(world, {"README.md": "words\n"})
     world.commit("Mine", {"notes.md": "mine\n"}, push=False)
     done = world.cml(*PUSH)
@@ -285,7 +285,7 @@ def test_a_diverged_branch_is_refused_before_any_training(world: World) -> None:
     assert "train ran" not in done.err
 
 
-def test_a_log_that_nobody_reads_ends_no_run(world: World) -> None:
+def test_a_closed_log_does_not_end_the_run(world: World) -> None:
     done = world.try_run("bash", "-c", "cml run --push --tag-prefix dvc_ 2>&1 | head -1; exit ${PIPESTATUS[0]}")
     assert done.code == 0
     assert world.git("log", "-1", "--format=%s", "main", cwd=world.origin) == "Update DVC results"
@@ -311,7 +311,7 @@ def test_a_failed_run_shows_no_metrics_of_an_earlier_one(trained_world: World) -
     assert "Baseline: HEAD~1 (" in world.markdown()
 
 
-def test_megabytes_without_a_line_break_are_no_burden(world: World) -> None:
+def test_megabytes_of_output_without_a_line_break_are_shown(world: World) -> None:
     loud = "import sys\nsys.stdout.write('x' * 30_000_000)\nraise SystemExit(3)\n"
     world.commit("Loud", {"train.py": loud})
     done = world.try_run("bash", "-c", "cml run 2>&1 | wc -c")
@@ -319,7 +319,7 @@ def test_megabytes_without_a_line_break_are_no_burden(world: World) -> None:
     assert len(world.markdown()) < 100_000
 
 
-def test_a_run_that_was_killed_after_its_push_goes_on_from_its_results(world: World) -> None:
+def test_a_run_that_was_killed_after_its_push_uses_its_results(world: World) -> None:
     head = world.git("rev-parse", "HEAD")
     assert world.cml(*PUSH).code == 0
     tip = world.tip()
@@ -332,7 +332,7 @@ def test_a_run_that_was_killed_after_its_push_goes_on_from_its_results(world: Wo
     assert world.outputs()["sha"] == tip
 
 
-def test_a_twins_results_come_into_a_work_tree_that_has_none(world: World) -> None:
+def test_the_results_of_a_duplicate_run_are_checked_out(world: World) -> None:
     theirs = world.clone("theirs")
     assert world.cml(*PUSH, cwd=theirs).code == 0
     world.write({"notes.txt": "mine\n"})
@@ -358,7 +358,7 @@ def test_a_cancel_inside_the_push_leaves_no_process(world: World, number: signal
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_cancel_while_the_private_folder_is_made_leaves_none(world: World, number: int, tmp_path: Path) -> None:
+def test_a_cancel_while_the_private_folder_is_made_leaves_no_folder(world: World, number: int, tmp_path: Path) -> None:
     inside = Path(__file__).parent / "chaos" / "inside"
     (tmp_path / "tmp").mkdir()
     env = {"PYTHONPATH": str(inside), "CML_CHAOS_ON": "os.mkdir.*cml-credentials", "CML_CHAOS_AT": "1"}
@@ -368,7 +368,7 @@ def test_a_cancel_while_the_private_folder_is_made_leaves_none(world: World, num
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_a_signal_while_the_first_things_are_imported_is_one_line(world: World) -> None:
+def test_a_signal_during_the_first_imports_is_one_line(world: World) -> None:
     code = (
         "import builtins, os, signal, sys\n"
         "ours = builtins.__import__\n"

@@ -1,7 +1,7 @@
-"""Which stages make one job: chains stay together, siblings spread, up to a number of jobs.
+"""Groups stages into jobs: a chain of stages is one job, independent stages are different jobs, up to a limit. Pure.
 
-A job begins when all the jobs that it needs are done, so what is put together waits together. Sets of stages are
-bits of an int: ten thousand stages are compared in one instruction's worth of Python.
+The steps: stages -> chains (groups) -> levels of the graph (bands) -> fewer levels, until there are few enough jobs ->
+jobs. A job starts when all jobs that it needs have ended, so stages in one job wait for each other's inputs.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from itertools import pairwise
 from cml.model.plan import Job, Runner, StaleStage
 
 LONGEST_TIMEOUT = 43_200  # minutes: 30 days, more than any CI lets a job run
-FOLDS = 12  # ways to fold a plan that are compared, once it has few enough jobs
+FOLDS = 12  # plans with few enough jobs that are compared, each with one level less than the one before
 
 
 class NoPlan(ValueError):
-    """The stages cannot be grouped into so few jobs or waves; the text says how many are needed."""
+    """The stages need more jobs or waves than allowed. The text says how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Group:
-    """Stages, by their positions, that always run in one job: a chain, later the part of a band that hangs together."""
+    """Stages, by their positions, that run in one job: a chain, or later all connected chains of a band."""
 
     stages: list[int]
     runner: Runner
@@ -33,7 +33,9 @@ class _Group:
 
 @dataclass(frozen=True, kw_only=True)
 class _Band:
-    """Groups of neighbouring levels, by their positions, and what of them hangs together, by kind of runner."""
+    """The groups of one level of the graph, or of several levels that were merged. `parts` are the connected groups in
+    it, by the kind of runner: each part must be in one job.
+    """
 
     groups: list[tuple[int, _Group]]
     parts: dict[Runner, list[_Group]]
@@ -45,47 +47,52 @@ class _Band:
 
 
 def jobs_of(stages: Sequence[StaleStage], *, max_jobs: int, max_waves: int | None = None) -> tuple[Job, ...]:
-    """Returns the jobs for stages that come in an order in which they can run: of all ways to fold the levels of the
-    graph into fewer, the one that takes least, and of those the one that spreads most. Raises NoPlan.
+    """Returns the jobs for stages that are given in an order in which they can run. Raises NoPlan.
+
+    Neighbouring levels of the graph are merged, step by step, until the limits are kept. Of the plans that keep them,
+    the one with the shortest longest path is returned; of those, the first one, which has most jobs.
     """
     if not stages:
         return ()
-    needs = _direct(stages)
+    needs = _direct_needs(stages)
     bands = _bands(_chains(stages, needs))
     jobs: tuple[Job, ...] = ()
     best: tuple[Job, ...] = ()
     tries = FOLDS
     while tries:
         if sum(len(band.parts) for band in bands) <= max_jobs:
-            jobs = _jobs(stages, needs, _packed([band.parts for band in bands], max_jobs))
+            jobs = _jobs(stages, needs, _pack([band.parts for band in bands], max_jobs))
             if max_waves is None or jobs[-1].wave <= max_waves:
                 best = min(best or jobs, jobs, key=_longest_path)
                 tries -= 1
-        found = _closest(bands)
-        if found is None:
+        first = _find_mergeable(bands)
+        if first is None:
             break
-        bands[found : found + 2] = [_Band.of(bands[found].groups + bands[found + 1].groups)]
+        bands[first : first + 2] = [_Band.of(bands[first].groups + bands[first + 1].groups)]
     if not best:
-        raise NoPlan(_too_few(bands, jobs, max_jobs, max_waves))
+        raise NoPlan(_limit_error(bands, jobs, max_jobs, max_waves))
     return best
 
 
 def _longest_path(jobs: tuple[Job, ...]) -> int:
-    """Returns how many stages run one after the other, with a machine for each job."""
+    """Returns how many stages run one after the other if each job has its own machine."""
     ends: dict[str, int] = {}
     for job in jobs:
         ends[job.name] = len(job.stages) + max((ends[need] for need in job.needs), default=0)
     return max(ends.values())
 
 
-def _too_few(bands: list[_Band], jobs: tuple[Job, ...], max_jobs: int, max_waves: int | None) -> str:
-    least = sum(len(band.parts) for band in bands)
-    name, given, least = ("max_waves", max_waves, jobs[-1].wave) if least <= max_jobs else ("max_jobs", max_jobs, least)
-    return f"{name} is {given}, and the stages' kinds of runners take turns: expected {least} or more"
+def _limit_error(bands: list[_Band], jobs: tuple[Job, ...], max_jobs: int, max_waves: int | None) -> str:
+    option, given, needed = "--max-jobs", max_jobs, sum(len(band.parts) for band in bands)
+    if max_waves is not None and needed <= max_jobs:
+        option, given, needed = "--max-waves", max_waves, jobs[-1].wave
+    return f"{option} is {given}, but the stages alternate between kinds of runners: expected {needed} or more"
 
 
 def _chains(stages: Sequence[StaleStage], needs: list[list[int]]) -> list[_Group]:
-    """Returns the groups of stages that follow each other, with nothing else to wait for, in an order to run in."""
+    """Returns the chains, in an order in which they can run. Each stage of a chain waits only for the stage before it,
+    and needs the same kind of runner.
+    """
     users: list[list[int]] = [[] for _ in stages]
     for stage, before in enumerate(needs):
         for need in before:
@@ -105,21 +112,22 @@ def _chains(stages: Sequence[StaleStage], needs: list[list[int]]) -> list[_Group
     return groups
 
 
-def _direct(stages: Sequence[StaleStage]) -> list[list[int]]:
-    """Returns what each stage needs, without what is needed for that anyway (the transitive reduction)."""
+def _direct_needs(stages: Sequence[StaleStage]) -> list[list[int]]:
+    """Returns the direct needs of each stage, without those that it has through others (the transitive reduction)."""
     positions = {stage.name: position for position, stage in enumerate(stages)}
-    return _reduced([[positions[need] for need in stage.needs] for stage in stages])
+    return _reduce([[positions[need] for need in stage.needs] for stage in stages])
 
 
-def _reduced(needs: Iterable[Iterable[int]]) -> list[list[int]]:
-    before: list[int] = []  # of each, the bits of all that is done before it
+def _reduce(needs: Iterable[Iterable[int]]) -> list[list[int]]:
+    # Sets of stages are bits of an int: with ten thousand stages that is much faster than Python's sets.
+    all_needs: list[int] = []
     direct = []
     for own in needs:
-        deeper = 0
+        indirect = 0
         for need in own:
-            deeper |= before[need]
-        direct.append(sorted(need for need in own if not deeper >> need & 1))
-        before.append(deeper | _bits(own))
+            indirect |= all_needs[need]
+        direct.append(sorted(need for need in own if not indirect >> need & 1))
+        all_needs.append(indirect | _bits(own))
     return direct
 
 
@@ -131,15 +139,15 @@ def _bits(positions: Iterable[int]) -> int:
 
 
 def _bands(groups: list[_Group]) -> list[_Band]:
-    """Returns the groups level by level: no two of a level need each other."""
+    """Returns the groups level by level: groups of one level do not need each other."""
     levels: list[list[tuple[int, _Group]]] = [[] for _ in range(1 + max(group.level for group in groups))]
     for position, group in enumerate(groups):
         levels[group.level].append((position, group))
     return [_Band.of(level) for level in levels]
 
 
-def _closest(bands: list[_Band]) -> int | None:
-    """Returns the first of two neighbouring bands that lose least by being one, None where no two can be."""
+def _find_mergeable(bands: list[_Band]) -> int | None:
+    """Returns the first of the two neighbouring bands to merge next, the smallest ones; None if none can be merged."""
     first_of = range(len(bands) - 1)
     for first in sorted(first_of, key=lambda at: (bands[at].size + bands[at + 1].size, at)):
         if _is_one_way(bands[first].groups + bands[first + 1].groups):
@@ -148,11 +156,12 @@ def _closest(bands: list[_Band]) -> int | None:
 
 
 def _is_one_way(band: list[tuple[int, _Group]]) -> bool:
-    """Whether kinds of runners in a band do not need each other in turns, which would make jobs wait in a circle."""
+    """Whether the kinds of runners in a band do not need each other in a circle: then their jobs would wait forever."""
     runner_of = {position: group.runner for position, group in band}
     needs: dict[Runner, set[Runner]] = {runner: set() for runner in runner_of.values()}
     for _, group in band:
         needs[group.runner] |= {runner_of[need] for need in group.needs & runner_of.keys()} - {group.runner}
+    # Kinds that need no other are removed, again and again. What is left at the end is a circle.
     while free := [runner for runner, before in needs.items() if not before]:
         for runner in free:
             del needs[runner]
@@ -162,7 +171,7 @@ def _is_one_way(band: list[tuple[int, _Group]]) -> bool:
 
 
 def _parts(band: list[tuple[int, _Group]]) -> dict[Runner, list[_Group]]:
-    """Returns what hangs together in a band, by kind of runner."""
+    """Returns the connected groups of a band, by kind of runner (union-find)."""
     runner_of = {position: group.runner for position, group in band}
     root = {position: position for position in runner_of}
 
@@ -184,8 +193,10 @@ def _parts(band: list[tuple[int, _Group]]) -> dict[Runner, list[_Group]]:
     return {runner: list(own.values()) for runner, own in parts.items()}
 
 
-def _packed(parts: list[dict[Runner, list[_Group]]], max_jobs: int) -> list[_Group]:
-    """Returns one group a job. Where there are more parts than jobs, whoever has most to do gets the next job."""
+def _pack(parts: list[dict[Runner, list[_Group]]], max_jobs: int) -> list[_Group]:
+    """Returns one group for each job. Each kind of runner in each band gets one job; the remaining jobs go to those
+    with the most stages per job.
+    """
     buckets = [groups for band in parts for groups in band.values()]
     counts = [1] * len(buckets)
     work = [sum(len(group.stages) for group in groups) for groups in buckets]
@@ -202,22 +213,23 @@ def _packed(parts: list[dict[Runner, list[_Group]]], max_jobs: int) -> list[_Gro
 
 
 def _spread(groups: list[_Group], count: int) -> list[_Group]:
-    """Returns the groups in `count` jobs of about the same size: neighbours, which need the same, in the same job."""
+    """Returns the groups in `count` jobs of about the same size. Groups with the same needs go into the same job."""
     groups = sorted(groups, key=lambda group: (sorted(group.needs), group.stages[0]))
     if len({len(group.stages) for group in groups}) == 1:
         ends = [len(groups) * end // count for end in range(count + 1)]
-        return [_in_turn(groups[start:end]) for start, end in pairwise(ends)]
-    shelves = [(0, at) for at in range(count)]
+        return [_join(groups[start:end]) for start, end in pairwise(ends)]
+    # The largest group first, always into the smallest job.
+    sizes = [(0, at) for at in range(count)]
     jobs: list[list[_Group]] = [[] for _ in range(count)]
     for group in sorted(groups, key=lambda group: -len(group.stages)):
-        size, at = heapq.heappop(shelves)
+        size, at = heapq.heappop(sizes)
         jobs[at].append(group)
-        heapq.heappush(shelves, (size + len(group.stages), at))
-    return [_in_turn(job) for job in jobs]
+        heapq.heappush(sizes, (size + len(group.stages), at))
+    return [_join(job) for job in jobs]
 
 
-def _in_turn(groups: list[_Group]) -> _Group:
-    """Returns groups that do not need each other as one: one is done before the next begins."""
+def _join(groups: list[_Group]) -> _Group:
+    """Returns groups that do not need each other as one, in which they run one after the other."""
     groups.sort(key=lambda group: group.stages[0])
     return _Group(stages=[stage for group in groups for stage in group.stages], runner=groups[0].runner)
 
@@ -232,7 +244,7 @@ def _jobs(stages: Sequence[StaleStage], needs: list[list[int]], groups: list[_Gr
         wave |= dict.fromkeys(free, 1 + max(wave.values(), default=0))
     order = sorted(wave, key=lambda at: (wave[at], groups[at].stages[0]))
     place = {at: position for position, at in enumerate(order)}
-    direct = _reduced([{place[need] for need in wanted[at]} for at in order])
+    direct = _reduce([{place[need] for need in wanted[at]} for at in order])
     names = [_name(stages, groups[at]) for at in order]
     return tuple(
         Job(
@@ -253,6 +265,6 @@ def _name(stages: Sequence[StaleStage], group: _Group) -> str:
 
 
 def _timeout(minutes: list[int | None]) -> int | None:
-    """Returns what a job may take: all its stages, one after the other."""
+    """Returns the timeout of a job, the sum of those of its stages; None if one of them has none."""
     known = [each for each in minutes if each is not None]
     return min(sum(known), LONGEST_TIMEOUT) if len(known) == len(minutes) else None

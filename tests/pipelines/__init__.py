@@ -1,1 +1,1 @@
-"""One pipeline over many jobs, done as each engine does it: `make test-pipelines`."""
+"""One pipeline over several jobs, as each system runs it: `make test-pipelines`."""

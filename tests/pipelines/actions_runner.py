@@ -1,7 +1,7 @@
-"""A workflow of GitHub's, run job by job as its server and its runner do, against the stand-in GitHub.
+"""Runs a GitHub workflow, job by job, against the stand-in GitHub.
 
-What it knows is what pipeline.yml uses: `needs`, `if`, matrices, outputs, contexts, and steps that check out or run a
-shell. Containers are not started: a step runs with the `cml` and the packages of this machine.
+It knows only what pipeline.yml uses: `needs`, `if`, matrices, outputs, contexts, and steps that check out or run a
+shell. Containers are not started: steps use the `cml` and the packages of this machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MACHINES = 2  # legs of a matrix that run at the same time
 
 
 def evaluate(text: str, contexts: Mapping[str, Any]) -> Any:
-    """Returns the value of an expression. Raises ValueError for what is none, or what GitHub would refuse."""
+    """Returns the value of an expression. Raises ValueError if it is invalid, or if GitHub would refuse it."""
     tokens = TOKEN.findall(text)
     if "".join(tokens) != re.sub(r"\s+(?=(?:[^']*'[^']*')*[^']*$)", "", text):
         raise ValueError(text)
@@ -106,7 +106,7 @@ def _is_true(value: Any) -> bool:
 
 
 def filled(node: Any, contexts: Mapping[str, Any]) -> Any:
-    """Returns a value with its expressions evaluated: one that is nothing else keeps its type."""
+    """Returns a value with its expressions evaluated. A value that is only one expression keeps its type."""
     if isinstance(node, dict):
         return {key: filled(value, contexts) for key, value in node.items()}
     if isinstance(node, list):
@@ -124,7 +124,7 @@ def _text(value: Any) -> str:
 
 @dataclass(kw_only=True)
 class Leg:
-    """One job on one machine: a member of a matrix, or a job without one."""
+    """One job on one machine: one entry of a matrix, or a job without a matrix."""
 
     job: str
     name: str
@@ -277,7 +277,7 @@ class WorkflowRun:
 
 
 def read_outputs(text: str) -> dict[str, str]:
-    """Returns what GITHUB_OUTPUT says: `name=value`, or `name<<MARK` and lines up to the mark."""
+    """Returns the outputs in a GITHUB_OUTPUT file: `name=value`, or `name<<MARK` and lines up to the mark."""
     found, lines = {}, iter(text.splitlines())
     for line in lines:
         name, mark, rest = re.split(r"(=|<<)", line, maxsplit=1)

@@ -1,4 +1,4 @@
-"""A pipeline that is spread over jobs: each in a fresh clone of its own, as an engine would run them."""
+"""Runs the jobs of a plan, each in a new clone, as a CI does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _cmd(name: str, *commands: str) -> list[str]:
 
 
 def _lane(i: int) -> dict[str, Mapping[str, Any]]:
-    """One lane: its output is another one each time it is made."""
+    """One of the parallel branches of the pipeline. Each run of its first stage makes another output."""
     clean = {
         "cmd": _cmd(
             f"clean{i}",
@@ -74,7 +74,7 @@ COUNT = len(PIPELINE)
 
 
 def spread_world(place: Path) -> World:
-    """A project of thirteen stages with two levels of fan-out; nothing has been run."""
+    """A project with thirteen stages and two levels of parallel stages. Nothing has been run."""
     rates = "".join(f"rate{i}: 1\n" for i in LANES)
     world = make_small_world(place, {"dvc.yaml": dvc_yaml(**PIPELINE), "params.yaml": rates})
     track(world, "raw.txt", "raw\n")
@@ -83,7 +83,7 @@ def spread_world(place: Path) -> World:
 
 
 def run_log(world: World) -> list[str]:
-    """The stages that ran, in order, wherever that was."""
+    """The stages that ran, in order, in all clones."""
     path = world.folder / RUNS
     return path.read_text().split() if path.exists() else []
 
@@ -100,7 +100,7 @@ def plan_of(world: World, *options: str, cwd: Path | None = None) -> Plan:
 
 
 class Engine:
-    """Runs jobs, each in a clone of its own that is called by the job's first stage."""
+    """Runs jobs, each in a clone that has the name of the job's first stage."""
 
     def __init__(self, world: World) -> None:
         self.world = world

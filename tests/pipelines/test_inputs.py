@@ -1,5 +1,5 @@
-"""What a plan believes without data: parts of directories, folders with outputs in them, stages that never ran, records
-that somebody else has written.
+"""Unusual inputs of a plan: parts of directories, folders that contain outputs, stages that never ran, records that
+somebody else has written.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def spread(world: World) -> None:
 MADE_OF_NOTHING = {"cmd": "echo a >> $RUNS; date +%s%N > a.txt", "outs": ["a.txt"]}
 
 
-def test_a_stage_without_dependencies_that_never_ran_is_due(tmp_path: Path) -> None:
+def test_a_stage_without_dependencies_that_never_ran_must_run(tmp_path: Path) -> None:
     world = world_of(tmp_path, a=MADE_OF_NOTHING, b={"cmd": "cp a.txt b.txt", "deps": ["a.txt"], "outs": ["b.txt"]})
     assert planned(world) == {"a", "b"}
     spread(world)
@@ -47,7 +47,7 @@ def test_a_stage_without_dependencies_that_never_ran_is_due(tmp_path: Path) -> N
     assert planned(world) == set()
 
 
-def test_pulling_what_is_needed_runs_a_stage_that_never_ran(tmp_path: Path) -> None:
+def test_dvc_pull_auto_runs_a_stage_that_never_ran(tmp_path: Path) -> None:
     world = world_of(tmp_path, a=MADE_OF_NOTHING)
     done = world.cml("run", "--push", "true", "--dvc-pull", "auto", env=env_of(world))
     assert done.code == 0, done.err
@@ -71,7 +71,7 @@ PART = {
 
 
 @pytest.mark.parametrize("way", ["plan", "auto"])
-def test_a_part_of_a_tracked_folder_that_changed_is_seen_without_its_data(tmp_path: Path, way: str) -> None:
+def test_a_changed_part_of_a_tracked_folder_is_found_without_its_data(tmp_path: Path, way: str) -> None:
     world = world_of(tmp_path, part=PART)
     tracked_folder(world, x="one", y="y")
     spread(world)
@@ -91,7 +91,7 @@ def test_a_part_of_a_tracked_folder_that_changed_is_seen_without_its_data(tmp_pa
     assert planned(world) == set()
 
 
-def test_a_result_of_another_part_is_not_mixed_in(tmp_path: Path) -> None:
+def test_results_of_different_runs_of_a_stage_are_not_mixed(tmp_path: Path) -> None:
     a = {"cmd": "mkdir -p data; date +%s%N > data/x", "outs": ["data"], "always_changed": True}
     world = world_of(tmp_path, a=a, b={"cmd": "cp data/x b.txt", "deps": ["data/x"], "outs": ["b.txt"]})
     engine = Engine(world)
@@ -111,7 +111,7 @@ def test_a_result_of_another_part_is_not_mixed_in(tmp_path: Path) -> None:
     assert (witness / "b.txt").read_text() == (witness / "data" / "x").read_text()
 
 
-def test_a_folder_with_outputs_in_it_comes_to_an_end(tmp_path: Path) -> None:
+def test_a_folder_that_contains_outputs_is_up_to_date_in_the_end(tmp_path: Path) -> None:
     models = {
         name: {"cmd": f"echo {name} > models/{name}", "deps": ["in.txt"], "outs": [f"models/{name}"]} for name in "ab"
     }
@@ -125,7 +125,7 @@ def test_a_folder_with_outputs_in_it_comes_to_an_end(tmp_path: Path) -> None:
     assert planned(world) == set()
 
 
-def test_a_folder_with_tracked_data_in_it_is_up_to_date(tmp_path: Path) -> None:
+def test_a_folder_that_contains_tracked_data_is_up_to_date(tmp_path: Path) -> None:
     world = world_of(tmp_path, rawdir={"cmd": "cp raw/x out.txt", "deps": ["raw"], "outs": ["out.txt"]})
     world.write({"raw/x": "raw\n"})
     world.dvc("add", "--quiet", "raw/x")
@@ -138,7 +138,7 @@ def test_a_folder_with_tracked_data_in_it_is_up_to_date(tmp_path: Path) -> None:
     assert "all stages are up to date" in result.err
 
 
-def test_a_second_try_that_fails_early_keeps_what_the_first_did(tmp_path: Path) -> None:
+def test_a_retry_that_fails_early_keeps_the_results_of_the_first_attempt(tmp_path: Path) -> None:
     world = world_of(tmp_path, a={**MADE_OF_NOTHING, "always_changed": True})
     engine = Engine(world)
     assert engine.do({"stages": ["a"]}).code == 0
@@ -149,7 +149,7 @@ def test_a_second_try_that_fails_early_keeps_what_the_first_did(tmp_path: Path) 
     assert run_log(world) == ["a"]
 
 
-def test_an_output_that_stays_on_its_machine_is_made_again_by_a_second_try(tmp_path: Path) -> None:
+def test_a_retry_makes_an_output_that_is_never_pushed_again(tmp_path: Path) -> None:
     a = {"cmd": "echo a >> $RUNS; cp in.txt a.txt", "deps": ["in.txt"], "outs": [{"a.txt": {"push": False}}]}
     b = {"cmd": "test -e $RUNS.mended && cp a.txt b.txt", "deps": ["a.txt"], "outs": ["b.txt"]}
     world = world_of(tmp_path, a=a, b=b)
@@ -161,7 +161,7 @@ def test_an_output_that_stays_on_its_machine_is_made_again_by_a_second_try(tmp_p
     assert engine.gather().code == 0
 
 
-def test_a_stage_goes_on_from_the_output_that_it_keeps(tmp_path: Path) -> None:
+def test_a_stage_continues_from_its_persistent_output(tmp_path: Path) -> None:
     a = {"cmd": "cat p.txt >> state.txt", "deps": ["p.txt"], "outs": [{"state.txt": {"persist": True}}]}
     world = world_of(tmp_path, {"p.txt": "1\n"}, a=a)
     spread(world)
@@ -195,13 +195,13 @@ def test_a_record_cannot_reach_a_file_of_the_job(tmp_path: Path, mode: int) -> N
     result = engine.gather()
     assert secret.read_text() == "secret\n"
     assert "secret" not in result.out + result.err
-    # The run cache has the stage all the same.
+    # The results come from the run cache instead.
     assert result.code == 0, result.err
     world.assert_complete("origin/main")
     assert json.loads((world.folder / "witness" / "m.json").read_text()) == {"n": 1}
 
 
-def test_a_stage_may_be_called_like_an_option(tmp_path: Path) -> None:
+def test_the_name_of_a_stage_may_look_like_an_option(tmp_path: Path) -> None:
     train = {"-train": {"cmd": "cp in.txt out.txt", "deps": ["in.txt"], "outs": ["out.txt"]}}
     world = world_of(tmp_path, {}, **train)
     plan = json.loads(world.cml("plan", "--format", "gitlab").out)

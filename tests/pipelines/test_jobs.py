@@ -1,5 +1,5 @@
-"""One pipeline over many jobs: planned, done part by part, gathered. Jobs are clones that share nothing but origin and
-the DVC remote.
+"""One pipeline over several jobs: `cml plan`, `cml run --stages`, `cml gather`. Each job has its own clone; the jobs share
+only origin and the DVC remote.
 """
 
 from __future__ import annotations
@@ -80,23 +80,23 @@ def gathered(world: World, engine: Engine, *options: str) -> Path:
     return place
 
 
-# The way it goes
+# Without trouble
 
 
-def test_many_jobs_come_to_one_commit_and_nothing_runs_twice(done: tuple[World, Plan]) -> None:
+def test_many_jobs_make_one_commit_and_no_stage_runs_twice(done: tuple[World, Plan]) -> None:
     world, plan = done
     before = run_log(world)
     assert sorted(before) == sorted(PIPELINE)
     place = gathered(world, Engine(world), "--tag-prefix", "dvc_")
     assert run_log(world) == before
     assert world.tags() == [f"dvc_{world.tip()[:7]}"]
-    # Hash for hash what the jobs made, also what is another each time it is made, and what DVC never caches.
+    # The same hashes as in the jobs, also for outputs that differ in each run, and for those that DVC never caches.
     entries = lock(place)
     assert entries.keys() == PIPELINE.keys()
     for job in plan["jobs"]:
         theirs = lock(world.folder / f"{job['stages'][0]}-1")
         assert {name: entries[name] for name in job["stages"]} == {name: theirs[name] for name in job["stages"]}
-    # Plain DVC agrees, in a fresh clone, that there is nothing to do but what it does each time.
+    # In a new clone, plain DVC has nothing to do except stages that always run.
     witness = world.folder / "witness"
     assert json.loads((witness / "m21.json").read_text()) == {"size": 2.1}
     status = world.dvc("status", cwd=witness)
@@ -105,7 +105,7 @@ def test_many_jobs_come_to_one_commit_and_nothing_runs_twice(done: tuple[World, 
     assert world.git("status", "--porcelain", cwd=place) == ""
 
 
-def test_the_report_has_every_jobs_stages_times_and_machine(done: tuple[World, Plan]) -> None:
+def test_the_report_shows_the_stages_times_and_machine_of_each_job(done: tuple[World, Plan]) -> None:
     world, plan = done
     place = gathered(world, Engine(world))
     report = json.loads((place / "cml-report" / "report.json").read_text())
@@ -137,7 +137,7 @@ def test_an_unchanged_pipeline_has_an_empty_plan(done: tuple[World, Plan]) -> No
     assert run_log(world) == before
 
 
-def test_a_plan_has_what_changed_and_what_needs_it(done: tuple[World, Plan]) -> None:
+def test_a_plan_contains_changed_stages_and_those_that_depend_on_them(done: tuple[World, Plan]) -> None:
     world, _ = done
     gathered(world, Engine(world))
     world.git("pull", "--quiet", "origin", "main")
@@ -151,7 +151,7 @@ def test_a_plan_has_what_changed_and_what_needs_it(done: tuple[World, Plan]) -> 
     assert sorted(run_log(world)[len(before) :]) == ["date", "fit10", "fit11", "join", "stamp"]
 
 
-def test_a_job_pulls_its_inputs_alone(done: tuple[World, Plan]) -> None:
+def test_a_job_pulls_only_its_inputs(done: tuple[World, Plan]) -> None:
     world, plan = done
     job = world.folder / f"{job_of(plan, 'fit20')['stages'][0]}-1"
     assert "fit20" in lock(job)
@@ -160,14 +160,14 @@ def test_a_job_pulls_its_inputs_alone(done: tuple[World, Plan]) -> None:
     assert world.git("rev-parse", "HEAD", cwd=job) == world.tip()
 
 
-def test_without_any_record_the_run_cache_has_it(done: tuple[World, Plan]) -> None:
+def test_without_records_results_come_from_the_run_cache(done: tuple[World, Plan]) -> None:
     world, _ = done
     for record in records(world):
         record.unlink()
     before = run_log(world)
     result = Engine(world).gather()
     assert result.code == 1
-    # What DVC never caches is lost, and nothing else.
+    # Only the results that DVC never puts into its run cache are lost.
     assert "2 of 13 stages have no result" in error_lines(result)[0]
     assert "no result of date" in error_lines(result)[0]
     assert run_log(world) == before
@@ -176,7 +176,7 @@ def test_without_any_record_the_run_cache_has_it(done: tuple[World, Plan]) -> No
 # Trouble
 
 
-def test_a_lost_job_is_named_and_its_second_try_is_enough(world: World) -> None:
+def test_a_lost_job_is_named_and_only_it_must_run_again(world: World) -> None:
     plan, engine = plan_of(world, "--max-jobs", "8"), Engine(world)
     lost = job_of(plan, "fit10")
     outcomes = dict(engine.do_all(plan, without=lost["name"], at_once=2))
@@ -198,7 +198,7 @@ def test_a_lost_job_is_named_and_its_second_try_is_enough(world: World) -> None:
     assert sorted(run_log(world)) == sorted(PIPELINE)
 
 
-def test_a_failed_stage_is_told_with_its_reason_and_a_retry_goes_on_behind_what_was_done(tmp_path: Path) -> None:
+def test_a_failed_stage_is_reported_and_a_retry_continues_after_the_finished_stages(tmp_path: Path) -> None:
     breaks = {
         "first": {"cmd": "echo first >> $RUNS; date +%N > first.txt", "deps": ["in.txt"], "outs": ["first.txt"]},
         "second": {
@@ -228,7 +228,7 @@ def test_a_failed_stage_is_told_with_its_reason_and_a_retry_goes_on_behind_what_
     assert sorted(run_log(world)) == ["beside", "first", "second", "second"]
 
 
-def test_a_job_that_is_done_twice_keeps_its_first_results(done: tuple[World, Plan]) -> None:
+def test_a_job_that_runs_twice_keeps_its_first_results(done: tuple[World, Plan]) -> None:
     world, plan = done
     engine = Engine(world)
     before, stood = run_log(world), {path: path.read_text() for path in records(world)}
@@ -255,7 +255,7 @@ def killed(world: World, cwd: Path, mark: str, *command: str) -> None:
 
 @pytest.mark.parametrize("mark", ["start", "pull", "> echo prepare", "prepare ran", "reproduce", "upload"])
 @pytest.mark.parametrize("is_same_clone", [True, False], ids=["same clone", "fresh clone"])
-def test_a_killed_job_is_done_again(world: World, mark: str, *, is_same_clone: bool) -> None:
+def test_a_killed_job_can_run_again(world: World, mark: str, *, is_same_clone: bool) -> None:
     plan, engine = plan_of(world, "--max-jobs", "8"), Engine(world)
     first = job_of(plan, "prepare")
     place = engine.clone("killed")
@@ -271,7 +271,7 @@ def test_a_killed_job_is_done_again(world: World, mark: str, *, is_same_clone: b
 
 
 @pytest.mark.parametrize("mark", ["baseline", "gather", "data", "commit", "report"])
-def test_a_killed_gather_is_done_again(done: tuple[World, Plan], mark: str) -> None:
+def test_a_killed_gather_can_run_again(done: tuple[World, Plan], mark: str) -> None:
     world, _ = done
     engine, before, runs, head = Engine(world), commits(world), run_log(world), world.tip()
     killed(world, engine.clone("killed"), mark, "cml", "gather", "--push", "true", "--tag-prefix", "dvc_")
@@ -286,7 +286,7 @@ def test_a_killed_gather_is_done_again(done: tuple[World, Plan], mark: str) -> N
     world.assert_complete("origin/main")
 
 
-def test_two_gathers_at_once_make_one_commit(done: tuple[World, Plan]) -> None:
+def test_two_simultaneous_gathers_make_one_commit(done: tuple[World, Plan]) -> None:
     world, _ = done
     engine, before = Engine(world), commits(world)
     places = [engine.clone("end"), engine.clone("end")]
@@ -303,7 +303,7 @@ def test_two_gathers_at_once_make_one_commit(done: tuple[World, Plan]) -> None:
     world.assert_complete("origin/main")
 
 
-def test_a_second_gather_finds_the_first_ones_results(done: tuple[World, Plan]) -> None:
+def test_a_second_gather_finds_the_results_of_the_first(done: tuple[World, Plan]) -> None:
     world, _ = done
     engine = Engine(world)
     late = engine.clone("end")
@@ -314,7 +314,7 @@ def test_a_second_gather_finds_the_first_ones_results(done: tuple[World, Plan]) 
     assert world.tip() == tip
 
 
-def test_a_branch_that_moved_on_elsewhere_takes_the_results(done: tuple[World, Plan]) -> None:
+def test_results_are_rebased_onto_unrelated_commits(done: tuple[World, Plan]) -> None:
     world, _ = done
     engine = Engine(world)
     place = engine.clone("end")
@@ -325,7 +325,7 @@ def test_a_branch_that_moved_on_elsewhere_takes_the_results(done: tuple[World, P
     world.assert_complete("origin/main")
 
 
-def test_results_are_not_for_a_branch_whose_inputs_moved_on(done: tuple[World, Plan]) -> None:
+def test_results_are_refused_if_new_commits_change_their_inputs(done: tuple[World, Plan]) -> None:
     world, _ = done
     engine = Engine(world)
     place = engine.clone("end")
@@ -336,7 +336,7 @@ def test_results_are_not_for_a_branch_whose_inputs_moved_on(done: tuple[World, P
     assert world.tip() == tip
 
 
-def test_an_object_that_the_remote_lost_is_named_and_made_again(done: tuple[World, Plan]) -> None:
+def test_an_object_that_the_remote_lost_is_named_and_can_be_made_again(done: tuple[World, Plan]) -> None:
     world, plan = done
     engine = Engine(world)
     md5 = next(
@@ -349,7 +349,7 @@ def test_an_object_that_the_remote_lost_is_named_and_made_again(done: tuple[Worl
     before = commits(world)
     result = engine.gather()
     assert result.code == 1
-    assert "the DVC remote lacks objects of model21" in error_lines(result)[0]
+    assert "objects of model21 are missing from the cache and from the DVC remote" in error_lines(result)[0]
     assert commits(world) == before
     again = engine.do(job_of(plan, "fit21"))
     assert again.code == 0, again.err
@@ -366,17 +366,17 @@ def test_an_object_that_the_remote_lost_is_named_and_made_again(done: tuple[Worl
         '{"stages": {"join": {"entry": {"cmd": "x"}, "run": {}}}, "failures": {}}',
     ],
 )
-def test_a_record_that_is_none_is_left_out_with_a_warning(done: tuple[World, Plan], text: str) -> None:
+def test_an_invalid_record_is_ignored_with_a_warning(done: tuple[World, Plan], text: str) -> None:
     world, _ = done
     folder = records(world)[0].parent
     (folder / "strange.json").write_text(text)
     engine = Engine(world)
     result = engine.gather()
     assert result.code == 0, result.err
-    assert "strange.json is no record of a job's, and is left out" in result.err
+    assert "strange.json is not a valid record of a job" in result.err
 
 
-def test_a_record_of_other_inputs_is_not_taken(done: tuple[World, Plan]) -> None:
+def test_a_record_of_other_inputs_is_not_used(done: tuple[World, Plan]) -> None:
     world, _ = done
     for path in records(world):
         document = json.loads(path.read_text())
@@ -385,7 +385,7 @@ def test_a_record_of_other_inputs_is_not_taken(done: tuple[World, Plan]) -> None
             path.write_text(json.dumps(document))
     engine = Engine(world)
     result = engine.gather()
-    # The run cache still has the run on the inputs that there are.
+    # The run cache still has the results for these inputs.
     assert result.code == 0, result.err
     world.assert_complete("origin/main")
 
@@ -406,7 +406,7 @@ def test_a_record_of_other_inputs_is_not_taken(done: tuple[World, Plan]) -> None
         (("plan", "--repro-targets", "nothing"), "repro_targets names 'nothing'"),
     ],
 )
-def test_bad_options_touch_nothing(fresh: World, command: tuple[str, ...], said: str) -> None:
+def test_bad_options_change_nothing(fresh: World, command: tuple[str, ...], said: str) -> None:
     done = fresh.cml(*command)
     assert done.code == 2
     assert len(error_lines(done)) == 1
@@ -427,7 +427,7 @@ def test_bad_options_touch_nothing(fresh: World, command: tuple[str, ...], said:
         ({"tags": ["a", ""]}, "meta.cml.tags is ['a', '']"),
     ],
 )
-def test_a_stage_that_asks_for_what_there_is_not(tmp_path: Path, asked: Any, said: str) -> None:
+def test_a_bad_meta_of_a_stage_is_bad_input(tmp_path: Path, asked: Any, said: str) -> None:
     stage = {"cmd": "true", "deps": ["in.txt"], "outs": ["out.txt"], "meta": {"cml": asked}}
     world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(train=stage), "in.txt": "in"})
     done = world.cml("plan")
@@ -435,7 +435,7 @@ def test_a_stage_that_asks_for_what_there_is_not(tmp_path: Path, asked: Any, sai
     assert error_lines(done) == [f"train: {said}"] or error_lines(done)[0].startswith(f"train: {said}")
 
 
-def test_stages_choose_their_machine(tmp_path: Path) -> None:
+def test_stages_choose_their_runner(tmp_path: Path) -> None:
     meta = {"cml": {"runs_on": "self-hosted", "tags": ["gpu", "big"], "gpu": True, "timeout": 90}, "note": "other"}
     stage = {"cmd": "true", "deps": ["in.txt"], "outs": ["out.txt"], "meta": meta}
     world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(train=stage), "in.txt": "in"})
@@ -443,16 +443,16 @@ def test_stages_choose_their_machine(tmp_path: Path) -> None:
     assert (job["runs_on"], job["tags"], job["gpu"], job["timeout"]) == (["self-hosted"], ["gpu", "big"], True, 90)
 
 
-def test_a_remote_that_keeps_no_run_cache_is_refused(tmp_path: Path) -> None:
+def test_a_remote_without_a_run_cache_is_refused(tmp_path: Path) -> None:
     config = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = http://127.0.0.1:9/data\n"
     stage = {"cmd": "true", "deps": ["in.txt"], "outs": ["out.txt"]}
     world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(train=stage), "in.txt": "in"}, config=config)
     done = world.cml("run", "--stages", "train")
     assert done.code == 2
-    assert "DVC keeps none on an HTTP remote" in error_lines(done)[0]
+    assert "DVC has none on an HTTP remote" in error_lines(done)[0]
 
 
-def test_edits_that_no_commit_holds_are_refused(world: World) -> None:
+def test_uncommitted_changes_are_refused(world: World) -> None:
     world.write({"params.yaml": "rate0: 7\nrate1: 1\nrate2: 1\n"})
     done = world.cml("run", "--stages", "prepare", env=env_of(world))
     assert done.code == 2

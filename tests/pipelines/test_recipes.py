@@ -1,4 +1,4 @@
-"""docs/pipelines.md: its picture and its lines are what there is, and a plan is done by DVC's own queue and by Slurm."""
+"""docs/pipelines.md: its diagram and examples are correct, and DVC's queue and Slurm can run a plan."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def fan(new_world: Callable[[Mapping[str, str]], World]) -> World:
     return world
 
 
-def test_dvcs_queue_does_a_plan(fan: World) -> None:
+def test_dvcs_queue_runs_a_plan(fan: World) -> None:
     done = fan.try_run("sh", "-c", "cml plan --format dvc | sh")
     assert done.code == 0, done.err
     assert fan.git("status", "--short") == ""
@@ -61,7 +61,7 @@ def test_dvcs_queue_does_a_plan(fan: World) -> None:
     fan.assert_complete("origin/main")
 
 
-def test_slurm_does_a_plan_and_its_gather_says_what_is_missing(fan: World) -> None:
+def test_slurm_runs_a_plan_and_gather_names_missing_results(fan: World) -> None:
     tools = fan.folder / "tools"
     tools.mkdir()
     (tools / "sbatch").write_text(SBATCH)
@@ -93,7 +93,7 @@ def test_slurm_does_a_plan_and_its_gather_says_what_is_missing(fan: World) -> No
     fan.assert_complete("origin/main")
 
 
-def test_the_picture_is_the_one_that_cml_draws() -> None:
+def test_the_diagram_in_the_docs_is_what_cml_prints() -> None:
     gpu = Runner(runs_on=("self-hosted", "gpu"), gpu=True)
     stages = [
         StaleStage(name="prepare"),
@@ -107,7 +107,7 @@ def test_the_picture_is_the_one_that_cml_draws() -> None:
     assert [text for language, text in BLOCKS if language == "mermaid"] == [drawn]
 
 
-def test_the_lines_to_copy_are_inputs_that_there_are() -> None:
+def test_the_examples_in_the_docs_use_inputs_that_exist() -> None:
     github, gitlab, stage = (yaml.safe_load(text) for language, text in BLOCKS if language == "yaml")
     (job,) = github["jobs"].values()
     workflow = yaml.safe_load(WORKFLOW.read_text())

@@ -1,5 +1,5 @@
-"""pipeline.yml does a plan: every job of it is run as GitHub would, each in a checkout of its own with a token of the
-job's own permissions, against the stand-in GitHub.
+"""pipeline.yml runs a plan against the stand-in GitHub. Each job runs as on GitHub: in its own checkout, with a token that
+has the job's permissions.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def started(hub: GitHubJobs, event: str = "pull_request", **inputs: str) -> Work
     return WorkflowRun(hub=hub, path=WORKFLOW, event={"name": event, **facts}, inputs=inputs, secrets=UNSET)
 
 
-def test_two_fans_come_together_in_one_commit_and_are_not_run_again(hub_of: HubOf) -> None:
+def test_two_levels_of_parallel_jobs_make_one_commit_and_do_not_run_again(hub_of: HubOf) -> None:
     hub = hub_of(fan_out_pipeline())
     head = hub.world.tip("wide")
     first = started(hub, tag_prefix="exp_", setup="test -d .git")
@@ -92,7 +92,7 @@ def test_two_fans_come_together_in_one_commit_and_are_not_run_again(hub_of: HubO
     assert len(hub.reports(1)) == 1
 
 
-def test_a_stage_that_fails_leaves_its_siblings_done_and_is_tried_again_alone(hub_of: HubOf, tmp_path: Path) -> None:
+def test_only_a_failed_stage_and_what_depends_on_it_run_again(hub_of: HubOf, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     hub = hub_of(fan_out_pipeline(["b1", "b2"], gate=gate))
     head = hub.world.tip("wide")
@@ -130,7 +130,7 @@ def test_a_push_and_its_pull_request_wait_for_each_other(hub_of: HubOf) -> None:
     assert started(hub, "push", working_directory="other").group() != started(hub, "push").group()
 
 
-def test_a_forks_pull_request_runs_nothing_and_is_reported_on(hub_of: HubOf) -> None:
+def test_the_pull_request_of_a_fork_gets_only_a_report(hub_of: HubOf) -> None:
     hub = hub_of(fan_out_pipeline(["b1"]))
     hub.forge.create_repository("eve/digits", fork_of="ada/digits")
     number = hub.forge.open_pull("wide", from_fork="eve/digits").number
@@ -154,7 +154,7 @@ def test_a_forks_pull_request_runs_nothing_and_is_reported_on(hub_of: HubOf) -> 
         ("(matrix.timeout || 360) == 360", True),
     ],
 )
-def test_an_expression_is_what_github_makes_of_it(text: str, value: object) -> None:
+def test_an_expression_has_the_value_that_github_gives_it(text: str, value: object) -> None:
     contexts = {
         "needs": {"plan": {"result": "success", "outputs": {"wave_1": "{}", "wave_2": ""}}},
         "matrix": {"runs_on": [], "gpu": False, "timeout": 0},
