@@ -75,18 +75,18 @@ def _print_error(error: Exception) -> None:
 
 def _print(text: str) -> None:
     # Only when there is an error to print.
-    import contextlib
-
     from cml.process.masking import Masks
     from cml.remotes.kinds import holds_secret
 
     text = Masks.from_environment(os.environ, holds_secret=holds_secret).mask(text)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        # Only on GitHub. It writes to stdout, which is for results.
-        from actions_toolkit import core
+    try:
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            # Only on GitHub.
+            from actions_toolkit import core
 
-        with contextlib.redirect_stdout(sys.stderr):
+            sys.stdout = sys.stderr  # the toolkit prints to stdout, which is for results
             core.error(text)
-    else:
-        with contextlib.suppress(OSError):  # nobody reads the log any more
+        else:
             sys.stderr.write(f"error: {text}\n")
+    except OSError:  # nobody reads the log any more
+        pass

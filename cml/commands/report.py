@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from cml.dvc.project import Project
 from cml.errors import BadInput
 from cml.model.json import read_report
 from cml.model.report import Baseline
@@ -22,9 +22,6 @@ from cml.run.outcome import Subject
 from cml.run.preflight import check_report_settings, has_changes
 from cml.run.publish import log_warnings
 from cml.run.render import render_report, write_report
-
-if TYPE_CHECKING:
-    from cml.dvc.project import Project
 
 FOLDER = Path(report_folder.FOLDER)
 

@@ -75,6 +75,7 @@ class Command(NamedTuple):
 @contextlib.contextmanager
 def open_command(options: Mapping[str, str]) -> Iterator[Command]:
     """Sets up everything that a command needs, and cleans up at the end. Raises BadInput."""
+    # First of all: no process that is started from here on, git included, may see a token.
     tokens = take_tokens()
     original_environment = dict(os.environ)
     context = _read_context(os.environ)
@@ -82,6 +83,8 @@ def open_command(options: Mapping[str, str]) -> Iterator[Command]:
     token = tokens.for_forge(context.forge_name)
     is_job_token = tokens.is_job_token(token)
     repository = _open_repository(_enter(settings), token, context.forge_name, is_job_token=is_job_token)
+    # What is registered first is undone last: at the very end no process of ours is left, and every file belongs to
+    # the owner of the work tree again.
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(signals.reap_children)
         if isinstance(repository, Repository):
@@ -89,11 +92,14 @@ def open_command(options: Mapping[str, str]) -> Iterator[Command]:
             # Stages may start git too: it must accept a work tree that belongs to another user.
             os.environ.update(repository.child_environment())
             repository.remove_stale_locks()
+        # An earlier run on this machine may have been killed before it could clean up.
         temporary = _temporary_folder()
         remove_leftovers(temporary)
         credentials = cleanup.enter_context(provide_credentials(os.environ, temporary))
         if isinstance(repository, Repository):
+            # Before a stage runs: it could write a hook that gets the token of a later push.
             repository.copy_hooks(credentials.folder / "hooks")
+        # From the environment as it was: `provide_credentials` changes variables that contain secrets.
         masks = Masks.from_environment(
             original_environment, holds_secret=holds_secret, extra=[*tokens.values(), *credentials.secrets]
         )
@@ -102,6 +108,7 @@ def open_command(options: Mapping[str, str]) -> Iterator[Command]:
         forge = _open_forge(context, settings, token=token, is_job_token=is_job_token, stdout=stdout)
         cleanup.callback(forge.close)
         log = Log(masks, annotate=forge.annotate, around_output=forge.log_group)
+        # Registered last, so that it acts first: no process may write to a folder that is being removed.
         cleanup.enter_context(signals.end_children_on_cancel())
         yield Command(
             settings=settings,

@@ -46,6 +46,7 @@ def are_results_on_branch(repository: Repository, duplicate: DuplicateRun, branc
     the branch since.
     """
     outputs = duplicate.outputs
+    # Without new results there is no results commit that could be missing.
     if outputs is None or not outputs.changed or not branch:
         return True
     return fetch_descendant(repository, branch=branch, sha=outputs.sha) is not None
@@ -64,7 +65,8 @@ def _publish_results(command: Command, results: str) -> None:
 
 
 def _add_report(command: Command, duplicate: DuplicateRun, sha: str) -> DuplicateRun:
-    from cml.run.publish import add_report  # it needs DVC and Jinja; most skipped runs do not get here
+    # It needs DVC and Jinja, and most skipped runs do not get here.
+    from cml.run.publish import add_report
 
     return add_report(command, duplicate, sha)
 

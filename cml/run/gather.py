@@ -55,6 +55,7 @@ class Gather(Run):
             record = self._records().read()
             taken = run_in_thread(lambda: self._project.take_results([stage.name for stage in stale], record))
             if taken.missing:
+                # Another gather may have saved the results in the meantime, and removed the records with them.
                 self._check_existing_results()
                 text = describe_missing(
                     taken.missing,

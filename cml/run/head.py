@@ -92,6 +92,7 @@ def checked_out(repository: Repository, head: str) -> Iterator[None]:
     """Checks out the head commit of a pull request instead of its merge commit. On BadInput the previous commit or
     branch is checked out again, so that nothing has changed.
     """
+    # The merge commit is made by the forge and belongs to nobody: results for it could not be pushed to the branch.
     now = repository.head()
     if now in (head, None):
         yield

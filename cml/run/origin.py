@@ -52,6 +52,7 @@ def fetch_branch(repository: Repository, *, branch: str, head: str) -> str:
     tracking = f"refs/remotes/{REMOTE}/{branch}"
     refspec = f"+refs/heads/{branch}:{tracking}"
     if not repository.fetch(refspec):
+        # Git gives the same error for a missing branch and for a broken connection, so origin is asked which it is.
         if find_tip(repository, branch) is None:
             raise branch_missing(branch)
         if not repository.fetch(refspec):
@@ -76,6 +77,7 @@ def fetch_descendant(repository: Repository, *, branch: str, sha: str) -> str | 
 
 def check_existing_results(repository: Repository, *, head: str, tip: str, key: str) -> None:
     """Raises ResultsExist if a commit between the two contains the results of a run for `head` with the same key."""
+    # Known from git alone: what a forge's API says about other runs may be forged, or out of date.
     for commit in repository.commits_between(head, tip):
         if head_of_results(commit.message) == head and key_of_results(commit.message) == key:
             raise ResultsExist(commit.sha)
@@ -88,6 +90,7 @@ def branch_missing(branch: str) -> WorkFailed:
 
 def push_refused(reason: str, branch: str, advice: str) -> WorkFailed:
     """Returns the error for a push that origin refuses; `advice` is what the forge recommends."""
+    # The forge's advice is about permissions, which do not help if the token itself is not accepted.
     if REJECTED_TOKEN.search(reason):
         advice = "use a valid token (this one may have expired, or may be for another host)"
     return WorkFailed(

@@ -101,6 +101,7 @@ class PlanJob(Steps):
         return None
 
     def _run(self) -> None:
+        # Before setup, which may take minutes: without access to the remote the job cannot do anything.
         with self._transfer("pull"):
             record = run_in_thread(self._records.read)
         self._earlier.update((name, record.results[name]) for name in self._stages if name in record.results)
@@ -120,6 +121,7 @@ class PlanJob(Steps):
         stale = read_stale_stages(project.stale_stages(tuple(self._stages)))
         mine = [stage.name for stage in stale if stage.name in self._stages]
         others = [stage.name for stage in stale if stage.name not in self._stages]
+        # Stages of other jobs are never run here: a second run may give other results than those that jobs use.
         taken = project.take_results(others, record)
         if taken.missing:
             text = describe_missing(
@@ -154,7 +156,7 @@ class PlanJob(Steps):
         """Uploads the results, then the record that names them: other jobs never find a record without its data."""
         project = self._project
         ran = {run.name: run for run in project.runs if run.status in ("ran", "restored", "up to date")}
-        done = {**self._done, **ran}
+        done = {**self._done, **ran}  # what ran now is newer
         with self._transfer("push"):
             uploaded = run_in_thread(lambda: project.push_stages(done))
             results = self._results(done)

@@ -56,6 +56,7 @@ def prepare(command: Command, project: Project, head: str) -> Preparation:
         pull_targets = project.check_targets(pull_targets, variable="dvc_pull")
     if settings.push or pull_targets is not None:
         require_remote(project, advice="; or run without a remote: push=false dvc_pull=-")
+    # Cheap checks first; nothing is fetched or written before all of them have passed.
     no_push = command.forge.no_push() or ("" if settings.push else "push is off")
     branch = None if no_push else _find_push_branch(command)
     if branch:
@@ -96,6 +97,7 @@ def _find_baseline(command: Command, head: str) -> Baseline | None:
 
 def check_targets(settings: Settings, project: Project) -> tuple[str, ...] | None:
     """Returns what is to be reproduced, in DVC's names: () means all, None means nothing. Raises BadInput."""
+    # The default target is the name of a file of DVC 0.x; it stands for the whole project.
     targets = () if settings.is_whole_project else settings.repro_targets
     return project.check_targets(targets, variable="repro_targets") if targets else targets
 
@@ -169,6 +171,7 @@ def _find_push_branch(command: Command) -> str:
 
 
 def _key(settings: Settings, *, branch: str | None, job: str) -> str:
+    # Jobs of a matrix may differ only in their environment, which settings do not contain: so the job is part of it.
     parts = (settings.key, branch or "", job)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
@@ -187,6 +190,7 @@ def _log_start(command: Command, text: str) -> None:
 def _fetch_experiments(command: Command, head: str) -> None:
     """Deepens a shallow clone until it contains the experiments that the report lists, a limited number of times."""
     repository, settings, context = command.repository, command.settings, command.context
+    # The branch of a fork is in another repository, which is not fetched from.
     branch = None if context.pull and context.pull.is_fork else context.push_branch
     if not settings.tag_prefix or not settings.experiments or not branch:
         return

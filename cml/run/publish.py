@@ -42,12 +42,14 @@ def publish(command: Command, project: Project, outcome: Outcome) -> int:
         verdict=report.verdict,
         report=report_folder.report_path(command.repository),
     )
+    # Images first: the texts contain their addresses.
     images = [image.file for plot in report.plots or () for image in plot.images]
     image_urls = forge.upload_images(images, FOLDER, tag=outputs.tag)
     published = forge.publish(_render(command, report, outcome, outputs, image_urls, exit_code=exit_code))
     log_warnings(log, published)
     if command.context.is_ci and published.url not in ("", command.context.run_url):
         log.step("publish", published.url)
+    # Outputs last: they contain the address of the report.
     outputs = outputs._replace(report_url=published.url)
     report_folder.set_outputs(command.repository, forge, outputs)
     if exit_code == 3:
@@ -135,6 +137,7 @@ def _render(
     comment = page = ""
     if forge.comment_limit:
         comment = _render_markdown(command, report, outcome, limit=forge.comment_limit, image_urls=image_urls)
+    # Most forges show one text in both places.
     if forge.page_limit == forge.comment_limit:
         page = comment
     elif forge.page_limit:

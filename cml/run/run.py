@@ -115,6 +115,7 @@ class Run(Steps):
         if not branch or not self._push_answer:
             return
         advice = self._context.push_advice
+        # The forge's API tells more than git: protected branches, for example, are refused only at the real push.
         if reason := self._command.forge.push_refusal(branch):
             raise push_refused(reason, branch, advice)
         outcome = self._push_answer()
@@ -125,6 +126,7 @@ class Run(Steps):
                 raise branch_missing(branch)
         elif outcome.is_behind:
             tip = fetch_branch(self._repository, branch=branch, head=head)
+            # A schedule or a person asked for this run, perhaps because the data has changed: it runs again.
             if not self._context.is_requested:
                 check_existing_results(self._repository, head=head, tip=tip, key=self.key)
         else:
@@ -148,6 +150,7 @@ class Run(Steps):
             with self._transfer("pull"):
                 return run_in_thread(lambda: self._project.pull(targets, may_overwrite=self._context.is_ci))
         except WorkFailed as error:
+            # A fork without secrets is no failure. In all other runs it is.
             if is_fork(self._context):
                 raise NoRemoteAccess(str(error)) from error
             raise
@@ -187,6 +190,7 @@ class Run(Steps):
         elif not branch:
             self._log.step("save", f"{self._preparation.no_push}, so these stay here: {_list(self._changed_paths, 5)}")
         else:
+            # The order matters: whoever finds the commit must find its data.
             self._require_same_sources()
             self._save_data(upload=self._makes_data)
             try:
@@ -230,6 +234,7 @@ class Run(Steps):
         repository, prefix, head = self._repository, self._settings.tag_prefix, self._preparation.head
         tag = f"{prefix}{repository.short_sha(sha)}" if prefix else ""
         changed = sorted(repository.changed_between(head, sha))
+        # Files that a killed run has written already need no checkout, and must not be in its way.
         same = repository.unchanged_in_work_tree(sha, changed)
         is_updated = repository.move_head_to(
             sha, branch=self._preparation.branch or "", head=head, paths=same, tag=tag or None

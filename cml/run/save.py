@@ -89,6 +89,7 @@ class Saver:
         ResultsExist if a duplicate run was faster.
         """
         results = self._results
+        # The commit is made before the branch is known to be unchanged: if it has changed, only the parent is replaced.
         message = results_message(results.subject, head=results.head, key=results.key, scope=results.scope)
         ours = self._repository.commit_files(
             results.paths, parent=results.head, message=message, identity=results.identity
@@ -97,12 +98,14 @@ class Saver:
         for attempt in range(ATTEMPTS):
             tag = self._tag(commit)
             outcome = self._push(commit, tag)
+            # The push may have been done: the next attempt asks for the tip of the branch first.
             if outcome.is_unanswered and attempt < len(PAUSES):
                 self._log.note(f"{REMOTE} did not answer ({outcome.reason}): pushing again")
                 time.sleep(PAUSES[attempt])
                 continue
             if outcome.is_done:
                 return self._update_clone(commit, tag)
+            # Only new commits on the branch are worth another attempt. A refusal stays a refusal.
             if not outcome.is_behind:
                 raise push_refused(outcome.reason, results.branch, results.advice)
             # Of several runs that push at the same time each waits for another random time, so that all get their turn.
@@ -120,6 +123,7 @@ class Saver:
         if not self._results.tag_prefix:
             return ""
         tag = f"{self._results.tag_prefix}{self._repository.short_sha(commit)}"
+        # The name contains the sha of the commit, so only a tag that somebody made by hand can be in the way.
         if self._repository.commit_of_tag(tag) not in (None, commit):
             raise WorkFailed(f"the tag {tag} exists at another commit, and CML never moves a tag", step="push")
         return tag
@@ -136,6 +140,7 @@ class Saver:
     def _update_clone(self, commit: str, tag: str) -> Saved:
         """Moves the clone's branch to the results commit, and logs what was pushed."""
         results = self._results
+        # If the user has gone on in the meantime, the work tree stays as it is: the results are on origin.
         is_updated = self._repository.move_head_to(
             commit, branch=results.branch, head=results.head, paths=list(results.paths), tag=tag or None
         )
@@ -171,6 +176,7 @@ class Saver:
             base, mine, theirs = (repository.read_file(sha, path) for sha in (head, ours, tip))
             if mine == theirs:
                 continue
+            # Lines and stages of both sides can be kept. Of any other file one version would be lost.
             if mine is not None and theirs is not None and path.endswith(".gitignore"):
                 contents[path] = repository.merge_lines(mine, base or b"", theirs)
             elif mine is not None and theirs is not None and path.endswith("dvc.lock"):
@@ -187,6 +193,7 @@ class Saver:
         """Raises WorkFailed if the new commits change inputs of a stage whose results we want to save."""
         # Where the branch has our entry of dvc.lock already, whoever pushed it answers for it.
         stages = self._changed_stages(self._results.head, ours) & self._changed_stages(tip, ours)
+        # A file that is the same on both sides now is no change, whoever made it.
         differing = changed & self._repository.changed_between(ours, tip)
         if stale := self._project.stages_with_other_inputs(stages, ours=ours, tip=tip, changed=differing):
             raise WorkFailed(
