@@ -1,4 +1,4 @@
-"""No child of a run can see a git token, nor can anybody who looks at the process."""
+"""No child process of a run can see a token, neither in its environment nor in /proc."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print("the token is glpat-Zx81" + "secretsecret")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_child_sees_a_token_and_nothing_is_printed(world: World, name: str) -> None:
+def test_no_child_process_sees_a_token_and_nothing_prints_it(world: World, name: str) -> None:
     world.commit("Look", {"look.py": LOOK, "dvc.yaml": "stages: {look: {cmd: python look.py, deps: [look.py]}}\n"})
     done = world.cml("run", "--setup", "env > setup.txt", "--dvc-pull", "-", env={name: SECRET})
     assert done.code == 0, done.err
@@ -47,7 +47,7 @@ def test_no_child_sees_a_token_and_nothing_is_printed(world: World, name: str) -
         assert path.is_dir() or SECRET.encode() not in path.read_bytes()
 
 
-def test_storage_credentials_stay(world: World) -> None:
+def test_stages_see_the_credentials_of_storages(world: World) -> None:
     done = world.cml("run", "--dvc-pull", "-", "--setup", 'test "$AWS_SECRET_ACCESS_KEY" = kept-for-stages')
     assert done.code == 1
     done = world.cml("run", "--setup", 'test "$MY_KEY" = kept-for-stages', env={"MY_KEY": "kept-for-stages"})
@@ -55,13 +55,13 @@ def test_storage_credentials_stay(world: World) -> None:
 
 
 @pytest.mark.parametrize("place", [{"GITHUB_ACTIONS": "true"}, {"GITLAB_CI": "true"}])
-def test_no_token_in_ci_is_bad_input(world: World, place: dict[str, str]) -> None:
+def test_a_ci_job_without_a_token_is_bad_input(world: World, place: dict[str, str]) -> None:
     done = world.cml("run", env=place)
     assert done.code == 2
     assert "repo_token" in done.err + done.out
 
 
-def test_nothing_is_left_in_the_temporary_folder(world: World, tmp_path: Path) -> None:
+def test_a_run_leaves_nothing_in_the_temporary_folder(world: World, tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     done = world.cml(

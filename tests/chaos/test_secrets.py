@@ -18,7 +18,7 @@ import pytest
 from support.jobs import FORGES, close_jobs, open_jobs
 from support.small_world import dvc_yaml
 from support.world import World
-from test_masks import ENCODINGS
+from test_masking import ENCODINGS
 
 from chaos.figures import count, trial
 from chaos.project import copy_project, make_project, temp_folder

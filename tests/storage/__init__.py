@@ -1,1 +1,1 @@
-"""Every storage of the table, against servers that the tests start themselves: `make test-storage`."""
+"""Every storage kind, against servers that the tests start: `make test-storage`."""

@@ -39,7 +39,7 @@ MAIN = "node_modules/azurite/dist/src/blob/main.js"
 
 @dataclass(frozen=True, kw_only=True)
 class Azure:
-    """The account. `env` is what leads to it; no credentials are in it."""
+    """The account. `env` leads to it, without credentials."""
 
     cloud: Cloud
 

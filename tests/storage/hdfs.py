@@ -22,13 +22,13 @@ NAMES = {"user": ("user.name", USER), "token": ("delegation", TOKEN)}
 
 
 class Hdfs:
-    """One cluster that lets in by one way. `files` are the files it holds, by path."""
+    """One cluster with one auth method. `files` are its files, by path."""
 
-    def __init__(self, way: AuthMethod) -> None:
+    def __init__(self, method: AuthMethod) -> None:
         self.files: dict[str, bytes] = {}
         self.folders = {"/"}
         self.namenode, self.datanode = HttpServer(self._name), HttpServer(self._data)
-        self._way = way
+        self._method = method
 
     @property
     def url(self) -> str:
@@ -76,14 +76,14 @@ class Hdfs:
                 return web.Response(body=self.files[path][start : start + int(request.query["length"])])
 
     def _refusal(self, request: web.Request) -> web.Response | None:
-        if self._way == "password":
+        if self._method == "password":
             if request.headers.get("Authorization") == BASIC:
                 return None
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="knox"'})
-        name, wanted = NAMES[self._way]
+        name, wanted = NAMES[self._method]
         if request.query.get(name) == wanted:
             return None
-        if self._way == "token" and request.query.get(name):
+        if self._method == "token" and request.query.get(name):
             return _error(403, "InvalidToken", "token (token for ada) can't be found in cache")
         return _error(403, "AccessControlException", "Permission denied: user=dr.who, access=WRITE")
 
@@ -96,8 +96,8 @@ class Hdfs:
 
 
 @contextmanager
-def started(way: AuthMethod) -> Iterator[Hdfs]:
-    cluster = Hdfs(way)
+def started(method: AuthMethod) -> Iterator[Hdfs]:
+    cluster = Hdfs(method)
     with cluster.namenode, cluster.datanode:
         yield cluster
 

@@ -1,4 +1,4 @@
-"""One project and its way through a storage: pushed by `cml run`, pulled by a machine that has nothing, compared."""
+"""One project and one storage: `cml run` pushes, a second machine pulls, the files are compared."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEFT_ALONE = {".git", ".site"}
 
 
 def config(url: str, **options: str) -> str:
-    """The text of a .dvc/config with one remote, called storage."""
+    """The text of a .dvc/config with one remote, named storage."""
     lines = "".join(f"    {name} = {value}\n" for name, value in {"url": url, **options}.items())
     return f"[core]\n    remote = storage\n['remote \"storage\"']\n{lines}"
 
@@ -95,7 +95,7 @@ def round_trip(world: World, env: Mapping[str, str], *secrets: str) -> str:
 
 
 def refused(world: World, env: Mapping[str, str], *secrets: str) -> str:
-    """What a fresh clone's run says in its one line, when its storage says no."""
+    """The error line of a run in a fresh clone that its storage refuses."""
     shutil.rmtree(world.folder / "refused", ignore_errors=True)
     return failed(world, env, *secrets, cwd=world.clone("refused"))
 
@@ -103,7 +103,7 @@ def refused(world: World, env: Mapping[str, str], *secrets: str) -> str:
 def failed(
     world: World, env: Mapping[str, str], *secrets: str, cwd: Path | None = None, options: tuple[str, ...] = ()
 ) -> str:
-    """Runs, which must end with exit 1 and one line of error, without any secret; returns the line."""
+    """Runs `cml run`, which must end with exit 1 and one error line without secrets; returns the line."""
     done = run(world, *options, cwd=cwd, env=env)
     assert done.code == 1, done.err
     lines = error_lines(done)
@@ -113,7 +113,7 @@ def failed(
 
 
 def keeps_secrets(world: World, results: list[Result], *secrets: str) -> None:
-    """Fails when a secret is in what was printed, or in a file of the world."""
+    """Fails if a secret was printed, or is in a file of the world."""
     for secret in filter(None, secrets):
         for done in results:
             assert secret not in done.out + done.err

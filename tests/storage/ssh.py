@@ -34,7 +34,7 @@ Subsystem sftp internal-sftp
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """A host: its port, the line of known_hosts for it, and what it keeps under `folder`."""
+    """A host: its port, its line of known_hosts, and its files in `folder`."""
 
     port: int
     folder: Path
@@ -69,7 +69,7 @@ def started(folder: Path) -> Iterator[Host]:
 
 @contextlib.contextmanager
 def started_with_password(folder: Path) -> Iterator[Host]:
-    """A host that knows USER by PASSWORD alone."""
+    """A host that accepts USER only with PASSWORD."""
     asyncssh: Any = importlib.import_module("asyncssh")
 
     class Door(asyncssh.SSHServer):  # type: ignore[misc]

@@ -93,7 +93,7 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
             yield _served(tmp_path, gate, config(f"{gate.url}/open/{tmp_path.name}", method="PUT"), {})
 
 
-def test_what_it_needs_is_asked_for_again_where_a_storage_fails(served: Served) -> None:
+def test_downloads_are_retried_when_a_storage_fails(served: Served) -> None:
     clone = served.changed({"more.txt": "more and more\n"})
     served.gate.fail(503, times=3, when=lambda request: request.method == "GET" and "/files/md5/" in request.path)
     done = run(served.world, "--dvc-pull", "auto", cwd=clone, env=served.env)
@@ -101,7 +101,7 @@ def test_what_it_needs_is_asked_for_again_where_a_storage_fails(served: Served) 
     assert "2 ran" in done.err
 
 
-def test_a_refusal_is_one_line_and_no_stage_ran(s3: S3, tmp_path: Path) -> None:
+def test_a_refusal_is_one_line_and_no_stage_runs(s3: S3, tmp_path: Path) -> None:
     env = {**s3.owner, "AWS_REGION": REGION, "AWS_ENDPOINT_URL": s3.url}
     with HttpGate(s3.url) as gate:
         served = _served(tmp_path, gate, config(f"s3://{s3.bucket()}/dvc"), env)
@@ -113,7 +113,7 @@ def test_a_refusal_is_one_line_and_no_stage_ran(s3: S3, tmp_path: Path) -> None:
     assert not [stage for stage in report["pipeline"]["stages"] if stage["status"] in ("ran", "failed")]
 
 
-def test_of_cached_metrics_the_report_reads_those_that_it_shows(s3: S3, tmp_path: Path) -> None:
+def test_the_report_downloads_only_the_cached_metrics_that_it_shows(s3: S3, tmp_path: Path) -> None:
     cached = {**PIPELINE, "count": {**PIPELINE["count"], "metrics": ["count.json"]}}
     with HttpGate(s3.url) as gate:
         env = {**s3.owner, "AWS_REGION": REGION, "AWS_ENDPOINT_URL": gate.url}
@@ -167,20 +167,20 @@ def test_an_unchanged_pipeline_downloads_nothing(served: Served) -> None:
     assert set(how.values()) == {"up to date", "frozen"}
 
 
-def test_a_changed_stage_downloads_its_inputs_alone(served: Served) -> None:
+def test_a_changed_stage_downloads_only_its_inputs(served: Served) -> None:
     sent, how = served.again({"more.txt": "more and more\n"})
     wanted = {**served.sizes("parts/a.txt", "parts/b.txt", "imported.txt"), **served.listing()}
     assert sent == wanted
     assert how == {"split": "up to date", "count": "ran", "still": "frozen", "use": "ran"}
 
 
-def test_what_a_stage_makes_anew_is_not_downloaded_for_the_next(served: Served) -> None:
+def test_new_outputs_of_a_stage_are_not_downloaded_for_the_next_one(served: Served) -> None:
     sent, how = served.again({"in.txt": "another\n"})
     assert files(sent) == served.sizes("data.csv")
     assert how == {"split": "ran", "count": "ran", "still": "frozen", "use": "up to date"}
 
 
-def test_a_stage_that_always_changes_downloads_its_inputs_and_no_others(served: Served) -> None:
+def test_a_stage_that_always_changes_downloads_only_its_inputs(served: Served) -> None:
     always = {"cmd": "cat data.csv > copy.txt", "deps": ["data.csv"], "outs": ["copy.txt"], "always_changed": True}
     served.again({"dvc.yaml": dvc_yaml(**FROZEN, always=always)})
     sent, how = served.again()

@@ -52,7 +52,7 @@ def test_a_wrong_account_key(azure: Azure, tmp_path: Path) -> None:
     assert "refuses AZURE_STORAGE_CONNECTION_STRING" in said
 
 
-def test_a_connection_string_that_is_none(azure: Azure, tmp_path: Path) -> None:
+def test_an_invalid_connection_string(azure: Azure, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"azure://{azure.container()}/dvc"))
     said = refused(
         world, {**azure.env, "AZURE_STORAGE_CONNECTION_STRING": "only-a-key-was-pasted=="}, "only-a-key-was-pasted=="
@@ -80,7 +80,7 @@ def test_no_credentials(azure: Azure, tmp_path: Path) -> None:
     assert "set AZURE_STORAGE_CONNECTION_STRING" in refused(world, azure.env)
 
 
-def test_a_container_that_is_not_there(azure: Azure, tmp_path: Path) -> None:
+def test_a_missing_container(azure: Azure, tmp_path: Path) -> None:
     world = project(tmp_path, config("azure://no-such-container/dvc"))
     said = refused(world, {**azure.env, "AZURE_STORAGE_CONNECTION_STRING": CONNECTION})
     assert "no-such-container; create it" in said

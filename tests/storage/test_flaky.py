@@ -1,4 +1,4 @@
-"""Storages that fail now and then, half-uploaded ones, and what a killed run leaves."""
+"""Storages that fail now and then, and uploads that were interrupted."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def pulls_all(world: World, env: dict[str, str] | None = None) -> str:
 
 
 @pytest.mark.parametrize("how", [500, 503, 429, "reset"])
-def test_a_push_is_tried_again(http: HttpGate, how: int | str, tmp_path: Path) -> None:
+def test_a_push_is_retried(http: HttpGate, how: int | str, tmp_path: Path) -> None:
     world = over_http(tmp_path, http)
     http.fail(how, times=2, when=puts)
     done = run(world)
@@ -69,7 +69,7 @@ def test_a_push_is_tried_again(http: HttpGate, how: int | str, tmp_path: Path) -
 
 # DVC's own client asks five times for what is refused or reset.
 @pytest.mark.parametrize(("how", "times"), [(503, 12), ("reset", 12), ("cut", 3)])
-def test_a_pull_is_tried_again_and_what_it_gets_is_whole(
+def test_a_pull_is_retried_and_its_files_are_complete(
     http: HttpGate, how: int | str, times: int, tmp_path: Path
 ) -> None:
     world = over_http(tmp_path, http)
@@ -78,7 +78,7 @@ def test_a_pull_is_tried_again_and_what_it_gets_is_whole(
     pulls_all(world)
 
 
-def test_half_of_an_object_is_never_taken_for_the_whole(http: HttpGate, tmp_path: Path) -> None:
+def test_half_of_an_object_is_never_taken_for_the_object(http: HttpGate, tmp_path: Path) -> None:
     world = over_http(tmp_path, http)
     assert run(world).code == 0
     # Of two objects DVC would keep the half of the second one, under the name of the whole.
@@ -94,7 +94,7 @@ def test_half_of_an_object_is_never_taken_for_the_whole(http: HttpGate, tmp_path
 
 
 @pytest.mark.parametrize("how", [500, 503, "reset"])
-def test_s3_is_tried_again(bucket: tuple[HttpGate, str, dict[str, str]], how: int | str, tmp_path: Path) -> None:
+def test_s3_is_retried(bucket: tuple[HttpGate, str, dict[str, str]], how: int | str, tmp_path: Path) -> None:
     gate, name, env = bucket
     world = project(tmp_path, config(f"s3://{name}/dvc"))
     gate.fail(how, times=3, when=puts)
@@ -104,7 +104,7 @@ def test_s3_is_tried_again(bucket: tuple[HttpGate, str, dict[str, str]], how: in
     pulls_all(world, env)
 
 
-def test_it_ends_with_one_line_and_soon(http: HttpGate, tmp_path: Path) -> None:
+def test_a_permanent_failure_ends_soon_with_one_line(http: HttpGate, tmp_path: Path) -> None:
     world = over_http(tmp_path, http)
     http.fail(503, when=puts)
     since = time.monotonic()
@@ -124,7 +124,7 @@ def test_a_refusal_is_final(http: HttpGate, status: int, tmp_path: Path) -> None
     assert sum(exchange.method == "PUT" for exchange in http.exchanges) <= len(DATA) + 1
 
 
-def test_reproduce_is_never_tried_again(http: HttpGate, tmp_path: Path) -> None:
+def test_reproduce_is_never_retried(http: HttpGate, tmp_path: Path) -> None:
     world = over_http(tmp_path, http)
     count = {"cmd": "echo run >> count.log; exit 1", "deps": ["data.csv"], "outs": ["never"]}
     world.commit("Fails", {"dvc.yaml": dvc_yaml(count=count)})
@@ -135,14 +135,14 @@ def test_reproduce_is_never_tried_again(http: HttpGate, tmp_path: Path) -> None:
 # -- half-uploaded --
 
 
-def remove_children(world: World, remove: Callable[[str], None]) -> None:
-    """Takes away the objects in the directory `parts`, and leaves the `.dir` that says they are there."""
+def remove_files_of_directory(world: World, remove: Callable[[str], None]) -> None:
+    """Removes the objects of the directory `parts`, but not its `.dir` object, which lists them."""
     for name in ("parts/a.txt", "parts/b.txt"):
         md5 = hashlib.md5((world.project / name).read_bytes(), usedforsecurity=False).hexdigest()
         remove(f"files/md5/{md5[:2]}/{md5[2:]}")
 
 
-def is_mended(world: World, env: dict[str, str]) -> None:
+def is_completed(world: World, env: dict[str, str]) -> None:
     world.commit("Another commit", {"more.txt": "more\n", "dvc.yaml": dvc_yaml(split=SPLIT, count=MORE)})
     done = run(world, env=env)
     assert done.code == 0, done.err
@@ -152,17 +152,17 @@ def is_mended(world: World, env: dict[str, str]) -> None:
     assert checksums(clone) == checksums(world.project)
 
 
-def test_a_half_uploaded_directory_on_s3_is_mended(s3: S3, tmp_path: Path) -> None:
+def test_a_half_uploaded_directory_on_s3_is_completed(s3: S3, tmp_path: Path) -> None:
     name, env = s3.bucket(), {**s3.owner, "AWS_REGION": REGION, "AWS_ENDPOINT_URL": s3.url}
     world = project(tmp_path, config(f"s3://{name}/dvc"))
     assert run(world, env=env).code == 0
     storage = client("s3", s3.url, s3.owner)
-    remove_children(world, lambda key: storage.delete_object(Bucket=name, Key=f"dvc/{key}"))
-    is_mended(world, env)
+    remove_files_of_directory(world, lambda key: storage.delete_object(Bucket=name, Key=f"dvc/{key}"))
+    is_completed(world, env)
 
 
-def test_a_half_uploaded_directory_over_http_is_mended(nginx: Web, tmp_path: Path) -> None:
+def test_a_half_uploaded_directory_over_http_is_completed(nginx: Web, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"{nginx.urls['open']}/{tmp_path.name}", method="PUT"))
     assert run(world).code == 0
-    remove_children(world, lambda key: (nginx.folder / "open" / tmp_path.name / key).unlink())
-    is_mended(world, {})
+    remove_files_of_directory(world, lambda key: (nginx.folder / "open" / tmp_path.name / key).unlink())
+    is_completed(world, {})

@@ -11,7 +11,7 @@ from storage.journey import config, failed, project, refused, round_trip, run
 
 
 @pytest.mark.parametrize("where", ["absolute", "relative"])
-def test_each_way(where: str, tmp_path: Path) -> None:
+def test_each_auth_method(where: str, tmp_path: Path) -> None:
     share = tmp_path / "share"
     world = project(tmp_path, config(str(share / "dvc") if where == "absolute" else "../../../share/dvc"))
     share.mkdir()

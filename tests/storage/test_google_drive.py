@@ -42,7 +42,7 @@ def test_no_credentials_ask_nobody(drive: Drive, tmp_path: Path) -> None:
     assert "set GDRIVE_CREDENTIALS_DATA" in refused(world, drive.cloud.env)
 
 
-def test_a_folder_that_is_not_there(drive: Drive, tmp_path: Path) -> None:
+def test_a_missing_folder(drive: Drive, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"gdrive://{drive.folder()}/not/made"))
     env = {**drive.cloud.env, "GDRIVE_CREDENTIALS_DATA": json.dumps(drive.user())}
     assert "create it" in refused(world, env)

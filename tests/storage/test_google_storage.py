@@ -96,7 +96,7 @@ def test_a_job_token_that_is_not_the_jobs(google_storage: GoogleStorage, tmp_pat
     assert "GOOGLE_APPLICATION_CREDENTIALS" in said
 
 
-def test_an_access_token_that_ran_out(google_storage: GoogleStorage, tmp_path: Path) -> None:
+def test_an_expired_access_token(google_storage: GoogleStorage, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"gs://{google_storage.bucket()}/dvc"))
     said = refused(
         world, {**google_storage.env, "CLOUDSDK_AUTH_ACCESS_TOKEN": "ya29.ran-out-long-ago"}, "ya29.ran-out-long-ago"
@@ -110,7 +110,7 @@ def test_no_credentials(google_storage: GoogleStorage, tmp_path: Path) -> None:
     assert "set GOOGLE_APPLICATION_CREDENTIALS" in refused(world, {**google_storage.env, **nowhere})
 
 
-def test_a_bucket_that_is_not_there(google_storage: GoogleStorage, tmp_path: Path) -> None:
+def test_a_missing_bucket(google_storage: GoogleStorage, tmp_path: Path) -> None:
     world = project(tmp_path, config("gs://no-such-bucket/dvc"))
     account = json.dumps(google_storage.tokens.service_account())
     said = refused(world, {**google_storage.env, "GOOGLE_APPLICATION_CREDENTIALS": account})

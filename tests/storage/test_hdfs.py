@@ -10,18 +10,18 @@ from support.servers import free_port
 from storage.hdfs import PASSWORD, TOKEN, USER, AuthMethod, started
 from storage.journey import config, project, refused, round_trip
 
-WAYS: dict[AuthMethod, dict[str, str]] = {
+METHODS: dict[AuthMethod, dict[str, str]] = {
     "user": {"DVC_WEBHDFS_USER": USER},
     "token": {"DVC_WEBHDFS_TOKEN": TOKEN},
     "password": {"DVC_WEBHDFS_USER": USER, "DVC_WEBHDFS_PASSWORD": PASSWORD},
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_each_way(way: AuthMethod, tmp_path: Path) -> None:
-    with started(way) as cluster:
+@pytest.mark.parametrize("method", METHODS)
+def test_each_auth_method(method: AuthMethod, tmp_path: Path) -> None:
+    with started(method) as cluster:
         world = project(tmp_path, config(cluster.url))
-        round_trip(world, WAYS[way], TOKEN, PASSWORD)
+        round_trip(world, METHODS[method], TOKEN, PASSWORD)
         assert any(path.startswith("/dvc/files/md5/") for path in cluster.files)
 
 
@@ -32,30 +32,30 @@ WRONG: dict[AuthMethod, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("way", WRONG)
-def test_wrong_credentials(way: AuthMethod, tmp_path: Path) -> None:
-    with started(way) as cluster:
+@pytest.mark.parametrize("method", WRONG)
+def test_wrong_credentials(method: AuthMethod, tmp_path: Path) -> None:
+    with started(method) as cluster:
         world = project(tmp_path, config(cluster.url))
-        said = refused(world, WRONG[way], "JAAEcm9vdA-of-another-cluster", "incorrect-horse")
-    assert f"refuses {' and '.join(WRONG[way])}" in said
+        said = refused(world, WRONG[method], "JAAEcm9vdA-of-another-cluster", "incorrect-horse")
+    assert f"refuses {' and '.join(WRONG[method])}" in said
 
 
-@pytest.mark.parametrize("way", WRONG)
-def test_no_credentials(way: AuthMethod, tmp_path: Path) -> None:
-    with started(way) as cluster:
+@pytest.mark.parametrize("method", WRONG)
+def test_no_credentials(method: AuthMethod, tmp_path: Path) -> None:
+    with started(method) as cluster:
         world = project(tmp_path, config(cluster.url))
         said = refused(world, {})
     assert "set DVC_WEBHDFS_TOKEN (delegation token), or DVC_WEBHDFS_USER" in said
 
 
-def test_the_native_client_says_what_it_needs(tmp_path: Path) -> None:
+def test_the_native_client_explains_what_it_needs(tmp_path: Path) -> None:
     world = project(tmp_path, config("hdfs://127.0.0.1:8020/dvc"))
     said = refused(world, {})
     assert "set HADOOP_HOME" in said
     assert "webhdfs:// needs none of them" in said
 
 
-def test_a_token_in_an_address_is_not_shown_when_nobody_answers(tmp_path: Path) -> None:
+def test_a_token_in_a_url_is_masked_when_the_server_does_not_answer(tmp_path: Path) -> None:
     world = project(tmp_path, config(f"webhdfs://127.0.0.1:{free_port()}/dvc"))
     said = refused(world, {"DVC_WEBHDFS_TOKEN": TOKEN}, TOKEN)
     assert "does not answer" in said

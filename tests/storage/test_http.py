@@ -9,7 +9,7 @@ import pytest
 from storage.journey import config, failed, project, refused, round_trip
 from storage.web import HEADER, KEY, PASSWORD, TOKEN, USER, Web
 
-WAYS = {
+METHODS = {
     "open": {},
     "basic": {"DVC_HTTP_USER": USER, "DVC_HTTP_PASSWORD": PASSWORD},
     "token": {"DVC_HTTP_TOKEN": TOKEN},
@@ -17,10 +17,12 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_each_way(nginx: Web, way: str, tmp_path: Path) -> None:
-    world = project(tmp_path, config(f"{nginx.urls[way]}/{tmp_path.name}", method="PUT"))
-    round_trip(world, WAYS[way], *(value for name, value in WAYS[way].items() if name.endswith(("WORD", "TOKEN"))))
+@pytest.mark.parametrize("method", METHODS)
+def test_each_auth_method(nginx: Web, method: str, tmp_path: Path) -> None:
+    world = project(tmp_path, config(f"{nginx.urls[method]}/{tmp_path.name}", method="PUT"))
+    round_trip(
+        world, METHODS[method], *(value for name, value in METHODS[method].items() if name.endswith(("WORD", "TOKEN")))
+    )
 
 
 WRONG = {
@@ -30,24 +32,24 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("way", WRONG)
-def test_wrong_credentials(nginx: Web, way: str, tmp_path: Path) -> None:
-    world = project(tmp_path, config(f"{nginx.urls[way]}/{tmp_path.name}", method="PUT"))
-    said = refused(world, WRONG[way], "incorrect-horse", "glpat-of-somebody-else")
-    assert f"refuses {' and '.join(WRONG[way])}" in said
+@pytest.mark.parametrize("method", WRONG)
+def test_wrong_credentials(nginx: Web, method: str, tmp_path: Path) -> None:
+    world = project(tmp_path, config(f"{nginx.urls[method]}/{tmp_path.name}", method="PUT"))
+    said = refused(world, WRONG[method], "incorrect-horse", "glpat-of-somebody-else")
+    assert f"refuses {' and '.join(WRONG[method])}" in said
 
 
-@pytest.mark.parametrize("way", WRONG)
-def test_no_credentials(nginx: Web, way: str, tmp_path: Path) -> None:
-    world = project(tmp_path, config(f"{nginx.urls[way]}/{tmp_path.name}", method="PUT"))
+@pytest.mark.parametrize("method", WRONG)
+def test_no_credentials(nginx: Web, method: str, tmp_path: Path) -> None:
+    world = project(tmp_path, config(f"{nginx.urls[method]}/{tmp_path.name}", method="PUT"))
     assert "set DVC_HTTP_TOKEN (token), or DVC_HTTP_USER and DVC_HTTP_PASSWORD" in refused(world, {})
 
 
-def test_a_server_that_is_only_read_from(nginx: Web, tmp_path: Path) -> None:
+def test_a_server_without_uploads(nginx: Web, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"{nginx.urls['readable']}/{tmp_path.name}", method="PUT"))
     assert failed(world, {}).startswith("push: the DVC remote storage (HTTP)")
 
 
-def test_uploads_by_a_method_that_the_server_does_not_take(nginx: Web, tmp_path: Path) -> None:
+def test_uploads_with_a_method_that_the_server_does_not_accept(nginx: Web, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"{nginx.urls['open']}/{tmp_path.name}"))
     assert "dvc remote modify storage method PUT" in failed(world, {})

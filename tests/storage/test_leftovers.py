@@ -1,4 +1,4 @@
-"""Credentials that were written to files: private while a run lasts, gone however it ends."""
+"""Credentials in files: private during a run, removed at its end, also after a kill."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ ENV = {"GOOGLE_APPLICATION_CREDENTIALS": ACCOUNT}
 LONGEST_EXIT_SECONDS = 7.5
 
 
-def begun(world: World, temporary: Path, is_under_way: Callable[[], bool]) -> subprocess.Popen[str]:
-    """A run that is under way, with its credentials in a private file."""
+def begun(world: World, temporary: Path, is_under_method: Callable[[], bool]) -> subprocess.Popen[str]:
+    """A running run, with its credentials in a private file."""
     temporary.mkdir()
     env = world.environment({**ENV, "TMPDIR": str(temporary), "DVC_SITE_CACHE_DIR": str(world.project / ".site")})
     process = subprocess.Popen(
         ["cml", *PUSH], cwd=world.project, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     until = time.monotonic() + 60
-    while not is_under_way():
+    while not is_under_method():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -45,7 +45,7 @@ def begun(world: World, temporary: Path, is_under_way: Callable[[], bool]) -> su
 
 @pytest.mark.parametrize("method", ["PUT", "GET"], ids=["push", "pull"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_cancelled_transfer_leaves_nothing_and_ends_soon(
+def test_a_cancelled_transfer_ends_soon_and_leaves_nothing(
     nginx: Web, method: str, number: int, tmp_path: Path
 ) -> None:
     with HttpGate(nginx.urls["open"].removesuffix("/open")) as gate:
@@ -56,10 +56,10 @@ def test_a_cancelled_transfer_leaves_nothing_and_ends_soon(
         gate.fail("hang", when=lambda request: request.method == method and "/files/md5/" in request.path)
         struck = gate.faults[0]
 
-        def is_under_way() -> bool:
+        def is_under_method() -> bool:
             return struck.count > 0
 
-        process = begun(world, tmp_path / "tmp", is_under_way)
+        process = begun(world, tmp_path / "tmp", is_under_method)
         since = time.monotonic()
         process.send_signal(number)
         said = process.communicate(timeout=30)[0]
@@ -70,7 +70,7 @@ def test_a_cancelled_transfer_leaves_nothing_and_ends_soon(
     assert "one-more-secret-0" not in said
 
 
-def test_a_killed_run_is_swept_by_the_next(nginx: Web, tmp_path: Path) -> None:
+def test_the_leftovers_of_a_killed_run_are_removed_by_the_next(nginx: Web, tmp_path: Path) -> None:
     with HttpGate(nginx.urls["open"].removesuffix("/open")) as gate:
         world = project(tmp_path, config(f"{gate.url}/open/{tmp_path.name}", method="PUT"))
         gate.fail("hang", when=lambda request: request.method == "PUT")

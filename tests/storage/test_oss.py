@@ -41,6 +41,6 @@ def test_no_endpoint(oss: ObjectStorage, tmp_path: Path) -> None:
     assert "set OSS_ENDPOINT" in refused(world, env, SECRET)
 
 
-def test_a_bucket_that_is_not_there(oss: ObjectStorage, tmp_path: Path) -> None:
+def test_a_missing_bucket(oss: ObjectStorage, tmp_path: Path) -> None:
     world = project(tmp_path, config("oss://no-such-bucket/dvc"))
     assert "The specified bucket does not exist; create it" in refused(world, oss.env)

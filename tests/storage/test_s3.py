@@ -23,13 +23,13 @@ def test_a_session_token(s3: S3, tmp_path: Path) -> None:
     round_trip(world, {**session, **PLACE}, session["AWS_SECRET_ACCESS_KEY"], session["AWS_SESSION_TOKEN"])
 
 
-def test_the_endpoint_may_come_from_the_environment(s3: S3, tmp_path: Path) -> None:
+def test_the_endpoint_can_come_from_the_environment(s3: S3, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"s3://{s3.bucket()}/dvc"))
     round_trip(world, {**s3.owner, **PLACE, "AWS_ENDPOINT_URL": s3.url})
 
 
 @pytest.mark.parametrize("given", ["text", "file"])
-def test_a_jobs_identity(s3: S3, given: str, tmp_path: Path) -> None:
+def test_a_web_identity(s3: S3, given: str, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"s3://{s3.bucket()}/dvc", endpointurl=s3.url))
     (tmp_path / "token").write_text(JOB_TOKEN)
     token = JOB_TOKEN if given == "text" else str(tmp_path / "token")
@@ -37,7 +37,7 @@ def test_a_jobs_identity(s3: S3, given: str, tmp_path: Path) -> None:
     round_trip(world, {**env, **PLACE}, JOB_TOKEN)
 
 
-def test_a_jobs_identity_that_is_refused(s3: S3, tmp_path: Path) -> None:
+def test_a_web_identity_that_is_refused(s3: S3, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"s3://{s3.bucket()}/dvc", endpointurl=s3.url))
     other = JOB_TOKEN.replace("yZXBv", "yZXBw")
     env = {"AWS_ROLE_ARN": s3.role, "AWS_WEB_IDENTITY_TOKEN_FILE": other, "AWS_ENDPOINT_URL_STS": s3.sts}
@@ -45,7 +45,7 @@ def test_a_jobs_identity_that_is_refused(s3: S3, tmp_path: Path) -> None:
     assert "AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE" in said
 
 
-def test_half_of_a_jobs_identity(s3: S3, tmp_path: Path) -> None:
+def test_an_incomplete_web_identity(s3: S3, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"s3://{s3.bucket()}/dvc", endpointurl=s3.url))
     said = refused(world, {"AWS_ROLE_ARN": s3.role, **PLACE, "AWS_EC2_METADATA_DISABLED": "true"})
     assert "set AWS_WEB_IDENTITY_TOKEN_FILE" in said
@@ -76,7 +76,7 @@ def test_a_key_that_may_only_read(s3: S3, tmp_path: Path) -> None:
     assert said.startswith("push: the DVC remote storage (S3) refuses AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 
 
-def test_a_bucket_that_is_not_there(s3: S3, tmp_path: Path) -> None:
+def test_a_missing_bucket(s3: S3, tmp_path: Path) -> None:
     world = project(tmp_path, config("s3://no-such-bucket-of-ours/dvc", endpointurl=s3.url))
     said = refused(world, {**s3.owner, **PLACE})
     assert "there is no no-such-bucket-of-ours; create it" in said

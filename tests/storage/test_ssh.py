@@ -28,13 +28,13 @@ def test_a_password(ssh_with_password: Host, tmp_path: Path) -> None:
     round_trip(world, env, PASSWORD)
 
 
-def test_a_host_that_is_not_known(ssh: Host, tmp_path: Path) -> None:
+def test_an_unknown_host_key(ssh: Host, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"{ssh.url}/{tmp_path.name}"))
     said = refused(world, {"DVC_SSH_PRIVATE_KEY": ssh.key(*ED25519), "DVC_SSH_USER": ssh.user})
     assert f"set DVC_SSH_KNOWN_HOSTS to the output of `ssh-keyscan -p {ssh.port} 127.0.0.1`" in said
 
 
-def test_a_host_that_shows_another_key(ssh: Host, ssh_with_password: Host, tmp_path: Path) -> None:
+def test_a_changed_host_key(ssh: Host, ssh_with_password: Host, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"{ssh.url}/{tmp_path.name}"))
     other = ssh_with_password.known_hosts.replace(str(ssh_with_password.port), str(ssh.port))
     env = {"DVC_SSH_PRIVATE_KEY": ssh.key(*ED25519), "DVC_SSH_USER": ssh.user, "DVC_SSH_KNOWN_HOSTS": other}
@@ -45,7 +45,7 @@ def test_a_host_that_shows_another_key(ssh: Host, ssh_with_password: Host, tmp_p
     )
 
 
-def test_a_key_that_may_not_log_in(ssh: Host, tmp_path: Path) -> None:
+def test_a_key_that_is_not_authorized(ssh: Host, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"{ssh.url}/{tmp_path.name}"))
     key = ssh.key(*ED25519)
     authorized = ssh.folder / "authorized_keys"
@@ -63,7 +63,7 @@ def test_a_wrong_passphrase(ssh: Host, passphrase: str, tmp_path: Path) -> None:
     assert "DVC_SSH_PRIVATE_KEY" in said
 
 
-def test_what_is_no_key(ssh: Host, tmp_path: Path) -> None:
+def test_a_value_that_is_not_a_key(ssh: Host, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"{ssh.url}/{tmp_path.name}"))
     env = {"DVC_SSH_PRIVATE_KEY": "/home/nobody/.ssh/id_rsa", "DVC_SSH_USER": ssh.user}
     said = refused(world, {**env, "DVC_SSH_KNOWN_HOSTS": ssh.known_hosts})

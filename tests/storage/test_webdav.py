@@ -1,4 +1,4 @@
-"""WebDAV, against wsgidav; what it has no way to ask for, a gate in front of it asks for."""
+"""WebDAV, against wsgidav; a gate in front of it checks the auth methods that wsgidav does not support."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from storage.journey import config, project, refused, round_trip
 from storage.web import HEADER, KEY, PASSWORD, TOKEN, USER, Web
 
-WAYS = {
+METHODS = {
     "open": {},
     "basic": {"DVC_WEBDAV_USER": USER, "DVC_WEBDAV_PASSWORD": PASSWORD},
     "token": {"DVC_WEBDAV_TOKEN": TOKEN},
@@ -17,11 +17,13 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_each_way(webdav: Web, way: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_each_auth_method(webdav: Web, method: str, tmp_path: Path) -> None:
     (webdav.folder / tmp_path.name).mkdir()
-    world = project(tmp_path, config(f"{webdav.urls[way]}/{tmp_path.name}"))
-    round_trip(world, WAYS[way], *(value for name, value in WAYS[way].items() if name.endswith(("WORD", "TOKEN"))))
+    world = project(tmp_path, config(f"{webdav.urls[method]}/{tmp_path.name}"))
+    round_trip(
+        world, METHODS[method], *(value for name, value in METHODS[method].items() if name.endswith(("WORD", "TOKEN")))
+    )
 
 
 WRONG = {
@@ -31,20 +33,20 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("way", WRONG)
-def test_wrong_credentials(webdav: Web, way: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", WRONG)
+def test_wrong_credentials(webdav: Web, method: str, tmp_path: Path) -> None:
     (webdav.folder / tmp_path.name).mkdir()
-    world = project(tmp_path, config(f"{webdav.urls[way]}/{tmp_path.name}"))
-    said = refused(world, WRONG[way], "incorrect-horse", "glpat-of-somebody-else")
-    assert f"refuses {' and '.join(WRONG[way])}" in said
+    world = project(tmp_path, config(f"{webdav.urls[method]}/{tmp_path.name}"))
+    said = refused(world, WRONG[method], "incorrect-horse", "glpat-of-somebody-else")
+    assert f"refuses {' and '.join(WRONG[method])}" in said
 
 
-@pytest.mark.parametrize("way", WRONG)
-def test_no_credentials(webdav: Web, way: str, tmp_path: Path) -> None:
-    world = project(tmp_path, config(f"{webdav.urls[way]}/{tmp_path.name}"))
+@pytest.mark.parametrize("method", WRONG)
+def test_no_credentials(webdav: Web, method: str, tmp_path: Path) -> None:
+    world = project(tmp_path, config(f"{webdav.urls[method]}/{tmp_path.name}"))
     assert "set DVC_WEBDAV_TOKEN (token), or DVC_WEBDAV_USER and DVC_WEBDAV_PASSWORD" in refused(world, {})
 
 
-def test_a_folder_that_is_not_there(webdav: Web, tmp_path: Path) -> None:
+def test_a_missing_folder(webdav: Web, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"{webdav.urls['open']}/not/made"))
     assert "create it" in refused(world, {})

@@ -50,7 +50,7 @@ http {{
 
 @dataclass(frozen=True, kw_only=True)
 class Web:
-    """A server with one folder a way to sign in; `urls` has the base URL of each."""
+    """A server with one folder for each auth method; `urls` has the base URL of each."""
 
     urls: dict[str, str]
     folder: Path
@@ -64,11 +64,11 @@ def nginx_started(folder: Path) -> Iterator[Web]:
     text = NGINX.format(user=user, folder=folder, port=port, token=TOKEN, key=KEY)
     (folder / "nginx.conf").write_text(text)
     ways = ("open", "basic", "token", "header", "readable")
-    for way in ways:
-        (folder / "www" / way).mkdir(parents=True)
+    for method in ways:
+        (folder / "www" / method).mkdir(parents=True)
     command = [nginx, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     with served(command, port, log=folder / "nginx.log"):
-        yield Web(urls={way: f"http://127.0.0.1:{port}/{way}" for way in ways}, folder=folder / "www")
+        yield Web(urls={method: f"http://127.0.0.1:{port}/{method}" for method in ways}, folder=folder / "www")
 
 
 @contextlib.contextmanager
@@ -78,10 +78,10 @@ def webdav_started(folder: Path) -> Iterator[Web]:
         share.mkdir()
         opened, basic = (stack.enter_context(_wsgidav(folder, share, users)) for users in (True, {USER: PASSWORD}))
         urls = {"open": opened, "basic": basic}
-        for way, header, value in (("token", "Authorization", f"Bearer {TOKEN}"), ("header", HEADER, KEY)):
+        for method, header, value in (("token", "Authorization", f"Bearer {TOKEN}"), ("header", HEADER, KEY)):
             gate = stack.enter_context(HttpGate(opened, may_pass=_wants(header, value)))
-            urls[way] = gate.url
-        yield Web(urls={way: url.replace("http", "webdav", 1) for way, url in urls.items()}, folder=share)
+            urls[method] = gate.url
+        yield Web(urls={method: url.replace("http", "webdav", 1) for method, url in urls.items()}, folder=share)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Credentials in, private files and DVC configuration out, and nothing left behind."""
+"""Credentials: from variables to private files and to DVC's configuration, and nothing left at the end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ URLS = {
 
 
 def configured(environment: dict[str, str], url: str, temporary: Path, **options: object) -> dict[str, str]:
-    """What DVC is told about a remote at `url`, after DVC's own schema has accepted it."""
+    """The settings for a remote at `url`, after DVC's own schema has accepted them."""
     with provide_credentials(environment, temporary) as credentials:
         remotes = {"storage": {"url": url, **options}}
         written = credentials.configure(remotes)["remote"].get("storage", {})
@@ -51,10 +51,10 @@ def configured(environment: dict[str, str], url: str, temporary: Path, **options
         return written
 
 
-# -- what is there and what is missing --
+# -- which credentials are found and which are missing --
 
 
-def test_every_storage_of_the_table_has_a_url_and_every_url_its_kind() -> None:
+def test_every_storage_kind_has_a_url_and_every_url_its_kind() -> None:
     assert {name: kind.name for name, url in URLS.items() if (kind := kind_of(url))} == {name: name for name in URLS}
     assert {kind.name for kind in STORAGE_KINDS} == set(URLS)
     assert kind_of("remote://other/path") is None
@@ -76,7 +76,9 @@ def test_every_storage_of_the_table_has_a_url_and_every_url_its_kind() -> None:
         ("local", ()),
     ],
 )
-def test_an_empty_environment_misses_the_variables_of_the_usual_way(kind: str, missing: tuple[str, ...]) -> None:
+def test_an_empty_environment_misses_the_variables_of_the_first_auth_method(
+    kind: str, missing: tuple[str, ...]
+) -> None:
     check = check_credentials(URLS[kind], dict.fromkeys(CREDENTIAL_VARIABLES, ""))
     assert (check.kind, check.found, check.missing) == (kind, (), missing)
     assert all(name in check.advice for name in missing)
@@ -84,12 +86,12 @@ def test_an_empty_environment_misses_the_variables_of_the_usual_way(kind: str, m
 
 
 @pytest.mark.parametrize("kind", STORAGE_KINDS, ids=lambda kind: kind.name)
-def test_each_way_is_found_by_its_own_variables(kind: object) -> None:
-    for way in (known := next(k for k in STORAGE_KINDS if k is kind)).auth_methods:
-        check = check_credentials(URLS[known.name], {variable.name: "x" for variable in way.required})
+def test_each_auth_method_is_recognized_by_its_variables(kind: object) -> None:
+    for method in (known := next(k for k in STORAGE_KINDS if k is kind)).auth_methods:
+        check = check_credentials(URLS[known.name], {variable.name: "x" for variable in method.required})
         assert check.missing == ()
-        assert check.found == tuple(variable.name for variable in way.required)
-        assert check.auth_method in {way.name, "profile"}
+        assert check.found == tuple(variable.name for variable in method.required)
+        assert check.auth_method in {method.name, "profile"}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,9 @@ def test_each_way_is_found_by_its_own_variables(kind: object) -> None:
         ("webdav://h", ["DVC_WEBDAV_USER"], ("DVC_WEBDAV_PASSWORD",)),
     ],
 )
-def test_half_a_way_misses_its_other_half(url: str, environment: list[str], missing: tuple[str, ...]) -> None:
+def test_an_incomplete_auth_method_misses_its_other_variables(
+    url: str, environment: list[str], missing: tuple[str, ...]
+) -> None:
     assert check_credentials(url, dict.fromkeys(environment, "x")).missing == missing
 
 
@@ -119,18 +123,18 @@ def test_half_a_way_misses_its_other_half(url: str, environment: list[str], miss
         ("webhdfs://h", {"kerberos": "true"}),
     ],
 )
-def test_what_dvc_is_configured_with_is_not_missing(url: str, options: dict[str, object]) -> None:
+def test_options_in_dvc_configuration_are_not_missing(url: str, options: dict[str, object]) -> None:
     assert check_credentials(url, {}, options).missing == ()
 
 
-def test_an_ssh_remote_without_known_hosts_gets_the_keyscan_hint() -> None:
+def test_an_ssh_remote_without_known_hosts_gets_advice_with_ssh_keyscan() -> None:
     environment = {"DVC_SSH_PRIVATE_KEY": PEM}
     assert "ssh-keyscan -p 2222 data.example" in check_credentials(URLS["SSH"], environment).advice
     assert check_credentials(URLS["SSH"], {**environment, "DVC_SSH_KNOWN_HOSTS": KNOWN_HOSTS}).advice == ""
 
 
 @pytest.mark.parametrize("url", ["", "s3://", "ssh://host:port/", "https://[", "nowhere://x", "remote://other/p"])
-def test_odd_urls_are_findings_and_no_tracebacks(url: str) -> None:
+def test_invalid_urls_have_no_credentials_and_raise_nothing(url: str) -> None:
     assert check_credentials(url, {}).found == ()
 
 
@@ -146,7 +150,9 @@ def test_odd_urls_are_findings_and_no_tracebacks(url: str) -> None:
         ("DVC_SSH_KNOWN_HOSTS", KNOWN_HOSTS),
     ],
 )
-def test_a_files_text_becomes_a_private_file_and_its_variable_the_path(name: str, text: str, tmp_path: Path) -> None:
+def test_the_text_of_a_file_becomes_a_private_file_and_the_variable_its_path(
+    name: str, text: str, tmp_path: Path
+) -> None:
     environment = {name: text}
     with provide_credentials(environment, tmp_path / "temporary"):
         path = Path(environment[name])
@@ -157,7 +163,7 @@ def test_a_files_text_becomes_a_private_file_and_its_variable_the_path(name: str
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_a_path_stays_a_path(tmp_path: Path) -> None:
+def test_a_path_remains_a_path(tmp_path: Path) -> None:
     key = tmp_path / "my key.json"
     key.write_text(ACCOUNT)
     environment = {"GOOGLE_APPLICATION_CREDENTIALS": str(key), "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/absent token"}
@@ -178,13 +184,13 @@ def test_a_path_stays_a_path(tmp_path: Path) -> None:
     ],
     ids=["base64", "base64 in lines", "one line", "Windows"],
 )
-def test_a_key_pasted_in_any_usual_form_is_written_as_ssh_wants_it(given: str, tmp_path: Path) -> None:
+def test_a_key_in_any_usual_form_is_written_as_ssh_expects_it(given: str, tmp_path: Path) -> None:
     environment = {"DVC_SSH_PRIVATE_KEY": given}
     with provide_credentials(environment, tmp_path):
         assert Path(environment["DVC_SSH_PRIVATE_KEY"]).read_bytes() == (PEM + "\n").encode()
 
 
-def test_google_drives_variable_holds_the_text_even_when_given_a_path_or_base64(tmp_path: Path) -> None:
+def test_the_variable_of_google_drive_becomes_the_text_of_a_path_or_base64(tmp_path: Path) -> None:
     (tmp_path / "user.json").write_text(USER)
     for given in (str(tmp_path / "user.json"), base64.b64encode(USER.encode()).decode(), USER):
         environment = {"GDRIVE_CREDENTIALS_DATA": given}
@@ -195,7 +201,7 @@ def test_google_drives_variable_holds_the_text_even_when_given_a_path_or_base64(
         assert environment == {"GDRIVE_CREDENTIALS_DATA": given}
 
 
-def test_empty_variables_are_unset_so_that_no_library_trips_over_them(tmp_path: Path) -> None:
+def test_empty_variables_are_unset(tmp_path: Path) -> None:
     environment = {"AWS_PROFILE": "", "AWS_SESSION_TOKEN": "", "PATH": ""}
     with provide_credentials(environment, tmp_path):
         assert environment == {"PATH": "", "GDRIVE_NON_INTERACTIVE": "1"}
@@ -203,7 +209,7 @@ def test_empty_variables_are_unset_so_that_no_library_trips_over_them(tmp_path: 
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, Cancelled])
-def test_all_is_undone_whatever_happens(error: type[BaseException], tmp_path: Path) -> None:
+def test_everything_is_undone_after_any_error(error: type[BaseException], tmp_path: Path) -> None:
     environment = {"GOOGLE_APPLICATION_CREDENTIALS": ACCOUNT}
     with pytest.raises(error), provide_credentials(environment, tmp_path):
         folder = Path(environment["GOOGLE_APPLICATION_CREDENTIALS"]).parent
@@ -214,7 +220,7 @@ def test_all_is_undone_whatever_happens(error: type[BaseException], tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_temporary_folder_that_cannot_be_written_is_one_line_about_it(tmp_path: Path) -> None:
+def test_a_temporary_folder_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     environment = {"GOOGLE_APPLICATION_CREDENTIALS": ACCOUNT}
     with (
@@ -225,7 +231,7 @@ def test_a_temporary_folder_that_cannot_be_written_is_one_line_about_it(tmp_path
     assert environment == {"GOOGLE_APPLICATION_CREDENTIALS": ACCOUNT}
 
 
-def test_files_and_decoded_variables_are_handed_to_the_masks(tmp_path: Path) -> None:
+def test_the_text_of_files_and_decoded_variables_is_masked(tmp_path: Path) -> None:
     environment = {"GOOGLE_APPLICATION_CREDENTIALS": base64.b64encode(ACCOUNT.encode()).decode()}
     with provide_credentials(environment, tmp_path) as credentials:
         masks = Masks.from_environment(environment, holds_secret=holds_secret, extra=credentials.secrets)
@@ -286,25 +292,25 @@ def test_a_remote_gets_the_options_of_its_own_kind(
     assert configured(environment, URLS[kind], tmp_path) == written
 
 
-def test_a_private_key_is_configured_by_its_path_and_the_agent_left_out(tmp_path: Path) -> None:
+def test_a_private_key_is_configured_by_its_path_and_without_the_agent(tmp_path: Path) -> None:
     environment = {"DVC_SSH_PRIVATE_KEY": PEM, "DVC_SSH_PASSPHRASE": "pp", "SSH_AUTH_SOCK": "/run/agent"}
     written = configured(environment, URLS["SSH"], tmp_path)
     assert Path(written.pop("keyfile")).name == "DVC_SSH_PRIVATE_KEY"
     assert written == {"passphrase": "pp", "allow_agent": "false"}
 
 
-def test_a_password_completes_what_the_project_configures(tmp_path: Path) -> None:
+def test_a_password_completes_the_configuration_of_the_project(tmp_path: Path) -> None:
     written = configured({"DVC_HTTP_PASSWORD": "pw"}, URLS["HTTP"], tmp_path, auth="basic", user="me")
     assert written == {"password": "pw", "auth": "basic"}
 
 
-def test_oss_bucket_completes_a_url_that_names_none(tmp_path: Path) -> None:
+def test_oss_bucket_completes_a_url_without_a_bucket(tmp_path: Path) -> None:
     environment = {"OSS_BUCKET": "ours", "OSS_ACCESS_KEY_ID": "a", "OSS_ACCESS_KEY_SECRET": "b", "OSS_ENDPOINT": "e"}
     assert configured(environment, "oss:///path", tmp_path) == {"url": "oss://ours/path"}
     assert configured(environment, "oss://theirs/path", tmp_path) == {}
 
 
-def test_ssh_host_keys_are_checked_and_nobody_is_asked_until_the_credentials_are_gone(
+def test_ssh_host_keys_are_checked_and_nobody_is_asked_for_a_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class SSHFileSystem:
@@ -333,8 +339,8 @@ def test_a_job_is_never_asked_for_a_password(tmp_path: Path) -> None:
     assert written == {"ask_password": "false"}
 
 
-def test_what_is_sent_as_it_is_goes_to_one_server_alone(tmp_path: Path) -> None:
-    """A password for the default remote's server is nobody else's business; a key only proves, and may go anywhere."""
+def test_secrets_are_sent_to_one_server_only(tmp_path: Path) -> None:
+    """A password is for the server of the default remote; a private key is never sent, so every server may use it."""
     environment = {"DVC_HTTP_TOKEN": "t", "DVC_SSH_PASSWORD": "pw", "DVC_SSH_USER": "me"}
     remotes: dict[str, dict[str, object]] = {
         "public": {"url": "https://elsewhere.example/x"},
@@ -369,9 +375,7 @@ def test_what_is_sent_as_it_is_goes_to_one_server_alone(tmp_path: Path) -> None:
         ("DVC_SSH_PRIVATE_KEY", "~/.ssh/absent", "is neither the path of a file nor its content"),
     ],
 )
-def test_a_value_that_cannot_be_right_is_found_before_a_storage_refuses_it(
-    name: str, value: str, why: str, tmp_path: Path
-) -> None:
+def test_a_value_that_cannot_be_right_is_a_problem(name: str, value: str, why: str, tmp_path: Path) -> None:
     url = URLS[{"GO": "Google Storage", "GD": "Google Drive", "DV": "SSH"}[name[:2]]]
     with provide_credentials({name: value}, tmp_path) as credentials:
         credentials.configure({"storage": {"url": url}})
@@ -381,7 +385,7 @@ def test_a_value_that_cannot_be_right_is_found_before_a_storage_refuses_it(
 # -- leftovers --
 
 
-def test_leftovers_of_a_killed_run_are_swept_and_those_of_a_living_one_are_not(tmp_path: Path) -> None:
+def test_leftovers_of_killed_runs_are_removed_but_not_those_of_running_ones(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from cml.remotes.credentials import provide_credentials\n"
         "with provide_credentials({'DVC_SSH_PRIVATE_KEY': sys.argv[2]}, pathlib.Path(sys.argv[1])):\n"
@@ -409,12 +413,12 @@ def test_leftovers_of_a_killed_run_are_swept_and_those_of_a_living_one_are_not(t
         assert list(tmp_path.iterdir()) == [Path(environment["DVC_SSH_PRIVATE_KEY"]).parent]
 
 
-def test_a_folder_with_a_living_process_number_but_no_run_is_swept(tmp_path: Path) -> None:
+def test_a_folder_whose_process_id_is_in_use_by_another_process_is_removed(tmp_path: Path) -> None:
     (tmp_path / f"{FOLDER_PREFIX}{os.getpid()}-abc").mkdir()
     assert remove_leftovers(tmp_path) == 1
 
 
-def test_only_our_own_folders_are_swept(tmp_path: Path) -> None:
+def test_only_our_own_folders_are_removed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / f"{FOLDER_PREFIX}1-link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / f"{FOLDER_PREFIX}1-file").write_text("")

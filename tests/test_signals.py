@@ -1,4 +1,4 @@
-"""How work beside the main thread ends with it."""
+"""Work in a thread ends together with the main thread."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ except Cancelled:
 """
 
 
-def test_a_thread_that_writes_is_cancelled_before_its_place_is_cleaned_up(tmp_path: Path) -> None:
+def test_a_thread_that_writes_is_cancelled_before_its_folder_is_removed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WRITER, str(tmp_path / "place")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout

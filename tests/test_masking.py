@@ -1,4 +1,4 @@
-"""What a secret may never survive: every form of it that a log, a report or a URL can hold."""
+"""Every form of a secret that a log, a report or a URL can contain is masked."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ ENCODINGS: dict[str, Encoding] = {
 
 
 def readings(text: str) -> list[str]:
-    """What a reader who knows the encodings gets out of a text."""
+    """The text as somebody reads it who decodes everything in it."""
     found = [text, unquote(text), unquote_plus(text), html.unescape(text), text.replace("\\\\", "\\")]
     for run in re.findall(r"[A-Za-z0-9+/_-]{4,}", text):
         for offset in range(4):
@@ -122,7 +122,7 @@ def test_no_generated_secret_survives_in_any_encoding(values: list[str], around:
         for encode in ENCODINGS.values():
             masked = masks.mask(f"{around} {encode('a' + value)} {around}")
             assert "***" in masked
-            assert len(masked) <= len(around) * 2 + 32, "what encloses the secret is all that is left"
+            assert len(masked) <= len(around) * 2 + 32, "only the text around the secret is left"
             assert not any("a" + value in reading for reading in readings(masked))
 
 
@@ -171,11 +171,11 @@ def test_base64_in_broken_lines_is_masked(width: int) -> None:
         ("see https://host and mail me@host", "see https://host and mail me@host"),
     ],
 )
-def test_users_and_passwords_in_urls_are_masked_whoever_they_are(url: str, masked: str) -> None:
+def test_users_and_passwords_in_all_urls_are_masked(url: str, masked: str) -> None:
     assert masks_for({}).mask(f"at {url} now") == f"at {masked} now"
 
 
-def test_the_password_in_a_variables_url_is_masked_alone_too() -> None:
+def test_the_password_in_the_url_of_a_variable_is_masked_alone_too() -> None:
     masks = masks_for({"MLFLOW_BACKEND": "postgresql://ml:s3cr%40t-word@db/ml"})
     assert masks.mask("password s3cr@t-word, s3cr%40t-word") == "password ***, ***"
 
@@ -197,26 +197,26 @@ def test_the_password_in_a_variables_url_is_masked_alone_too() -> None:
         ("CACHE_KEY", "customer"),
     ],
 )
-def test_paths_counts_and_public_names_stay_readable(name: str, value: str) -> None:
+def test_paths_numbers_and_public_values_are_not_masked(name: str, value: str) -> None:
     assert not holds_secret(name, value)
     assert masks_for({name: value}).mask(value) == value
 
 
 @pytest.mark.parametrize("value", ["", " ", "1", "true", "basic", "******"])
-def test_values_too_short_to_be_secrets_stay(value: str) -> None:
+def test_values_too_short_to_be_secrets_are_not_masked(value: str) -> None:
     text = f"accuracy: 1 {value} true basic"
     assert masks_for({"SOME_SECRET": value}, extra=[value]).mask(text) == text
 
 
-def test_secrets_that_left_the_environment_are_masked_when_handed_in() -> None:
+def test_extra_secrets_are_masked() -> None:
     assert masks_for({}, extra=["glpat-abcdefgh"]).mask("glpat-abcdefgh") == "***"
 
 
-def test_masks_do_not_show_themselves() -> None:
+def test_the_repr_of_masks_contains_no_secret() -> None:
     assert "hunter2" not in repr(masks_for({"DB_PASSWORD": "hunter2"}))
 
 
-def test_secrets_that_begin_alike_are_masked_whole() -> None:
+def test_secrets_with_a_common_prefix_are_masked_completely() -> None:
     values = {f"A{length}_TOKEN": "a" * length for length in range(6, 400)}
     masks = masks_for(values)
     assert masks.mask("x" + "a" * 399 + "x " + "a" * 7) == "x***x ***"
@@ -229,12 +229,12 @@ def test_megabytes_are_masked_in_seconds(masks_of_all: Masks) -> None:
     assert time.perf_counter() - started < 5
 
 
-def test_a_secret_that_is_no_utf_8_is_masked_as_the_log_reads_it() -> None:
+def test_a_secret_that_is_not_utf_8_is_masked_as_the_log_shows_it() -> None:
     secret = b"secret-\xff\xfe-value"
     masks = masks_for({"MY_TOKEN": secret.decode("utf-8", "surrogateescape")})
     assert masks.mask(secret.decode("utf-8", "replace")) == "***"
 
 
-def test_half_a_surrogate_pair_in_a_json_secret_breaks_nothing() -> None:
+def test_half_a_surrogate_pair_in_a_json_secret_is_masked() -> None:
     masks = masks_for({"MY_TOKEN": '{"private_key": "long-secret-\\udf22-text"}'})
     assert masks.mask("long-secret-\udf22-text") == "***"
