@@ -1,7 +1,8 @@
-"""The child process that draws: orders of specifications and SVGs in, PNGs or one line about each out.
+"""Draws Vega-Lite specifications and SVGs as PNGs, in a child process without network.
 
-V8 ends its process where a specification is too much for it, holds the GIL meanwhile, and can be stopped no other way.
-The child imports this module alone, so it imports nothing of ours; nothing here uses the network.
+vl-convert runs JavaScript in V8. A specification that is too much for V8 ends the whole process; while V8 works, it
+holds Python's GIL, so that only a signal to the process can stop it. The child imports this module, which therefore
+imports nothing else of ours.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import base64
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -17,17 +19,19 @@ import time
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-SCALE = 2  # of what a specification draws; an SVG keeps its size
-SECONDS_A_PLOT, SECONDS_IN_ALL = 20, 120
-MEMORY = 4 << 30
-LONGEST_SIDE = 5_000  # of a drawing, before scaling
-LONGEST_LINE = 300
+SCALE = 2  # of a specification; an SVG keeps its size
+SECONDS_PER_PLOT = 20
+SECONDS_IN_ALL = 120
+MAX_MEMORY = 4 << 30
+MAX_SIDE = 5_000  # pixels of a drawing, before scaling
+MAX_LINE = 300  # characters of a message
 
 Order = dict[str, str]
+"""What to draw: {"spec": a specification as JSON} or {"svg": the text of an SVG}."""
 
 
 def draw_all(orders: Sequence[Order]) -> list[bytes | str]:
-    """Returns for each order a PNG, or one line that says why there is none."""
+    """Returns a PNG for each order, or a message of one line."""
     answers: list[bytes | str] = []
     end = time.monotonic() + SECONDS_IN_ALL
     while len(answers) < len(orders):
@@ -35,20 +39,20 @@ def draw_all(orders: Sequence[Order]) -> list[bytes | str]:
         if seconds > 0:
             answers += _ask_child(orders[len(answers) :], seconds=seconds)
         else:
-            answers.append(f"the plots before it took {SECONDS_IN_ALL} s to draw")
+            answers.append(f"the plots before it took {SECONDS_IN_ALL} s, the limit for all plots")
     return answers
 
 
 def _ask_child(orders: Sequence[Order], *, seconds: float) -> list[bytes | str]:
-    """Returns at least one answer. A child that dies over an order leaves those behind it to the next child."""
+    """Returns at least one answer. If an order ends the child, the orders after it are left to the next child."""
     start = (
-        f"import sys; sys.path[:] = sys.argv[1:]; from cml.report.plots.render import serve; serve({SECONDS_A_PLOT})"
+        f"import sys; sys.path[:] = sys.argv[1:]; from cml.report.plots.render import serve; serve({SECONDS_PER_PLOT})"
     )
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
-    problem = "it is more than vl-convert can draw"
+    problem = "vl-convert crashed on it"
     try:
         child = subprocess.run(
-            [sys.executable, "-I", "-c", start, *filter(None, sys.path)],  # -I: nothing of the working directory
+            [sys.executable, "-I", "-c", start, *filter(None, sys.path)],  # -I: no module from the working directory
             input="".join(json.dumps(order) + "\n" for order in orders).encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -58,31 +62,33 @@ def _ask_child(orders: Sequence[Order], *, seconds: float) -> list[bytes | str]:
         )
         output = child.stdout
         if child.returncode == -signal.SIGALRM:
-            problem = f"it takes longer than {SECONDS_A_PLOT} s to draw"
+            problem = f"it takes longer than {SECONDS_PER_PLOT} s to draw"
     except OSError as error:
-        output, problem = b"", f"the process that draws did not start: {error}"
+        output, problem = b"", f"cannot start the process that draws: {error}"
     except subprocess.TimeoutExpired as error:
-        output, problem = error.stdout or b"", f"it was not done after {SECONDS_IN_ALL} s for all plots"
+        output, problem = error.stdout or b"", f"drawing all plots took longer than {SECONDS_IN_ALL} s"
     lines = [json.loads(line) for line in output.split(b"\n")[:-1]]
     answers: list[bytes | str] = [base64.b64decode(line["png"]) if "png" in line else line["problem"] for line in lines]
     return answers if len(answers) == len(orders) else [*answers, problem]
 
 
 def serve(seconds: int) -> None:
-    """The child: an order a line on stdin, an answer a line on stdout. One that takes more than `seconds` ends it."""
-    import resource
+    """Runs in the child: reads one order per line from stdin, writes one answer per line to stdout.
 
+    An order that takes more than `seconds` ends the child.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     with os.fdopen(os.dup(1), "w") as answers:
-        os.dup2(2, 1)  # what JavaScript prints is no answer
+        os.dup2(2, 1)  # JavaScript may print; only our answers may go to the real stdout
         for line in sys.stdin:
             signal.alarm(seconds)
             try:
                 answer = {"png": base64.b64encode(_png(json.loads(line))).decode()}
             except BaseException as error:
-                reason = str(error).partition("failed:")[2] or str(error)  # then JavaScript's words, then a stack
+                # vl-convert's message: "... failed:", JavaScript's message, and a stack.
+                reason = str(error).partition("failed:")[2] or str(error)
                 answer = {"problem": one_line(reason.strip().split("\n")[0].split(" {")[0])}
             answers.write(json.dumps(answer) + "\n")
             answers.flush()
@@ -93,29 +99,29 @@ def _png(order: Order) -> bytes:
 
     svg = order.get("svg", "")
     if "spec" in order:
-        # By way of SVG: the direct way fetches images from anywhere, whatever `allowed_base_urls` says.
+        # Not `vegalite_to_png`: it loads images from any address, whatever `allowed_base_urls` says.
         svg = vl_convert.vegalite_to_svg(order["spec"], vl_version="5.21", allowed_base_urls=[])
-    drawing = ET.fromstring(svg)  # noqa: S314 - a bomb of entities ends no more than this child
+    drawing = ET.fromstring(svg)  # noqa: S314 - an entity bomb can only end this child
     sizes = re.findall(r"[\d.]+", " ".join(drawing.get(name, "") for name in ("width", "height", "viewBox")))
-    if any(float(size) > LONGEST_SIDE for size in sizes):
-        raise ValueError(f"it is too big a drawing: {' x '.join(sizes[:2])}")
+    if any(float(size) > MAX_SIDE for size in sizes):
+        raise ValueError(f"the drawing is too large: {' x '.join(sizes[:2])} pixels, at most {MAX_SIDE} each")
     for element in list(drawing.iter()):
         if "image" in str(element.tag).lower():
             _refuse_link(element)
         for child in list(element):
-            if child.get("opacity") == "0":  # for a mouse to find; each would cost milliseconds
+            if child.get("opacity") == "0":  # a target for the mouse: drawing it takes milliseconds
                 element.remove(child)
     return vl_convert.svg_to_png(ET.tostring(drawing, "unicode"), scale=SCALE if "spec" in order else 1)
 
 
 def _refuse_link(element: ET.Element) -> None:
-    """Raises ValueError where an image does not lie in the drawing itself."""
+    """Raises ValueError for an image that is not inside the drawing itself."""
     for name, value in element.attrib.items():
         if name.endswith("href") and not value.startswith(("data:image/png;", "data:image/jpeg;")):
-            raise ValueError("it shows an image from elsewhere, which is not fetched")
+            raise ValueError("it links to an image outside of the plot, which is not loaded")
 
 
 def one_line(text: object) -> str:
     """The text as one line of at most 300 characters; the name of its type where it is empty."""
     line = " ".join(str(text).split()) or type(text).__name__
-    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
+    return line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…"
