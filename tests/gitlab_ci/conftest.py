@@ -1,11 +1,9 @@
-"""Pipelines of .gitlab-ci.yml, run by gitlab-ci-local in a shell: `make test-gitlab` installs it and names its folder in
-CML_TEST_GITLAB.
+"""Runs pipelines of .gitlab-ci.yml with gitlab-ci-local in a shell. `make test-gitlab` installs it in CML_TEST_GITLAB.
 
-It reads include, inputs, extends, rules, variables, artifacts and dotenv as GitLab does, and checks the result against
-GitLab's schema. What it does not do, and these tests cannot say anything about: images, services and runners' tags;
-resource_group, interruptible and timeout; masking; `include:project`; expansion of variables by the server and the
-runner, each in its own way (here there is one, without `%NAME%`). Its copy of the schema refuses an empty `tags:`, which
-GitLab's no longer does.
+gitlab-ci-local supports include, inputs, extends, rules, variables, artifacts and dotenv as GitLab does, and checks the
+result against GitLab's schema. It does not support, so these tests cannot check: images, services and tags of runners;
+resource_group, interruptible and timeout; masking; `include:project`; the separate expansion of variables by server and
+runner (here there is one, without `%NAME%`). Its copy of the schema still refuses an empty `tags:`.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from support.world import BIN, KEPT_VARIABLES, World
 from scripts.paths import COMPONENT, PIPELINE, PIPELINE_COMPONENT, TEMPLATE
 
 WANTED = os.environ.get("CML_TEST_GITLAB", "")
-# A plain `pytest` leaves this folder out; whoever names gitlab-ci-local gets every test, or a failure.
+# A plain `pytest` ignores this folder. With CML_TEST_GITLAB no test is skipped: what is missing is a failure.
 collect_ignore_glob = [] if WANTED else ["test_*.py"]
 
 STATE = ".gitlab-ci-local"
@@ -37,33 +35,34 @@ OPTIONS = [
 
 
 @dataclass(frozen=True)
-class Ran:
-    """How a pipeline ended: `code` is 0 where every job passed; its state lies in `place`."""
+class PipelineResult:
+    """The result of a pipeline: `code` is 0 if all jobs passed; `folder` has the logs and artifacts."""
 
     code: int
     log: str
-    place: Path
+    folder: Path
 
-    def said(self, job: str) -> str:
-        """The log of a job."""
-        return (self.place / "output" / f"{job}.log").read_text()
+    def job_log(self, job: str) -> str:
+        """Returns the log of a job."""
+        return (self.folder / "output" / f"{job}.log").read_text()
 
     def artifacts(self, job: str) -> Path:
-        return self.place / "artifacts" / job
+        return self.folder / "artifacts" / job
 
 
 @dataclass(frozen=True)
 class GitLabRunner:
-    """GitLab's server and runner for one pipeline: `variables` are the predefined ones and the project's. A job's
-    environment is `environment` and these.
+    """GitLab's server and runner for one pipeline.
+
+    `variables` are the predefined variables and those of the project. A job gets them and `environment`.
     """
 
     environment: dict[str, str]
 
-    def run(self, checkout: Path, variables: Mapping[str, str]) -> Ran:
-        """Runs the pipeline of .gitlab-ci.yml, each job in a place of its own below the checkout."""
+    def run(self, checkout: Path, variables: Mapping[str, str]) -> PipelineResult:
+        """Runs the pipeline of .gitlab-ci.yml, each job in its own folder below the checkout."""
         done = self._gitlab_ci_local(checkout, variables)
-        return Ran(done.returncode, done.stdout + done.stderr, checkout / STATE)
+        return PipelineResult(done.returncode, done.stdout + done.stderr, checkout / STATE)
 
     def jobs(self, checkout: Path, variables: Mapping[str, str]) -> set[str]:
         """Returns the names of the jobs that the pipeline would have."""
@@ -76,15 +75,17 @@ class GitLabRunner:
         self, checkout: Path, variables: Mapping[str, str], *options: str
     ) -> subprocess.CompletedProcess[str]:
         top = Path(WANTED).resolve() / "node_modules"
-        # Its own Node.js: Debian's is too old for it.
+        # gitlab-ci-local comes with its own Node.js, because Debian's is too old.
         node = next((str(path) for path in sorted(top.glob("node-linux-*/bin/node"))), "node")
-        told = checkout.parent / f"{checkout.name}-variables.yml"
-        told.write_text(json.dumps({name: _plain(value) for name, value in variables.items()}, ensure_ascii=False))
-        # Set for every job of a branch where nothing says otherwise.
+        variables_file = checkout.parent / f"{checkout.name}-variables.yml"
+        variables_file.write_text(
+            json.dumps({name: _plain(value) for name, value in variables.items()}, ensure_ascii=False)
+        )
+        # gitlab-ci-local sets CI_COMMIT_BRANCH by default.
         unset = [] if "CI_COMMIT_BRANCH" in variables else ["--unset-variable", "CI_COMMIT_BRANCH"]
         command = [
             *(node, str(top / "gitlab-ci-local" / "dist" / "index.js"), *OPTIONS, *options, *unset),
-            *("--variables-file", str(told), "--ignore-predefined-vars", ",".join(variables)),
+            *("--variables-file", str(variables_file), "--ignore-predefined-vars", ",".join(variables)),
         ]
         return subprocess.run(
             command, cwd=checkout, env=self.environment, capture_output=True, text=True, timeout=600, check=False
@@ -92,21 +93,21 @@ class GitLabRunner:
 
 
 def _plain(value: str) -> dict[str, object]:
-    """A variable that is no file, whatever its value begins with, and whose value is not expanded."""
+    """Returns a variable that is never taken for a file and whose value is not expanded."""
     return {"type": "variable", "values": {"*": value.replace("$", "$$")}}
 
 
 @dataclass(frozen=True)
 class GitLab:
-    """A project on the stand-in GitLab, with its runner and its CI/CD variables."""
+    """A project on the stand-in GitLab with its runner and its CI/CD variables."""
 
     world: World
     forge: Forge
     runner: GitLabRunner
     variables: dict[str, str]
 
-    def pipeline(self, source: str = "push", *, job: str = "cml", **facts: Any) -> Ran:
-        """Runs every job of a new pipeline, as if they were one to GitLab."""
+    def pipeline(self, source: str = "push", *, job: str = "cml", **facts: Any) -> PipelineResult:
+        """Runs all jobs of a new pipeline. For the stand-in they are one job."""
         env = self.forge.pipeline(source, job=job, **facts)
         ran = self.runner.run(self.forge.checkout(env), self._given(env))
         self.forge.finish_job(env["CI_JOB_ID"], "success" if ran.code == 0 else "failed")
@@ -116,14 +117,14 @@ class GitLab:
         return ran
 
     def jobs(self, source: str = "push", **facts: Any) -> set[str]:
-        """The jobs that a new pipeline would have."""
+        """Returns the names of the jobs that a new pipeline would have."""
         env = self.forge.pipeline(source, **facts)
         found = self.runner.jobs(self.forge.checkout(env), self._given(env))
         self.forge.finish_job(env["CI_JOB_ID"])
         return found
 
     def _given(self, env: Mapping[str, str]) -> dict[str, str]:
-        """The variables of every job; what differs between them is gitlab-ci-local's to set."""
+        """Returns the variables of all jobs, without those that gitlab-ci-local sets for each job."""
         return {**{name: env[name] for name in env if name not in PER_JOB}, **self.variables}
 
     def commit(self, files: Mapping[str, str], *, branch: str = "main") -> str:
@@ -135,7 +136,7 @@ class GitLab:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """A clean environment: nothing of the machine's git configuration, CI or credentials."""
+    """An environment with nothing of the machine's git configuration, CI or credentials."""
     home = tmp_path / "home"
     home.mkdir()
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
@@ -155,7 +156,7 @@ def gitlab_runner(environment: dict[str, str]) -> GitLabRunner:
 
 
 def templates() -> dict[str, str]:
-    """The templates in both of their places, as a project's own files."""
+    """Returns the templates, in `gitlab/` and in `templates/`, as files of a project."""
     return {
         "gitlab/cml.yml": TEMPLATE.read_text(),
         "templates/cml.yml": COMPONENT.read_text(),

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from cml.config.variables import VARIABLES
-from gitlab_ci.conftest import GitLabRunner, Ran, templates
+from gitlab_ci.conftest import GitLabRunner, PipelineResult, templates
 from scripts.paths import TEMPLATE, TOP
 
 LOCAL = {"local": "gitlab/cml.yml"}
@@ -62,7 +62,7 @@ class Project:
     seen: Path
     runner: GitLabRunner
 
-    def pipeline(self, config: Mapping[str, Any], variables: Mapping[str, str] = PUSH) -> Ran:
+    def pipeline(self, config: Mapping[str, Any], variables: Mapping[str, str] = PUSH) -> PipelineResult:
         self.write(config)
         return self.runner.run(self.top, variables)
 
@@ -174,7 +174,7 @@ def test_the_job_is_extended_by_its_name(project: Project) -> None:
     }
     ran = project.pipeline(config)
     assert ran.code == 0, ran.log
-    assert "first" in ran.said("cml")
+    assert "first" in ran.job_log("cml")
     assert (project.given()["OMP_NUM_THREADS"], project.given()["INPUT_TAG_PREFIX"]) == ("2", "exp_")
     assert project.given("again")["INPUT_TAG_PREFIX"] == "again_"
 

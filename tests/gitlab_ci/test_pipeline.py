@@ -92,8 +92,8 @@ def test_what_a_failed_pipeline_has_done_is_not_done_again_by_the_next(gitlab_of
     gitlab = gitlab_of(small_fan_out_pipeline(f"test -e {gate}"))
     head = gitlab.world.tip("wide")
     ran = gitlab.pipeline("merge_request_event", merge_request=1)
-    assert "better ran in" in ran.said("better")
-    assert "1 of 3 stages have no result" in ran.said("gather")
+    assert "better ran in" in ran.job_log("better")
+    assert "1 of 3 stages have no result" in ran.job_log("gather")
     (note,) = gitlab.forge.notes(1)
     assert "good: the stage good failed" in note.body
     assert gitlab.world.tip("wide") == head
@@ -101,8 +101,8 @@ def test_what_a_failed_pipeline_has_done_is_not_done_again_by_the_next(gitlab_of
     gate.touch()
     again = gitlab.pipeline("merge_request_event", merge_request=1)
     assert again.code == 0, again.log
-    assert "1 restored from the run cache" in again.said("better")
-    assert "good ran in" in again.said("good")
+    assert "1 restored from the run cache" in again.job_log("better")
+    assert "good ran in" in again.job_log("good")
     assert gitlab.world.git("rev-list", f"{head}..wide", cwd=gitlab.world.origin).split() == [gitlab.world.tip("wide")]
     assert len(gitlab.forge.notes(1)) == 1
     gitlab.world.assert_complete("origin/wide")

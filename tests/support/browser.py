@@ -1,4 +1,4 @@
-"""A real Chromium, driven over its debugging pipe: keys that are pressed, widths that are real, what a screen reader gets."""
+"""Controls a real Chromium over its debugging pipe: window width, key presses, JavaScript, the accessibility tree."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEYS = {"Enter": ("\r", 13), " ": (" ", 32), "Tab": ("", 9)}
 
 
 class Page:
-    """One page. Its methods raise AssertionError where the browser says no."""
+    """One page. Its methods raise AssertionError if the browser reports an error."""
 
     def __init__(self, into: int, out: int) -> None:
         self._into = into
@@ -48,7 +48,7 @@ class Page:
         self._await("Page.loadEventFired")
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression comes to."""
+        """Returns the value of a JavaScript expression."""
         found = self._ask("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
@@ -62,7 +62,7 @@ class Page:
         self._ask("Input.insertText", text=text)
 
     def heard(self) -> list[dict[str, Any]]:
-        """The accessibility tree, flat: {"role", "name", ...} of all that is not ignored."""
+        """Returns the nodes of the accessibility tree that a screen reader gets, as {"role", "name"}."""
         nodes = self._ask("Accessibility.getFullAXTree")["nodes"]
         return [
             {"role": node["role"]["value"], "name": node.get("name", {}).get("value", "")}
@@ -89,24 +89,24 @@ class Page:
     def _read(self) -> dict[str, Any]:
         found = bytearray()
         while (byte := self._out.read(1)) != b"\0":
-            assert byte, "the browser is gone"
+            assert byte, "the browser has exited"
             found += byte
         answer: dict[str, Any] = json.loads(found)
         return answer
 
 
-def _far(number: int) -> int:
-    """The descriptor under a number that is neither 3 nor 4."""
-    far = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 10)
+def _move_descriptor(number: int) -> int:
+    """Moves a file descriptor to a number from 10 on, so that 3 and 4 are free for the browser."""
+    moved = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(number)
-    return far
+    return moved
 
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Page]:
-    """A browser that ends with the block. It reads commands on descriptor 3 and answers on 4."""
-    assert CHROMIUM, "CML_TEST_BROWSER=required, and there is no Chromium"
-    (commands, into), (out, answers) = (map(_far, os.pipe()) for _ in range(2))
+    """Runs a browser in the block. It reads commands from descriptor 3 and answers on 4."""
+    assert CHROMIUM, "CML_TEST_BROWSER=required, but Chromium is not installed: apt-get install chromium"
+    (commands, into), (out, answers) = (map(_move_descriptor, os.pipe()) for _ in range(2))
     arguments = [CHROMIUM, *OPTIONS, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
     nowhere = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
     pipes = [(os.POSIX_SPAWN_DUP2, commands, 3), (os.POSIX_SPAWN_DUP2, answers, 4)]

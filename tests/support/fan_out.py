@@ -1,4 +1,4 @@
-"""A pipeline that fans out twice: sixteen stages, of which six can run at the same time."""
+"""A pipeline with stages that can run at the same time: it branches twice, into sixteen stages, six of them parallel."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ letters = sum(len(pathlib.Path(source).read_text()) for source in sys.argv[1:])
 pathlib.Path("metrics.json").write_text(json.dumps({"accuracy": 0.9, "letters": letters}))
 """
 MODELS = [f"{half}{number}" for half in "ab" for number in (1, 2, 3)]
-ASKED = {"runs_on": ["self-hosted", "gpu"], "tags": ["gpu"], "gpu": True, "timeout": 120}
+RUNNER = {"runs_on": ["self-hosted", "gpu"], "tags": ["gpu"], "gpu": True, "timeout": 120}
 
 
 def fan_out_pipeline(models: Sequence[str] = MODELS, *, gate: Path | None = None) -> dict[str, str]:
-    """Returns the files of the project. train_a1 wants a GPU; train_b2 fails until `gate` exists."""
+    """Returns the files of the project. train_a1 needs a GPU; train_b2 fails until the file `gate` exists."""
     stages: dict[str, Any] = {"split": _stage("split", ["raw.csv"])}
     for half in sorted({model[0] for model in models}):
         stages[f"half_{half}"] = _stage(f"half_{half}", ["split.txt"])
@@ -40,17 +40,17 @@ def fan_out_pipeline(models: Sequence[str] = MODELS, *, gate: Path | None = None
         "metrics": [{"metrics.json": {"cache": False}}],
     }
     if "a1" in models:
-        stages["train_a1"]["meta"] = stages["evaluate_a1"]["meta"] = {"cml": ASKED}
+        stages["train_a1"]["meta"] = stages["evaluate_a1"]["meta"] = {"cml": RUNNER}
     if gate:
         stages["train_b2"]["cmd"] = f"test -e {gate} && {stages['train_b2']['cmd']}"
     return {"step.py": STEP, "compare.py": COMPARE, "dvc.yaml": yaml.safe_dump({"stages": stages}, sort_keys=False)}
 
 
 def small_fan_out_pipeline(condition: str) -> dict[str, str]:
-    """Returns the files of three stages, of which two can run at the same time; `good` fails without the condition."""
+    """Returns the files of three stages, two of which can run at the same time; `good` fails unless the condition holds."""
     stages = {"first": _stage("first", ["raw.csv"])}
     stages |= {name: _stage(name, ["first.txt"]) for name in ("better", "good")}
-    stages["better"]["meta"] = {"cml": ASKED}
+    stages["better"]["meta"] = {"cml": RUNNER}
     stages["good"]["cmd"] = f"{condition} && {stages['good']['cmd']}"
     return {"step.py": STEP, "dvc.yaml": yaml.safe_dump({"stages": stages}, sort_keys=False)}
 
@@ -64,18 +64,18 @@ def _stage(name: str, sources: list[str]) -> dict[str, Any]:
 
 
 def make_fan_out_world(new_world: Callable[[Mapping[str, str]], World], files: Mapping[str, str]) -> World:
-    """A world with the pipeline of these files, whose DVC remote has one address from everywhere."""
+    """Makes a world with these files and a DVC remote with an absolute path, so that clones anywhere find it."""
     world = new_world(files)
     world.dvc("remote", "modify", "--quiet", "storage", "url", str(world.storage))
-    world.commit("A remote for all machines")
+    world.commit("Use an absolute path for the remote")
     return world
 
 
 def plan_records(world: World) -> list[Path]:
-    """What the jobs of a plan have left for each other."""
+    """Returns the records of the jobs of a plan on the DVC remote."""
     return list((world.storage / "files" / "md5").parent.parent.glob("cml/*/*.json"))
 
 
 def locked_stages(text: str) -> set[str]:
-    """Returns the stages of a dvc.lock."""
+    """Returns the names of the stages in a dvc.lock."""
     return set(yaml.safe_load(text)["stages"])

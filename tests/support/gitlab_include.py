@@ -1,7 +1,8 @@
-"""Reads a template as GitLab's `include:` does: a header with inputs, and a body into which they are put.
+"""Reads a GitLab template as `include:` does: a header with inputs, and a body in which they are replaced.
 
-`python -m support.gitlab_include FOLDER` (with `tests` on PYTHONPATH) writes the templates' headers and jobs there for the linters, which know neither
-two documents in one file nor blocks nor what stands in a hidden job; and a child pipeline, as `cml plan` writes it.
+`python -m support.gitlab_include FOLDER` (with `tests` on PYTHONPATH) writes the headers and
+jobs of the templates to that folder, and a child pipeline as `cml plan` writes it. The linters read these files, because
+they understand neither two documents in one file nor inputs nor hidden jobs.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def documents(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def include(path: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Returns the body with inputs put in. Raises ValueError for an input that GitLab would refuse."""
+    """Returns the body with its inputs replaced. Raises ValueError for an input that GitLab would refuse."""
     header, body = documents(path)
     specified = header["spec"]["inputs"]
     values = {name: spec["default"] for name, spec in specified.items()} | dict(given or {})
@@ -48,7 +49,7 @@ def include(path: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any
 
 
 def jobs(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the visible jobs of a body, each with what it extends."""
+    """Returns the visible jobs of a body, merged with the jobs that they extend."""
     return {
         name: {**body.get(job.get("extends", ""), {}), **{key: job[key] for key in job if key != "extends"}}
         for name, job in body.items()
@@ -57,7 +58,7 @@ def jobs(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fill(node: object, values: Mapping[str, Any]) -> object:
-    """A node that is one block becomes the input's value, whatever its type; elsewhere its text is put in."""
+    """Replaces inputs in a node. A text that is only one input becomes its value with its type."""
     match node:
         case dict():
             return {_fill(key, values): _fill(value, values) for key, value in node.items()}
@@ -72,7 +73,7 @@ def _fill(node: object, values: Mapping[str, Any]) -> object:
 
 
 def child_pipeline() -> str:
-    """Returns a child pipeline with a job of each kind in it."""
+    """Returns a child pipeline that has each kind of job."""
     gpu = Runner(tags=("a100",), gpu=True)
     stages = [
         StaleStage(name="prepare"),

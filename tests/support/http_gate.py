@@ -1,4 +1,4 @@
-"""A gate in front of a server: counts what passes, lets in only who may, and fails on demand. HTTP/1.1, any method."""
+"""An HTTP server and a proxy that record requests, check who may pass, and fail on demand. HTTP/1.1, any method."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(kw_only=True)
 class Exchange:
-    """One request and what came of it; `sent` are the bytes of the answer's body. `status` is 0 where none was sent."""
+    """One request and its answer: `sent` is the size of the answer's body; `status` is 0 if there was no answer."""
 
     method: str
     path: str
@@ -34,18 +34,20 @@ class Exchange:
 
 @dataclass(kw_only=True)
 class Fault:
-    """Trouble for the next `times` requests (None: all) that `strikes`: a status, "reset" for a connection that ends
-    before an answer, "cut" for one that ends in the middle of it, "hang" for no answer at all.
+    """A failure for the next `times` requests (None: all) that `matches`.
+
+    `how` is a status, "reset" (the connection ends before the answer), "cut" (it ends in the middle of the answer) or
+    "hang" (no answer).
     """
 
     how: int | str
     times: int | None
-    strikes: Callable[[web.Request], bool]
+    matches: Callable[[web.Request], bool]
     count: int = 0
 
 
 class HttpServer:
-    """An HTTP server in a thread of its own, with a record of its exchanges. Use as a context manager."""
+    """An HTTP server in its own thread that records its exchanges. Use it as a context manager."""
 
     def __init__(self, handler: Handler) -> None:
         self.exchanges: list[Exchange] = []
@@ -79,11 +81,11 @@ class HttpServer:
     def fail(
         self, how: int | str, *, times: int | None = None, when: Callable[[web.Request], bool] = lambda _: True
     ) -> None:
-        """Makes the next `times` requests (all of them by default) that match fail."""
-        self.faults.append(Fault(how=how, times=times, strikes=when))
+        """Makes the next `times` matching requests fail (by default all)."""
+        self.faults.append(Fault(how=how, times=times, matches=when))
 
     def forget(self) -> None:
-        """Starts the record anew, without faults."""
+        """Clears the record and ends all failures."""
         self.exchanges.clear()
         self.faults.clear()
 
@@ -99,7 +101,7 @@ class HttpServer:
             method=request.method, path=request.path, query=request.rel_url.query_string, host=request.host
         )
         self.exchanges.append(exchange)
-        fault = next((each for each in self.faults if each.times != 0 and each.strikes(request)), None)
+        fault = next((each for each in self.faults if each.times != 0 and each.matches(request)), None)
         if fault:
             fault.times = None if fault.times is None else fault.times - 1
             fault.count += 1
@@ -118,7 +120,7 @@ class HttpServer:
         if isinstance(how, int):
             await request.read()
             exchange.status = how
-            return web.Response(status=how, text="the gate says no")
+            return web.Response(status=how, text="refused by the test's gate")
         if how == "hang":
             await asyncio.sleep(600)
         if how == "cut":
@@ -134,7 +136,7 @@ class HttpServer:
 
 
 class HttpGate(HttpServer):
-    """Passes on to `upstream` what `may_pass`. The Host header stays as it was sent, since signatures cover it."""
+    """A proxy: forwards to `upstream` unless `may_pass` returns a refusal. It keeps the Host header, which is signed."""
 
     def __init__(
         self, upstream: str, *, may_pass: Callable[[web.Request], web.Response | None] = lambda _: None

@@ -1,4 +1,7 @@
-"""The places a run can be in, with one face: a laptop, a job on GitHub, a job on GitLab. Each is real but for the forge."""
+"""`cml run` as a CI job on GitHub, as a CI job on GitLab, or on a laptop, with one interface for all three.
+
+Everything is real except the forge, which is a stand-in. `open_jobs` starts it, `close_jobs` stops it.
+"""
 
 from __future__ import annotations
 
@@ -17,49 +20,49 @@ Env = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult(Result):
-    """How a job ended: what it printed, where it worked, and its outputs."""
+    """The result of `cml run` in a job, with the job's workspace and outputs."""
 
     workspace: Path
     outputs: dict[str, str]
 
 
 class Jobs(Protocol):
-    """What every place can be asked. `env` is a job's environment."""
+    """Jobs for one world. `Env` is the environment of a job."""
 
     name: str
     world: World
 
     def push(self, branch: str) -> Env:
-        """The job of a push to a branch."""
+        """Returns the job that a push to a branch starts."""
 
     def start(self, env: Env) -> Path:
-        """Starts a job; returns its workspace, as checked out."""
+        """Starts a job; returns its workspace after the checkout."""
 
     def run(self, env: Env, *, workspace: Path | None = None, **variables: str) -> JobResult:
-        """Starts a job, unless its workspace is there, and runs `cml run` with variables by their names."""
+        """Runs `cml run` with these variables in a workspace, by default in that of a newly started job."""
 
     def conclusion(self, sha: str) -> str:
-        """What a commit shows: "success", "failure", or "" for nothing."""
+        """Returns what a commit shows: "success", "failure", or "" for nothing."""
 
 
 class ForgeJobs(Jobs, Protocol):
-    """What a place with pull requests and an API can be asked besides."""
+    """Jobs on a forge with pull requests and an API."""
 
     def open_pull(self, branch: str) -> int:
         """Opens a pull request to main; returns its number."""
 
     def pull(self, number: int) -> Env:
-        """The job of a push to a pull request's branch."""
+        """Returns the job that a push to the branch of a pull request starts."""
 
     def reports(self, number: int) -> list[str]:
-        """The reports that a pull request shows."""
+        """Returns the reports in the comments of a pull request."""
 
     def break_down(self) -> None:
-        """From now on, the API answers nothing but "come back in five minutes"."""
+        """From now on the API answers each request with 429 and `Retry-After: 300`."""
 
 
 def push_branch(world: World, name: str, rate: float) -> str:
-    """Pushes a branch with another parameter; returns its head."""
+    """Pushes a new branch with another parameter; returns its head."""
     world.git("switch", "--quiet", "--create", name, "main")
     sha = world.commit(f"Rate {rate}", {"params.yaml": f"train:\n  rate: {rate}\n"})
     world.git("switch", "--quiet", "main")
@@ -142,7 +145,7 @@ class GitHubJobs:
 
 
 class GitLabJobs:
-    """A world whose origin is served by a stand-in GitLab. `token` is GITLAB_TOKEN; without one the job's own serves."""
+    """A world whose origin is served by a stand-in GitLab. `token` becomes GITLAB_TOKEN; None leaves the job's token."""
 
     name = "gitlab"
 
@@ -198,12 +201,13 @@ FORGES_AND_LOCAL: dict[str, Callable[[World, Path], Jobs]] = {"local": LocalJobs
 
 
 def open_jobs(name: str, world: World, folder: Path) -> Any:
-    """Returns a place whose forge runs until it is closed."""
+    """Returns the jobs for a world on "local", "github" or "gitlab". The forge runs until `close_jobs`."""
     return FORGES_AND_LOCAL[name](world, folder)
 
 
-def close_jobs(place: Any) -> None:
-    forge = getattr(place, "forge", None)
+def close_jobs(jobs: Any) -> None:
+    """Stops the forge; fails if the stand-in had an exception."""
+    forge = getattr(jobs, "forge", None)
     if forge:
         forge.stop()
         assert not forge.errors, "\n".join(forge.errors)

@@ -1,4 +1,4 @@
-"""Servers as programs of their own: started on a free port, waited for, stopped. A missing one fails its tests."""
+"""Servers in their own process: started on a free port and stopped at the end. A missing program fails the test."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 MORE_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 
 
 def free_port() -> int:
-    """Returns a port that nobody else is handed for the next minute: it is left in TIME_WAIT, where a server that
-    asks for it by number (SO_REUSEADDR) still gets it.
+    """Returns a free port. It stays in TIME_WAIT for a minute: the system gives it to nobody who asks for any free port,
+    but a server that asks for its number (with SO_REUSEADDR) gets it.
     """
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -34,17 +34,17 @@ def free_port() -> int:
 
 
 def program(name: str, package: str) -> str:
-    """Returns the path of a program; fails the test that needs it, and names what to install, where it is not there."""
+    """Returns the path of a program. If it is missing, the test fails and says what to install."""
     folders = os.pathsep.join((os.environ["PATH"], *MORE_FOLDERS))
     found = shutil.which(name, path=folders)
     if found is None:
-        pytest.fail(f"{name} is not here, and this test is about it: {package}", pytrace=False)
+        pytest.fail(f"this test needs {name}: {package}", pytrace=False)
     return found
 
 
 def post(port: int, path: str, body: bytes, content_type: str) -> None:
-    """Sends a server on this machine a body, which it must take."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    """Sends a body to a server on this machine; fails unless it is accepted."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     with contextlib.closing(connection):
         connection.request("POST", path, body, {"Content-Type": content_type})
         answer = connection.getresponse()
@@ -55,7 +55,7 @@ def post(port: int, path: str, body: bytes, content_type: str) -> None:
 def served(
     command: Sequence[str], port: int, *, log: Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """Runs a server while inside, from when its port answers. What it says goes to `log`."""
+    """Runs a server in the block, which begins once its port answers. Its output goes to `log`."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
@@ -71,11 +71,11 @@ def served(
 
 
 def _wait(is_ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + TIMEOUT_SECONDS
     while not is_ready():
         ended = process.poll()
         if ended is not None or time.monotonic() > until:
-            why = f"ended with {ended}" if ended is not None else f"did not answer within {PATIENCE_SECONDS:.0f} s"
+            why = f"ended with {ended}" if ended is not None else f"did not answer within {TIMEOUT_SECONDS:.0f} s"
             pytest.fail(f"{process.args!r} {why}: {log.read_text(errors='replace')[-2000:]}", pytrace=False)
         time.sleep(0.03)
 

@@ -1,4 +1,7 @@
-"""Small projects of any shape, made in a moment: plain git, and DVC's own files written by hand."""
+"""Small projects from given files, made without starting DVC: DVC's own files are written by hand.
+
+It also has the checks of a run's report and log that many tests need.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ IGNORED = "/config.local\n/tmp\n/cache\n"
 REMOTE = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = {}\n"
 PUSH = ("run", "--push", "true")
 COPY = {"cmd": "cat in.txt > out.txt", "deps": ["in.txt"], "outs": ["out.txt"]}
-# What GitLab's runner says of a job, as far as a skipped run reads it; nobody answers at the address.
+# The variables of a GitLab job that a skipped run reads. No server listens at the address.
 GITLAB_JOB = {
     "GITLAB_CI": "true",
     "CI_API_V4_URL": "http://127.0.0.1:9/api/v4",
@@ -32,7 +35,7 @@ GITLAB_JOB = {
 def make_small_world(
     place: Path, files: Mapping[str, str], *, config: str = REMOTE, folder: str = "", branch: str = "main"
 ) -> World:
-    """A world whose first commit holds the files and a DVC project in `folder`, as `dvc init` makes it."""
+    """Makes a world with one commit: the files, and a DVC project in `folder` as `dvc init` creates it."""
     world = World(place / "world")
     world.project.mkdir(parents=True)
     world.git("init", "--quiet", "--bare", f"--initial-branch={branch}", str(world.origin), cwd=world.folder)
@@ -50,17 +53,17 @@ def make_small_world(
 
 
 def dvc_yaml(**named: Mapping[str, Any]) -> str:
-    """The text of a dvc.yaml with these stages; JSON is YAML."""
+    """Returns the text of a dvc.yaml with these stages, in JSON, which is also YAML."""
     return json.dumps({"stages": named})
 
 
 def kept_in_git(*names: str) -> list[dict[str, dict[str, bool]]]:
-    """Outputs with `cache: false`."""
+    """Returns stage outputs with `cache: false`."""
     return [{name: {"cache": False}} for name in names]
 
 
 def track(world: World, name: str, text: str) -> Path:
-    """What `dvc add` and `dvc push` leave of a file, itself not in the work tree; returns its object's path."""
+    """Creates what `dvc add` and `dvc push` create for a file, but not the file itself; returns the object's path."""
     md5 = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
     source = f"outs:\n- md5: {md5}\n  size: {len(text.encode())}\n  hash: md5\n  path: {Path(name).name}\n"
     world.write({f"{name}.dvc": source, str(Path(name).parent / ".gitignore"): f"/{Path(name).name}\n"})
@@ -76,23 +79,23 @@ def put_object(store: Path, oid: str, text: str) -> Path:
 
 
 def stage_statuses(world: World, folder: str = "") -> dict[str, str]:
-    """How each stage fared, by the report."""
+    """Returns stage -> status, from the report."""
     report = world.report(f"{folder}cml-report")
     return {stage["name"]: stage["status"] for stage in report["pipeline"]["stages"]}
 
 
 def metric_values(world: World, folder: str = "") -> dict[tuple[str, str], Any]:
-    """The current side of every metric, by the report."""
+    """Returns (path, name) -> current value of each metric, from the report."""
     return {(row["path"], row["name"]): row["new"] for row in world.report(f"{folder}cml-report")["metrics"]}
 
 
 def changed_data(world: World, kind: str) -> list[str]:
-    """The paths that the report calls added, modified, deleted or renamed."""
+    """Returns the paths of one kind of data change ("added", "modified", "deleted", "renamed"), from the report."""
     return [entry["path"] for entry in world.report()["data"][kind]]
 
 
 def run_and_push(world: World, *options: str, branch: str = "main") -> str:
-    """Runs `cml run --push true`, which must go well and be witnessed; returns origin's tip."""
+    """Runs `cml run --push true`, which must succeed and leave a clean work tree; returns origin's tip."""
     done = world.cml(*PUSH, *options)
     assert done.code == 0, done.err
     tip = world.tip(branch)
@@ -102,7 +105,7 @@ def run_and_push(world: World, *options: str, branch: str = "main") -> str:
 
 
 def run_without_changes(world: World, *options: str) -> Result:
-    """Runs again, which must change nothing."""
+    """Runs again; fails if that changes anything on origin."""
     before = world.git("for-each-ref", cwd=world.origin)
     done = world.cml(*PUSH, *options)
     assert done.code == 0, done.err
@@ -112,6 +115,6 @@ def run_without_changes(world: World, *options: str) -> Result:
 
 
 def error_lines(done: Result) -> list[str]:
-    """The `error:` lines of a command, which must have shown no traceback."""
+    """Returns the `error:` lines of a command; fails if it printed a traceback."""
     assert "Traceback" not in done.err, done.err
     return [line.removeprefix("error: ") for line in done.err.splitlines() if line.startswith("error: ")]

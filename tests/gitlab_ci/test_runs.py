@@ -9,7 +9,7 @@ import pytest
 from standins.gitlab import Forge
 from support.world import World
 
-from gitlab_ci.conftest import GitLab, GitLabRunner, Ran, templates
+from gitlab_ci.conftest import GitLab, GitLabRunner, PipelineResult, templates
 from scripts.paths import TOP
 
 MINIMAL = """\
@@ -31,7 +31,7 @@ def gitlab(world: World, tmp_path: Path, gitlab_runner: GitLabRunner) -> Iterato
         assert forge.unknown == []
 
 
-def outputs(ran: Ran, job: str = "cml", folder: str = "cml-report") -> dict[str, str]:
+def outputs(ran: PipelineResult, job: str = "cml", folder: str = "cml-report") -> dict[str, str]:
     """What artifacts:reports:dotenv took."""
     text = (ran.artifacts(job) / ".gitlab-ci-reports" / "dotenv" / folder / "cml.env").read_text()
     return dict(line.split("=", 1) for line in text.splitlines())
@@ -47,7 +47,7 @@ def test_a_push_is_saved_tagged_and_released_and_its_results_are_not_run_again(g
     release = gitlab.forge.releases()[f"dvc_{tip[:7]}"]
     assert "accuracy" in (release.description or "")
     assert {status.state for status in gitlab.forge.statuses(tip)} == {"success"}
-    assert "warning" not in ran.said("cml")
+    assert "warning" not in ran.job_log("cml")
     assert outputs(ran)["CML_CHANGED"] == "true"
     assert outputs(ran)["CML_SHA"] == tip
     assert (ran.artifacts("cml") / "cml-report" / "report.html").is_file()
@@ -69,7 +69,7 @@ def test_a_merge_request_gets_one_note_and_its_push_no_second_training(gitlab: G
         assert ran.code == 0, ran.log
         (note,) = gitlab.forge.notes(number)
         assert "accuracy" in note.body
-        assert "warning" not in ran.said("cml")
+        assert "warning" not in ran.job_log("cml")
     tip = gitlab.world.tip("try")
     assert gitlab.world.git("rev-parse", f"{tip}~1", cwd=gitlab.world.origin) == head
     assert gitlab.world.tip("main") != tip
@@ -80,14 +80,14 @@ def test_a_jobs_own_token_pushes_where_the_project_lets_it(gitlab: GitLab) -> No
     before = gitlab.world.tip()
     refused = gitlab.pipeline()
     assert refused.code != 0
-    assert "Job token permissions" in refused.said("cml")
-    assert "Running stage" not in refused.said("cml")
+    assert "Job token permissions" in refused.job_log("cml")
+    assert "Running stage" not in refused.job_log("cml")
     assert gitlab.world.tip() == before
     gitlab.forge.state.projects["ada/digits"].job_token_may_push = True
     ran = gitlab.pipeline()
     assert ran.code == 0, ran.log
     assert list(gitlab.forge.releases()) == gitlab.world.tags() == [f"dvc_{gitlab.world.tip()[:7]}"]
-    assert "the job's own token cannot write" in ran.said("cml")
+    assert "the job's own token cannot write" in ran.job_log("cml")
 
 
 def test_the_seeds_own_way_needs_no_template(gitlab: GitLab) -> None:
@@ -115,13 +115,13 @@ def test_what_changed_is_deployed_once(gitlab: GitLab) -> None:
     shipped.unlink()
     again = gitlab.pipeline()
     assert again.code == 0, again.log
-    assert "nothing new" in again.said("deploy")
+    assert "nothing new" in again.job_log("deploy")
     gitlab.commit({"params.yaml": "train:\n  rate: 0.4\n"})
     worse = gitlab.pipeline()
     assert worse.code != 0
-    assert "accuracy >= 0.7 failed" in worse.said("cml")
+    assert "accuracy >= 0.7 failed" in worse.job_log("cml")
     assert outputs(worse)["CML_VERDICT"] == "failed", "the artifacts of a failed job are kept"
-    assert not (worse.place / "output" / "deploy.log").exists()
+    assert not (worse.folder / "output" / "deploy.log").exists()
     assert not shipped.exists()
 
 
@@ -139,7 +139,7 @@ def test_two_projects_in_one_repository(gitlab: GitLab) -> None:
     ran = gitlab.pipeline(job="vision")
     assert ran.code == 0, ran.log
     for name in ("vision", "speech"):
-        assert "\nwarning:" not in ran.said(name)
+        assert "\nwarning:" not in ran.job_log(name)
         assert outputs(ran, name, f"projects/{name}/cml-report")["CML_CHANGED"] == "true"
         page = ran.artifacts(name) / "projects" / name / "cml-report" / "report.md"
         assert page.read_text().startswith(f"## {name.capitalize()} model")
