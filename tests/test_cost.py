@@ -129,7 +129,7 @@ def test_a_skipped_run_imports_little_and_starts_git_twice(experienced: World) -
 
 
 def api_calls(place: Any) -> list[str]:
-    """What the forge's API was asked since the last call, without what git asked."""
+    """Returns the requests to the forge's API since the last call, without those of git."""
     exchanges = place.forge.requests if place.name == "github" else place.forge.exchanges
     calls = [f"{one.method} {one.path.partition('?')[0]}" for one in exchanges if not OF_GIT.search(one.path)]
     exchanges.clear()
@@ -142,11 +142,11 @@ def api_calls(place: Any) -> list[str]:
 def test_few_calls_of_an_api_are_made(
     trained_world: World, tmp_path: Path, name: str, push: int, pull: int, again: int, skipped: int
 ) -> None:
-    """For a push with results, for a push to a pull request's branch, for a run whose work is done, and for one that
-    the results' own commit starts.
+    """For a push with results, a push to the branch of a pull request, a run with existing results, and a skipped run of
+    the results commit.
     """
     trained_world.dvc("remote", "modify", "--quiet", "storage", "url", str(trained_world.storage))
-    trained_world.commit("A remote by its whole path")
+    trained_world.commit("Use an absolute path for the remote")
     place = open_jobs(name, trained_world, tmp_path / "forge")
     try:
         push_branch(place.world, "try", 0.1)

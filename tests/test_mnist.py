@@ -1,6 +1,4 @@
-"""examples/mnist is a walkthrough that people follow: what it shows is what its files say, and nothing in it is left to
-trust. `make test-mnist` follows it.
-"""
+"""The walkthrough of examples/mnist agrees with the files of the example. `make test-mnist` runs its commands."""
 
 from __future__ import annotations
 
@@ -26,11 +24,11 @@ def locked(path: Path) -> dict[tuple[str, str], str]:
 @pytest.mark.parametrize(
     "block", [block for block in BLOCKS if block.language == "yaml"], ids=lambda block: block.chapter
 )
-def test_the_yaml_it_shows_stands_in_a_file(block: Block) -> None:
+def test_the_yaml_in_the_walkthrough_is_in_a_file_of_the_example(block: Block) -> None:
     assert any(block.text in text for text in FILES.values())
 
 
-def test_every_command_is_typed_by_the_test_or_needs_what_no_test_has() -> None:
+def test_each_command_is_run_by_the_walkthrough_test_or_listed_as_impossible() -> None:
     console = [block for block in BLOCKS if block.language == "console"]
     assert {block.forge for block in console} == {None, "github", "gitlab"}
     for block in console:
@@ -39,19 +37,19 @@ def test_every_command_is_typed_by_the_test_or_needs_what_no_test_has() -> None:
             assert block.chapter in FOLLOWED or command.startswith(NOT_HERE), command
 
 
-def test_what_it_changes_is_there_to_be_changed() -> None:
+def test_the_lines_that_the_walkthrough_changes_exist() -> None:
     (diff,) = [block for block in BLOCKS if block.language == "diff"]
     params = FILES[EXAMPLE / "params.yaml"].splitlines()
     assert all(params.count(old) == 1 for old, _ in diff.changes)
 
 
-def test_it_names_every_file_of_the_example() -> None:
+def test_the_walkthrough_names_each_file_of_the_example() -> None:
     for path in EXAMPLE.rglob("*"):
         if path.is_file() and path.suffix != ".pyc" and path.name != "README.md":
             assert str(path.relative_to(EXAMPLE)) in TEXT
 
 
-def test_the_test_has_the_examples_packages_but_for_tensorflows_build() -> None:
+def test_the_walkthrough_test_has_the_packages_of_the_example_except_tensorflow() -> None:
     theirs, ours = locked(EXAMPLE / "requirements.txt"), locked(TOP / "requirements" / "mnist.txt")
     tensorflow = theirs.pop(("tensorflow", ""))
     assert ours["tensorflow-cpu", ""] == tensorflow

@@ -1,1 +1,1 @@
-"""What a run costs, measured on real worlds: `make bench`. Nothing here is a test; what is deterministic is held by tests."""
+"""Benchmarks: what a run costs, measured on real projects (`make bench`). What does not vary is tested in test_cost.py."""

@@ -1,4 +1,4 @@
-"""`make bench`: what a run with nothing to do costs beside the DVC commands that it stands for."""
+"""`make bench`: the cost of a run with nothing to do, compared with the DVC commands that it replaces."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from support.world import World  # noqa: E402 - found by the path above
 from bench.measure import Command, Cost, alternated, median, ratios  # noqa: E402 - found by the path above
 from bench.worlds import WORLDS, build  # noqa: E402 - found by the path above
 
-ROOM = TOP / ".bench"
+FOLDER = TOP / ".bench"
 RUN = ("cml", "run", "--push", "true", "--tag-prefix", "dvc_", "--baseline", "origin/main")
 REPRO = ("dvc", "repro", "--all-pipelines", "--quiet")
-# What the program that CML follows ran, one process each.
+# The commands that earlier programs of this kind ran, each in its own process.
 SEQUENCE = " && ".join(
     (
         "dvc version",
@@ -35,13 +35,13 @@ SEQUENCE = " && ".join(
         "dvc metrics diff --json origin/main HEAD",
     )
 )
-ROUNDS = {"small": 7, "plots": 5, "experiments": 5, "short": 15}  # the other worlds take seconds a run
+ROUNDS = {"small": 7, "plots": 5, "experiments": 5, "short": 15}  # the other projects take seconds for each run
 SHORT = "short"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One comparison: the medians of ours and theirs, and of their ratios pair by pair."""
+    """One comparison: the median costs of both commands, and the medians of the ratios of each pair of runs."""
 
     what: str
     against: str
@@ -54,10 +54,10 @@ class Row:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("worlds", nargs="*", help=f"of {', '.join([*WORLDS, SHORT])}; all without one")
-    parser.add_argument("--rounds", type=int, help="pairs to run of each comparison")
+    parser.add_argument("worlds", nargs="*", help=f"any of {', '.join([*WORLDS, SHORT])} (default: all)")
+    parser.add_argument("--rounds", type=int, help="number of pairs of runs for each comparison")
     parser.add_argument(
-        "--no-sequence", action="store_true", help="leave out the five DVC commands, which take longest"
+        "--no-sequence", action="store_true", help="skip the comparison with the five DVC commands, which takes longest"
     )
     options = parser.parse_args(arguments)
     wanted = options.worlds or [*WORLDS, SHORT]
@@ -71,17 +71,17 @@ def main(arguments: Sequence[str]) -> int:
         new = short(rounds) if name == SHORT else whole(name, rounds, with_sequence=not options.no_sequence)
         rows += new
     text = table(rows)
-    ROOM.mkdir(exist_ok=True)
-    (ROOM / "results.md").write_text(text)
-    (ROOM / "results.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / "results.md").write_text(text)
+    (FOLDER / "results.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     print(text)
-    print(f"written to {(ROOM / 'results.json').relative_to(TOP)}", file=sys.stderr)
+    print(f"written to {(FOLDER / 'results.json').relative_to(TOP)}", file=sys.stderr)
     return 0
 
 
 def whole(name: str, rounds: int, *, with_sequence: bool) -> list[Row]:
-    """A whole run with nothing to do against `dvc repro -P`, and against the five commands."""
-    world = build(name, ROOM / "worlds")
+    """Compares a complete run with nothing to do with `dvc repro -P`, and with the five commands."""
+    world = build(name, FOLDER / "worlds")
     run = _command(world, *RUN)
     rows = [_row(name, "`dvc repro -P`", run, _command(world, *REPRO), rounds, goal=1.3 if name == "small" else 1.5)]
     if with_sequence and name != "plots":
@@ -92,12 +92,12 @@ def whole(name: str, rounds: int, *, with_sequence: bool) -> list[Row]:
 
 
 def short(rounds: int) -> list[Row]:
-    """What must cost next to nothing: help, and a run that is skipped, on both forges."""
-    world = build("small", ROOM / "worlds")
+    """Measures what must cost almost nothing: `--help`, and a skipped run on both forges."""
+    world = build("small", FOLDER / "worlds")
     skipped = world.folder / "skipped"
     if not skipped.exists():
         world.clone("skipped")
-        world.git("commit", "--quiet", "--allow-empty", "--message", "Words [skip ci]", cwd=skipped)
+        world.git("commit", "--quiet", "--allow-empty", "--message", "Docs [skip ci]", cwd=skipped)
     event = skipped / ".git" / "event.json"
     event.write_text(json.dumps({"ref": "refs/heads/main", "repository": {"default_branch": "main"}}))
     head = world.git("rev-parse", "HEAD", cwd=skipped)
@@ -122,16 +122,16 @@ def short(rounds: int) -> list[Row]:
         _row("`cml --help`", bare, cml("--help"), python, rounds, goal=6),
         _row("skipped on GitLab", bare, cml("run", **gitlab), python, rounds, goal=6),
         _row("skipped on GitHub", bare, cml("run", **github), python, rounds, goal=None),
-        _row("import of actions-toolkit's core", bare, core, python, rounds, goal=None),
+        _row("import of actions_toolkit.core", bare, core, python, rounds, goal=None),
     ]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table, under a line that says what machine it was."""
+    """Returns the rows as a Markdown table, below a line about the machine."""
     lines = [
-        f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end",
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, load at the end {os.getloadavg()[0]:.1f}",
         "",
-        "| world | against | CPU | theirs | ratio of CPU | ratio of wall | goal | peak MB | ratio of peak | pairs |",
+        "| project | compared with | CPU | its CPU | CPU ratio | wall ratio | goal | peak MB | peak ratio | pairs |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [

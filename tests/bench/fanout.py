@@ -27,13 +27,13 @@ from bench.measure import Command, measured  # noqa: E402 - found by the path ab
 SLEEPERS, SECONDS = 16, 10
 JOBS = (1, 2, 4, 8)
 SIZES = (1_000, 3_000, 10_000)
-ROOM = HERE.parent.parent / ".bench"
+FOLDER = HERE.parent.parent / ".bench"
 CML = str(Path(sys.executable).parent / "cml")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """One plan done: seconds of its longest path, of all of it, and what a job with nothing to do takes."""
+    """One executed plan, in seconds: its longest path, its whole time, and a job with nothing to do."""
 
     jobs: int
     path: float
@@ -42,7 +42,7 @@ class Spread:
 
     @property
     def over(self) -> float:
-        """What was taken beyond the path and one job's start, as a part of the path."""
+        """The time beyond the longest path and the start of one job, as a fraction of the path."""
         return (self.took - self.start) / self.path - 1
 
 
@@ -57,14 +57,14 @@ class Planned:
 
 def main() -> int:
     """Measures, prints two tables and writes them to .bench."""
-    ROOM.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=ROOM) as folder:
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         spread = [_spread(Path(folder), count) for count in JOBS]
         planned = [each for size in SIZES for each in _planned(Path(folder), size)]
     text = f"{_spread_table(spread)}\n{_planned_table(planned)}"
-    (ROOM / "fanout.md").write_text(text)
+    (FOLDER / "fanout.md").write_text(text)
     rows = {"spread": [asdict(each) for each in spread], "planned": [asdict(each) for each in planned]}
-    (ROOM / "fanout.json").write_text(json.dumps(rows, indent=2) + "\n")
+    (FOLDER / "fanout.json").write_text(json.dumps(rows, indent=2) + "\n")
     print(text)
     return 0
 
@@ -99,7 +99,7 @@ def _spread(folder: Path, count: int) -> Spread:
 
 
 def _start(world: World, clone: Path, plan: dict[str, Any]) -> float:
-    """What a plan, a job that finds its stages done, and the end take, one after the other: no sleep, all the rest."""
+    """Measures a plan, a job whose stages are done, and the gather step, one after the other, without the sleeps."""
     since = time.monotonic()
     world.run(CML, "plan", cwd=clone)
     world.clone("again")

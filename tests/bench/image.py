@@ -1,4 +1,4 @@
-"""`make bench-image IMAGE=NAME`: what an image costs before it does anything. A container engine is needed."""
+"""`make bench-image IMAGE=NAME`: what an image costs before it does any work. It needs a container engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHUNK = 1 << 20
 
 
 def first_line(image: str) -> float:
-    """Seconds from `docker run` to the first line of `cml --version`, the median of some."""
+    """Returns the median seconds from `docker run` to the first line of `cml --version`."""
     seconds = []
     for _ in range(STARTS):
         start = time.monotonic()
@@ -34,7 +34,7 @@ def first_line(image: str) -> float:
 
 
 def layers(image: str) -> Iterator[tuple[int, int]]:
-    """The size of each layer in bytes, and what a pull of it moves: gzip at its usual level is what registries hold."""
+    """Returns the size of each layer, and the size of its download: gzip at the default level, as registries use it."""
     with TemporaryDirectory() as folder:
         file = Path(folder, "image.tar")
         subprocess.run(["docker", "save", "--output", str(file), image], check=True)
@@ -57,12 +57,12 @@ def _packed(layer: IO[bytes]) -> int:
 
 
 def setup(image: str) -> tuple[float, float]:
-    """Seconds of a `setup` that installs packages, with nothing in uv's cache and with all of it."""
+    """Returns the seconds of a `setup` that installs packages, with an empty and with a full cache of uv."""
     with TemporaryDirectory() as cache:
         command = ["docker", "run", "--rm", "--volume", f"{cache}:/cache", "--env", "UV_CACHE_DIR=/cache"]
         command += ["--entrypoint", "sh", image, "-ec", SETUP]
         cold, warm = (_seconds(command) for _ in range(2))
-        subprocess.run([*command[:-1], "rm -rf /cache/*"], check=True)  # root's files, in a folder of ours
+        subprocess.run([*command[:-1], "rm -rf /cache/*"], check=True)  # the files belong to root
     return cold, warm
 
 
@@ -83,7 +83,7 @@ def main(image: str) -> None:
         cold, warm = setup(image)
         print(f"| `setup` that installs scikit-learn | {cold:.1f} s cold, {warm:.1f} s warm |")
     except subprocess.CalledProcessError as error:
-        print(f"| `setup` that installs scikit-learn | did not end well: {error.stderr.decode()[-200:]!r} |")
+        print(f"| `setup` that installs scikit-learn | failed: {error.stderr.decode()[-200:]!r} |")
 
 
 if __name__ == "__main__":

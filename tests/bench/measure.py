@@ -1,4 +1,4 @@
-"""Whole processes, measured from outside: the operating system's own accounts of a finished child."""
+"""Measures complete processes from outside, with the operating system's accounting of a finished child."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One process with all that it waited for: seconds of wall and of CPU, and the peak of the largest, in MB."""
+    """A process with its children: seconds of wall time and of CPU, and the peak memory of the largest one in MB."""
 
     wall: float
     cpu: float
@@ -22,7 +22,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What is measured, where, and with which environment."""
+    """A command to measure, with its folder and environment."""
 
     arguments: Sequence[str]
     cwd: Path
@@ -30,7 +30,7 @@ class Command:
 
 
 def measured(command: Command) -> Cost:
-    """Runs a command once. Raises RuntimeError where it does not end well: that would be no measurement."""
+    """Runs a command once. Raises RuntimeError if it fails, since its cost would mean nothing."""
     start = time.monotonic()
     child = subprocess.Popen(
         command.arguments,
@@ -49,7 +49,7 @@ def measured(command: Command) -> Cost:
 
 
 def alternated(commands: Mapping[str, Command], *, rounds: int, warmups: int = 1) -> dict[str, list[Cost]]:
-    """Runs the commands in turn, A B A B, so that a machine that grows slower is fair to all; warm-ups do not count."""
+    """Runs the commands in turn (A B A B), so that a slower machine affects all equally. Warm-ups do not count."""
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for number in range(warmups + rounds):
         for name, command in commands.items():
@@ -68,7 +68,7 @@ def median(costs: Sequence[Cost]) -> Cost:
 
 
 def ratios(ours: Sequence[Cost], theirs: Sequence[Cost]) -> Cost:
-    """The medians of the ratios, taken pair by pair."""
+    """Returns the medians of the ratios of each pair."""
     pairs = list(zip(ours, theirs, strict=True))
     return Cost(
         wall=statistics.median(our.wall / their.wall for our, their in pairs),

@@ -1,7 +1,7 @@
-"""The worlds that are measured: each a DVC project with an origin and a DVC remote, its results saved, nothing to do.
+"""The projects that are measured. Each has an origin, a DVC remote, saved results, and nothing to do.
 
-In each, `main` holds older results than the branch `try`, which is checked out: so a report has a difference to show.
-They are built once, into a folder that git ignores.
+The branch `try` is checked out. It has newer results than `main`, so that the report has a difference to show. The
+projects are built once, in a folder that git ignores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def small(place: Path) -> World:
 
 
 def plots(place: Path) -> World:
-    """The small world with two plots, which the last experiment changed."""
+    """The small project with two plots, which the last experiment changed."""
     files = _small_project()
     files["evaluate.sh"] += "for n in 1 2 3 4 5 6; do echo $n,0.$n$rate; done | sed '1i step,loss' > loss.csv\n"
     files["evaluate.sh"] += "for n in 1 2 3; do echo $n,0.$n$rate; done | sed '1i step,recall' > recall.csv\n"
@@ -47,7 +47,7 @@ def thousand_stages(place: Path) -> World:
     world = make_small_world(place, {**files, "dvc.yaml": dvc_yaml(**copies)})
 
     def reproduced() -> None:
-        """What `dvc repro` and `dvc push` leave behind; a thousand commands would take them ten minutes."""
+        """Writes what `dvc repro` and `dvc push` would write; they would take ten minutes for a thousand stages."""
         entries = []
         for name in names:
             text = (world.project / f"{name}.in").read_text()
@@ -103,7 +103,7 @@ def many_metrics(place: Path) -> World:
 
 
 def thousand_experiments(place: Path) -> World:
-    """The small world with 1,000 tagged experiments in its history."""
+    """The small project with 1,000 tagged experiments in its history."""
     world = _experiments(place, _small_project(), count=1)
     parent = world.git("rev-parse", "HEAD")
     _history(world, parent, count=993)
@@ -123,7 +123,7 @@ WORLDS: dict[str, Callable[[Path], World]] = {
 
 
 def build(name: str, room: Path) -> World:
-    """Returns the world of a name, from the room where it was built before."""
+    """Returns a project by its name, and builds it first if it is not in the folder yet."""
     place = room / name
     mark = place / "built"
     if not mark.exists():
@@ -135,7 +135,7 @@ def build(name: str, room: Path) -> World:
 
 
 def _small_project() -> dict[str, str]:
-    """3 stages and 20 files, seventeen of them data. Commands are sh: what they cost is not what is measured."""
+    """3 stages and 20 files, seventeen of them data. The stages run `sh`, since their cost is not measured."""
     files = {f"raw/{number}.csv": f"a,b\n{number},2\n" for number in range(13)}
     files["params.yaml"] = "train:\n  rate: 1\n"
     files["prepare.sh"] = "mkdir -p data; for f in raw/*.csv; do cat $f $f > data/$(basename $f); done\n"
@@ -185,7 +185,7 @@ def _experiment(world: World, rate: int) -> None:
 
 
 def _history(world: World, parent: str, *, count: int) -> None:
-    """Commits with other metrics on top of `parent`, each tagged; DVC would take a quarter of an hour for them."""
+    """Adds tagged commits with other metrics on top of `parent`. DVC would take a quarter of an hour for them."""
 
     def commits() -> Iterator[str]:
         for number in range(count):
@@ -208,7 +208,7 @@ def _feed(world: World, command: list[str], text: str) -> None:
 
 
 def _saved(world: World) -> World:
-    """A world whose origin holds everything, and whose run finds nothing to do."""
+    """A project whose origin has everything, so that a run has nothing to do."""
     if world.git("status", "--porcelain"):
         world.commit("Results of try")
     world.git("push", "--quiet", "--tags", "origin", "HEAD")

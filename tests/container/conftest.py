@@ -1,4 +1,4 @@
-"""The image, run as GitHub's and GitLab's runners run it: `make test-image` builds it and names it in CML_TEST_IMAGE."""
+"""Runs the image as GitHub's and GitLab's runners do. `make test-image` builds it and sets CML_TEST_IMAGE."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from cml.config.variables import VARIABLES
 from scripts.paths import TOP
 
 WANTED = os.environ.get("CML_TEST_IMAGE", "")
-# A plain `pytest` leaves this folder out; whoever names an image gets every test, or a failure.
+# A plain `pytest` ignores this folder. With CML_TEST_IMAGE no test is skipped: what is missing is a failure.
 collect_ignore_glob = [] if WANTED else ["test_*.py"]
 
 UNSET = {variable.name: "" for variable in VARIABLES}
-# The runner of GitHub's own machines. A test that is not root can give files to nobody but itself.
+# The user of GitHub's hosted runners. Only root can give files to another user.
 RUNNER_UID = os.getuid() or 1001
 
 
 def docker(*arguments: str, stdin: str = "", timeout: float = 300) -> Result:
-    """Runs a docker command to its end."""
+    """Runs a docker command."""
     done = subprocess.run(["docker", *arguments], input=stdin, capture_output=True, text=True, timeout=timeout)
     return Result(done.returncode, done.stdout, done.stderr)
 
 
 def fresh_name() -> str:
-    """A container's name that no other run has."""
+    """Returns a unique name for a container."""
     return f"cml-test-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture(scope="session")
 def image() -> str:
-    """The image's name. No engine is a failure, never a skip."""
+    """The name of the image. A missing container engine is a failure, never a skip."""
     asked = docker("version", "--format", "{{.Server.Version}}")
-    assert asked.code == 0, f"no container engine answers, and these tests are about nothing else: {asked.err}"
+    assert asked.code == 0, f"these tests need a container engine, and none answers: {asked.err}"
     found = docker("image", "inspect", WANTED)
     assert found.code == 0, found.err
     return WANTED
@@ -50,14 +50,14 @@ def image() -> str:
 
 @dataclass
 class Image:
-    """Runs commands in fresh containers. `cuda` is the CUDA of an image for GPUs, "" for the plain one."""
+    """Runs commands in fresh containers. `cuda` is the CUDA version of the GPU image, "" for the normal one."""
 
     name: str
     cuda: str = ""
 
     @property
     def lock(self) -> Path:
-        """The lock of the packages that are in it."""
+        """The lock file of the installed packages."""
         return TOP / "requirements" / ("gpu.txt" if self.cuda else "all.txt")
 
     def run(self, *command: str, options: Sequence[str] = (), stdin: str = "", timeout: float = 300) -> Result:
@@ -71,7 +71,7 @@ class Image:
         return done.out.strip()
 
     def python(self, script: str) -> str:
-        """Runs a script by CML's own Python."""
+        """Runs a script with CML's own Python."""
         done = self.run("/opt/cml/bin/python", "-I", "-c", script)
         assert done.code == 0, done.err[-4000:]
         return done.out.strip()
@@ -86,7 +86,7 @@ def box(image: str) -> Image:
 
 @dataclass
 class Runner:
-    """GitHub's runner: a job's folder on its machine, owned by the runner's user, and how it starts containers."""
+    """GitHub's runner: it owns the folder of a job and starts containers for its steps."""
 
     image: str
     world: World
@@ -94,13 +94,13 @@ class Runner:
     token: str
 
     def checkout(self, env: Mapping[str, str], *, token: str | None = None, **how: Any) -> Path:
-        """actions/checkout, by default as our examples call it: depth 1, no credentials left behind."""
+        """Runs actions/checkout, by default as in our examples: depth 1, no credentials left behind."""
         workspace = self.forge.checkout(env, token=token or self.token, **{"credentials": "none", **how})
         self.own(env)
         return workspace
 
     def own(self, env: Mapping[str, str]) -> None:
-        """Gives the job's folder to the runner's user."""
+        """Makes the runner's user the owner of the job's folder."""
         give_to_runner(job_folder(env))
 
     def action(
@@ -111,7 +111,7 @@ class Runner:
         variables: Mapping[str, str] | None = None,
         **given: str,
     ) -> Result:
-        """A step that `uses:` the action with inputs and, under `env:`, variables."""
+        """Runs a step that `uses:` the action, with inputs and with variables under `env:`."""
         options = self.action_options(env, token=token, variables=variables, **given)
         return self._checked(docker("run", "--rm", *options, self.image), token)
 
@@ -123,7 +123,7 @@ class Runner:
         variables: Mapping[str, str] | None = None,
         **given: str,
     ) -> list[str]:
-        """What the runner says to `docker run` for that step: inputs that are left out are set, and empty."""
+        """Returns the options of `docker run` for that step. Inputs that are not given are set to an empty text."""
         inputs = {f"INPUT_{name.upper()}": text for name, text in {**UNSET, **given}.items()}
         inputs["INPUT_REPO_TOKEN"] = token or self.token
         temp = Path(env["RUNNER_TEMP"])
@@ -179,7 +179,7 @@ class Runner:
 
     def _common(self, places: Mapping[str, str]) -> list[str]:
         volumes = [text for place, inside in places.items() for text in ("--volume", f"{place}:{inside}")]
-        # The stand-in's port and the DVC remote, at its own path, are what a real runner reaches over the network.
+        # A real runner reaches the forge and the DVC remote over the network; here they are a port and a path.
         return ["--network", "host", *volumes, "--volume", f"{self.world.storage}:{self.world.storage}"]
 
     def _checked(self, done: Result, token: str | None) -> Result:
@@ -188,7 +188,7 @@ class Runner:
         return done
 
     def outputs(self, env: Mapping[str, str]) -> dict[str, str]:
-        """The step's outputs, read as the runner reads GITHUB_OUTPUT."""
+        """Returns the outputs of the step, parsed as the runner parses GITHUB_OUTPUT."""
         found, lines = {}, iter(Path(env["GITHUB_OUTPUT"]).read_text().splitlines())
         for line in lines:
             name, _, mark = line.partition("<<")
@@ -196,7 +196,7 @@ class Runner:
         return found
 
     def strangers(self, env: Mapping[str, str]) -> list[str]:
-        """The files that a job left and that the runner could not remove."""
+        """Returns the files of a job that the runner's user cannot remove."""
         return strangers(job_folder(env))
 
     def branch(self, name: str, rate: float, files: Mapping[str, str] | None = None) -> str:
@@ -207,7 +207,7 @@ class Runner:
         return sha
 
     def fork(self, branch: str) -> int:
-        """Somebody's fork with a branch and a pull request from it; returns its number."""
+        """Makes a fork with a branch and a pull request from it; returns its number."""
         self.forge.create_repository("bob/digits", fork_of="ada/digits")
         fork = self.forge.state.repositories["bob/digits"]
         clone = self.world.folder / "bobs"
@@ -226,17 +226,17 @@ def give_to_runner(top: Path) -> None:
 
 
 def strangers(top: Path) -> list[str]:
-    """The files below a folder that the runner's user could not remove."""
+    """Returns the files below a folder that the runner's user cannot remove."""
     return [str(path.relative_to(top)) for path in top.rglob("*") if path.lstat().st_uid != RUNNER_UID]
 
 
 def job_folder(env: Mapping[str, str]) -> Path:
-    """The runner's folder for a job (`_work`): the workspace and `_temp` lie in it."""
+    """Returns the runner's folder for a job (`_work`), which contains the workspace and `_temp`."""
     return Path(env["RUNNER_TEMP"]).parent
 
 
 def moved(env: Mapping[str, str], places: Mapping[str, str]) -> dict[str, str]:
-    """The job's environment with the machine's paths as the container sees them, the longest match first."""
+    """Returns the environment of a job with the paths that the container sees. The longest match wins."""
     order = sorted(places, key=len, reverse=True)
 
     def inside(text: str) -> str:

@@ -1,9 +1,9 @@
-"""A stand-in for ubuntu:18.04, for machines that reach no container registry and no Ubuntu mirror.
+"""A stand-in for ubuntu:18.04, for machines without access to a container registry and an Ubuntu mirror.
 
-`python tests/container/gpu_base.py TAG` makes an image that differs from Debian bookworm in what makes 18.04 hard: its
-own Python is 3.6, its git 2.17, and uv's portable Pythons come from a folder of the image, made from this machine's
-pyenv; the one for CML says that glibc is 2.27, so that uv takes the wheels that it would take there. That they load there
-test_gpu_image.py reads from the symbols of every library.
+`python tests/container/gpu_base.py TAG` makes an image from Debian bookworm with the difficult parts of 18.04: Python is
+3.6, git is 2.17, and uv's portable Pythons come from a folder of the image, made from this machine's pyenv. The Python
+for CML reports glibc 2.27, so that uv selects the same wheels as on 18.04. test_gpu_image.py checks by the symbols of
+each library that these wheels load there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DOCKERFILE = """\
 FROM debian:bookworm-slim AS made
 RUN apt-get update && apt-get install -y --no-install-recommends dpkg-dev patchelf
 COPY pythons /made/pythons
-# A portable Python finds its library from where it lies.
+# A portable Python finds its library relative to its own path.
 RUN for top in /made/pythons/*; do \\
       for file in $top/bin/python3* $(find $top -name '*.so*' -type f); do \\
         patchelf --set-rpath '$ORIGIN/../lib:$ORIGIN/../..' $file 2>/dev/null || true; \\
@@ -30,7 +30,7 @@ RUN for top in /made/pythons/*; do \\
       mkdir -p /made/portable/$(basename $top) && cp -a $top /made/portable/$(basename $top)/python; \\
       tar -C /made/portable/$(basename $top) -czf /made/$(basename $top).tar.gz python; \\
     done
-# git as 18.04 numbers it: a package that there is nothing in but its version.
+# An empty package with the version of git in 18.04.
 RUN mkdir -p /made/git/DEBIAN /made/git/usr/bin /made/apt \\
  && printf '#!/bin/sh\\necho git version 2.17.1\\n' >/made/git/usr/bin/git && chmod 755 /made/git/usr/bin/git \\
  && printf '%s\\n' 'Package: git' 'Version: 1:2.17.1-1ubuntu0.18' 'Architecture: amd64' 'Maintainer: nobody' \\

@@ -1,4 +1,4 @@
-"""`uses: org/cml@v1`, run as GitHub's runner runs a container action, against the stand-in GitHub."""
+"""`uses: org/cml@v1`: the container action, run as GitHub's runner does, against the stand-in GitHub."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_pull_request_gets_one_comment(runner: Runner) -> None:
     assert runner.forge.unknown == []
 
 
-def test_a_forks_pull_request_is_reported_and_never_pushed(runner: Runner) -> None:
+def test_a_fork_pull_request_gets_a_report_and_no_push(runner: Runner) -> None:
     pull = runner.fork("try")
     token = runner.forge.token("fork")
     before = runner.world.git("for-each-ref", cwd=runner.world.origin)
@@ -77,7 +77,7 @@ def test_a_forks_pull_request_is_reported_and_never_pushed(runner: Runner) -> No
     assert runner.forge.comments(pull) == []
 
 
-def test_a_failing_stage_is_told_and_trained_again(runner: Runner) -> None:
+def test_a_failing_stage_is_reported_and_run_again(runner: Runner) -> None:
     head = runner.branch("try", 0.1, {"train.py": FAILING})
     pull = runner.forge.open_pull("try").number
     for _ in range(2):
@@ -105,8 +105,8 @@ def test_setup_installs_what_the_pipeline_needs(runner: Runner) -> None:
     assert runner.strangers(env) == []
 
 
-def test_the_environment_serves_where_an_input_is_left_out(runner: Runner) -> None:
-    """The seed sets its variables under `env:`; an input wins over it, and an empty input does not."""
+def test_variables_in_the_environment_are_used_for_missing_inputs(runner: Runner) -> None:
+    """An input overrides `env:`, and an empty input does not."""
     runner.branch("try", 0.1)
     env = runner.forge.event("push", ref="try")
     runner.checkout(env)
@@ -127,8 +127,8 @@ def test_every_version_of_checkout_works(runner: Runner, credentials: str) -> No
     assert runner.outputs(env)["changed"] == "true"
 
 
-def test_a_reused_workspace_works_and_stays_its_owners(runner: Runner) -> None:
-    """A self-hosted runner uses its folder again: what the first job left, its user must be able to remove."""
+def test_a_reused_workspace_works_and_keeps_its_owner(runner: Runner) -> None:
+    """A self-hosted runner reuses its folder, so its user must be able to remove the files of the first job."""
     runner.branch("one", 0.1)
     first = runner.forge.event("push", ref="one")
     runner.checkout(first)
@@ -144,7 +144,7 @@ def test_a_reused_workspace_works_and_stays_its_owners(runner: Runner) -> None:
 
 
 def test_a_cancelled_job_ends_its_check(runner: Runner) -> None:
-    """As the runner cancels: INT to the client, which hands it to process 1."""
+    """The runner sends INT to the docker client, which forwards it to process 1."""
     head = runner.branch("try", 0.1)
     env = runner.forge.event("push", ref="try")
     workspace = runner.checkout(env)

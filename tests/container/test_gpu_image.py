@@ -1,5 +1,6 @@
-"""What an image for GPUs has beside the plain one's: CUDA's variables and libraries, a Python of CML's own, wheels and a
-git for a distribution as old as Ubuntu 18.04, and the project's Python.
+"""What only the GPU image has: CUDA's variables and libraries, CML's own Python, and what Ubuntu 18.04 needs.
+
+On 18.04 the wheels must load with an old glibc, git is old, and the project has its own Python.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LIBRARIES = {
     "13": ("libcublas.so.13", "libcudart.so.13", "libcudnn.so.9", "libcufft.so.12"),
 }
 
-# Every version of a symbol that a library asks for stands in it as text.
+# A library contains the versions of the symbols that it needs as text.
 SYMBOLS = """
 import json, pathlib, re
 found, count = {}, 0
@@ -39,11 +40,11 @@ print(json.dumps([count, found]))
 
 
 def is_standin(box: Image) -> bool:
-    """Whether it was built on tests/container/gpu_base.py's image, where NVIDIA's packages cannot be had."""
+    """Returns whether the image was built on the stand-in of gpu_base.py, without NVIDIA's packages."""
     return box.sh("test -e /standin && echo yes || true") == "yes"
 
 
-def test_nvidias_runtime_is_asked_for_every_gpu(box: Image) -> None:
+def test_the_image_requests_all_gpus_from_the_nvidia_runtime(box: Image) -> None:
     env = docker("image", "inspect", "--format", "{{json .Config.Env}}", box.name).out
     found = dict(text.split("=", 1) for text in json.loads(env))
     assert found["NVIDIA_VISIBLE_DEVICES"] == "all"
@@ -52,21 +53,23 @@ def test_nvidias_runtime_is_asked_for_every_gpu(box: Image) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", found["CUDA_VERSION"])
 
 
-def test_cudas_libraries_load(box: Image) -> None:
+def test_the_cuda_libraries_load(box: Image) -> None:
     if is_standin(box):
-        pytest.skip("NVIDIA's packages cannot be had here; the release builds and tests the image that has them")
+        pytest.skip(
+            "the base image has no NVIDIA packages (NVIDIA's registry is not reachable); the release tests the real image"
+        )
     wanted = LIBRARIES[box.cuda.split(".")[0]]
     box.sh("python -c 'import ctypes, sys; [ctypes.CDLL(name) for name in sys.argv[1:]]' " + " ".join(wanted))
 
 
-def test_every_library_of_cml_loads_on_glibc_2_27(box: Image) -> None:
+def test_each_library_of_cml_loads_with_glibc_2_27(box: Image) -> None:
     count, found = json.loads(box.python(SYMBOLS))
     left_out = "/opt/cml/python/" if is_standin(box) else "none"
     assert count > 150
     too_new = {
         path: kinds
         for path, kinds in found.items()
-        # The stand-in's Python is this machine's; the real one is portable, and asked here when the release is built.
+        # The Python of the stand-in image comes from this machine; the release checks the real, portable one.
         if not path.startswith(left_out)
         and (
             kinds.get("GLIBC", []) > [*GLIBC]
@@ -77,13 +80,13 @@ def test_every_library_of_cml_loads_on_glibc_2_27(box: Image) -> None:
     assert too_new == {}
 
 
-def test_cmls_python_is_its_own(box: Image) -> None:
+def test_cml_has_its_own_python(box: Image) -> None:
     prefix = box.python("import sys; print(sys.base_prefix)")
     assert prefix.startswith("/opt/cml/python/cpython-3.12")
     box.sh("rm -rf /usr/bin/python3* /opt/python /opt/pythons /usr/lib/python3* && cml --version && dvc --version")
 
 
-def test_the_projects_python_is_one_that_its_frameworks_know(box: Image) -> None:
+def test_the_frameworks_support_the_python_of_the_project(box: Image) -> None:
     series = "3.8" if box.cuda.startswith("10.") else "3.12"
     told = box.sh("python --version; python3 --version; pip --version").splitlines()
     assert [line.split()[1].startswith(f"{series}.") for line in told[:2]] == [True, True]
@@ -94,10 +97,10 @@ def test_the_projects_python_is_one_that_its_frameworks_know(box: Image) -> None
     )
 
 
-def test_another_python_is_a_line_of_setup(box: Image) -> None:
-    """docs/gpu.md's lines for TensorFlow 1 and 2.1, which end at Python 3.7, and for the distribution's own 3.6."""
+def test_setup_can_install_another_python(box: Image) -> None:
+    """The lines of docs/gpu.md for TensorFlow 1 and 2.1, which support Python up to 3.7, and for 18.04's Python 3.6."""
     if not box.cuda.startswith("10."):
-        pytest.skip("today's frameworks take the Python that is there")
+        pytest.skip("only the CUDA 10 image needs another Python: current frameworks support the one in the image")
     told = box.sh(
         "uv venv --quiet --seed --python 3.7 /opt/env; pip install -q six; python -c 'import six'; pip --version"
     )
@@ -109,14 +112,14 @@ def test_another_python_is_a_line_of_setup(box: Image) -> None:
     assert told.endswith("(python 3.6)")
 
 
-def test_git_takes_a_token_by_its_environment(box: Image) -> None:
+def test_git_takes_a_token_from_its_environment(box: Image) -> None:
     env = "GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=a.b GIT_CONFIG_VALUE_0=c"
     assert box.sh(f"{env} git config a.b") == "c", "2.31 can; Ubuntu 18.04's 2.17 cannot"
     box.sh("cd /tmp && git init -q a && git clone -q a b && git -C a lfs env >/dev/null")
 
 
-def test_a_job_without_javascript_checks_out_by_git(runner: Runner) -> None:
-    """examples/github/gpu-cuda10.yml, its steps word for word; twice, as in a workspace that the runner keeps."""
+def test_a_job_without_javascript_checks_out_with_git(runner: Runner) -> None:
+    """Runs the steps of examples/github/gpu-cuda10.yml, twice, as in a workspace that the runner keeps."""
     (job,) = yaml.safe_load((TOP / "examples" / "github" / "gpu-cuda10.yml").read_text())["jobs"].values()
     checkout, run = (step["run"] for step in job["steps"])
     head = runner.branch("try", 0.1)

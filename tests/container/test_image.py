@@ -1,4 +1,4 @@
-"""What the image holds, what it leaves out, and that the project's own Python never meets CML's."""
+"""What the image contains and what not, and that the Python of the project is separate from CML's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from container.conftest import Image, docker, fresh_name
 from scripts.paths import TOP
 
 MOST_BYTES = 900_000_000  # without CUDA, which is 1 to 3 GB
-# What our own layers may have, each known by how Docker's builder, or BuildKit, tells of it.
+# The layers that are ours, recognised by the commands that Docker's classic builder and BuildKit record.
 LAYERS = {
     r"image\.sh system": 140e6,
     r"COPY (dir:\w+ in )?(/opt/cml )?/opt/cml\s": 520e6,
@@ -30,7 +30,7 @@ def test_the_dockerfile_needs_no_buildkit(file: str) -> None:
     assert not re.search(r"^#\s*(syntax|escape|check)\s*=|^RUN\s+--|<<", text, re.MULTILINE)
 
 
-def test_it_is_no_larger_than_it_may_be(box: Image) -> None:
+def test_the_image_is_small_enough(box: Image) -> None:
     size = int(docker("image", "inspect", "--format", "{{.Size}}", box.name).out)
     print(f"image: {size / 1e6:.0f} MB")
     assert box.cuda or size <= MOST_BYTES
@@ -41,7 +41,7 @@ def test_it_is_no_larger_than_it_may_be(box: Image) -> None:
         assert 0 < size <= most, step
 
 
-def test_layers_are_known_from_either_builder() -> None:
+def test_layers_are_recognised_for_both_builders() -> None:
     told = (
         "1 |4 CUDA_VERSION=1 /bin/sh -c sh /opt/cml/image.sh system",
         "1 RUN |4 CUDA_VERSION=1 /bin/sh -c sh /opt/cml/image.sh system # buildkit",
@@ -55,8 +55,8 @@ def test_layers_are_known_from_either_builder() -> None:
     assert [[bool(re.search(step, f"{line} ")) for step in LAYERS].count(True) for line in told] == [1] * 6 + [0] * 2
 
 
-def test_it_starts_at_once(box: Image) -> None:
-    """Beyond the engine's own start. In seconds of CPU, which other tests do not make longer; no start waits."""
+def test_cml_starts_quickly(box: Image) -> None:
+    """Measured without the start of the container, in CPU seconds, which other tests do not change."""
     script = """
 import resource, subprocess, time
 since = time.monotonic()
@@ -69,11 +69,11 @@ print(f"{used.ru_utime + used.ru_stime:.3f} {took:.3f}")
     assert used < SLOWEST_START
 
 
-def test_path_has_our_programs_and_nothing_else_of_ours(box: Image) -> None:
+def test_path_has_only_our_commands(box: Image) -> None:
     linked = box.sh("find /usr/local/bin -lname '/opt/cml/*' -printf '%f\\n'").split()
     assert set(linked) == {"cml", "dvc", "dvc_cml_run"}
     assert set(box.sh("ls /usr/local/bin").split()) >= OURS
-    # What DVC's packages bring (celery, gto, pygmentize, ...) and what builds packages is on nobody's PATH.
+    # Programs of DVC's packages (celery, gto, pygmentize, ...) and build tools are not on PATH.
     own = set(box.sh("ls /opt/cml/bin").split()) - set(linked)
     assert {"celery", "gto", "dulwich"} <= own
     own = {name for name in own if not re.match("python|activate|deactivate", name)}
@@ -81,14 +81,14 @@ def test_path_has_our_programs_and_nothing_else_of_ours(box: Image) -> None:
         assert not box.sh(f"command -v {name} || true"), name
 
 
-def test_labels_say_what_it_is(box: Image) -> None:
+def test_labels_describe_the_image(box: Image) -> None:
     labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", box.name).out)
     assert labels["org.opencontainers.image.title"] == ("CML for GPUs" if box.cuda else "CML")
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
     assert labels["org.opencontainers.image.description"]
 
 
-def test_every_runner_can_start_it(box: Image) -> None:
+def test_each_runner_can_start_it(box: Image) -> None:
     config = json.loads(docker("image", "inspect", "--format", "{{json .Config}}", box.name).out)
     assert config["Cmd"] == ["cml", "run"], "GitHub starts the action without a command"
     assert not config.get("Entrypoint"), "GitLab hands a shell to the image's entry point"
@@ -96,7 +96,7 @@ def test_every_runner_can_start_it(box: Image) -> None:
     assert "LANG=C.UTF-8" in config["Env"]
 
 
-def test_its_programs_are_there_and_of_the_lock(box: Image) -> None:
+def test_programs_have_the_locked_versions(box: Image) -> None:
     assert box.sh("cml --version") == f"cml {__version__}"
     lock = box.lock.read_text()
     pinned = re.search(r"^dvc==(\S+)", lock, re.MULTILINE)
@@ -106,7 +106,7 @@ def test_its_programs_are_there_and_of_the_lock(box: Image) -> None:
     box.sh("git --version; git lfs version; ssh -V; uv --version; uvx --version; python --version; pip --version")
 
 
-def test_the_projects_python_knows_nothing_of_cml(box: Image) -> None:
+def test_the_python_of_the_project_does_not_see_cml(box: Image) -> None:
     for package in ("cml", "dvc", "jinja2"):
         done = box.run("python", "-c", f"import {package}")
         assert f"No module named '{package}'" in done.err
@@ -116,7 +116,7 @@ def test_the_projects_python_knows_nothing_of_cml(box: Image) -> None:
     assert "dvc" not in box.sh("pip list")
 
 
-def test_the_projects_pip_is_never_externally_managed(box: Image) -> None:
+def test_pip_of_the_project_is_not_externally_managed(box: Image) -> None:
     box.sh("! test -e $(python -c 'import sysconfig; print(sysconfig.get_path(\"stdlib\"))')/EXTERNALLY-MANAGED")
     before = box.sh("find /opt/cml -type f | sort | sha256sum")
     for command in ("pip install --quiet six", "pip3 install --quiet six", "uv pip install --system --quiet six"):
@@ -124,12 +124,12 @@ def test_the_projects_pip_is_never_externally_managed(box: Image) -> None:
         assert box.sh(script).splitlines() == ["six", before], "and /opt/cml stays as it is"
 
 
-def test_what_a_job_sets_for_its_python_does_not_reach_cml(box: Image) -> None:
+def test_python_variables_of_a_job_do_not_affect_cml(box: Image) -> None:
     script = "mkdir /lib1 && echo 'raise SystemExit(7)' | tee /lib1/yaml.py /lib1/json.py /lib1/argparse.py && PYTHONPATH=/lib1 cml --version"
     assert box.sh(script).endswith(f"cml {__version__}")
 
 
-def test_bytecode_is_there_for_every_module(box: Image) -> None:
+def test_each_module_has_bytecode(box: Image) -> None:
     script = """
 import pathlib
 top = pathlib.Path("/opt/cml/lib/python3.12/site-packages")
@@ -140,7 +140,7 @@ print([str(path) for path in sources if not (path.parent / "__pycache__" / f"{pa
     assert box.python(script) == "[]"
 
 
-def test_the_reports_templates_are_compiled(box: Image) -> None:
+def test_the_report_templates_are_compiled(box: Image) -> None:
     found = box.sh("ls /opt/cml/lib/python3.12/site-packages/cml/report/__pycache__ | grep -c 'jinja$'")
     assert int(found) >= 3, "Markdown, the page, and what they share"
 
@@ -155,21 +155,21 @@ def test_a_start_writes_nothing(box: Image) -> None:
     assert not [line for line in changed if line.endswith(".pyc")]
 
 
-def test_another_user_than_root_can_use_it(box: Image) -> None:
+def test_a_user_other_than_root_can_use_it(box: Image) -> None:
     script = "mkdir /tmp/p && cd /tmp/p && git init -q . && dvc init -q && cml doctor --json"
     done = box.run("sh", "-euc", script, options=["--user", "1001:1001"])
     assert done.code == 1, "git knows no author there"
     assert "ok" in {finding["status"] for finding in json.loads(done.out)}, done.out
 
 
-def test_every_remote_of_dvc_is_there(box: Image) -> None:
+def test_each_remote_of_dvc_is_installed(box: Image) -> None:
     told = box.sh("cd /tmp && dvc version")
     for remote in REMOTES:
         assert re.search(rf"^\s{remote} \(", told, re.MULTILINE), f"{remote}\n{told}"
 
 
-def test_what_was_left_out_is_not_missed(box: Image) -> None:
-    """Each of these fails when the pruning in requirements/image.sh, or the next lock, goes too far."""
+def test_removed_files_are_not_needed(box: Image) -> None:
+    """Fails if requirements/image.sh removes too much, also after a change of the lock."""
     drive = """
 import httplib2
 from googleapiclient.discovery import build
@@ -213,13 +213,13 @@ except OSError as error:
     box.python(other + "; from babel import Locale; Locale.parse('pt_BR').decimal_formats")
 
 
-def test_apt_serves_the_project_without_an_update_first(box: Image) -> None:
+def test_apt_installs_without_an_update_first(box: Image) -> None:
     assert "jq-1" in box.sh("apt-get install -y -qq --no-install-recommends jq >/dev/null 2>&1; jq --version")
 
 
 @pytest.mark.parametrize("signal", ["TERM", "INT"])
 def test_a_cancelled_run_ends_in_time(box: Image, signal: str) -> None:
-    """GitHub sends INT, TERM 7.5 s later, KILL after 2.5 s more; `cml` is process 1 and hears them itself."""
+    """GitHub sends INT, TERM 7.5 s later, KILL another 2.5 s later; `cml` is process 1 and gets them itself."""
     name = fresh_name()
     stages = json.dumps({"stages": {"slow": {"cmd": "echo begun && sleep 600"}}})
     files = f"git init -q . && dvc init -q && printf %s '{stages}' >dvc.yaml"
@@ -243,7 +243,7 @@ def test_a_cancelled_run_ends_in_time(box: Image, signal: str) -> None:
     assert f"cancelled by SIG{signal}" in told.err
 
 
-def test_a_plain_run_says_what_it_needs(box: Image) -> None:
+def test_a_run_without_arguments_explains_what_it_needs(box: Image) -> None:
     done = box.run()
     assert done.code == 2
     assert done.err.startswith("error: ")

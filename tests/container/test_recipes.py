@@ -1,4 +1,4 @@
-"""The seed's two workflows, word for word, in the image."""
+"""The two workflows that the project was designed for, run unchanged in the image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from support.world import World
 
 from container.conftest import Image, Runner, docker, give_to_runner, strangers
 
-# seed.md, "CML for Github"
+# The workflow for GitHub.
 GITHUB_RUN = """\
 # Install your project dependencies.
 # An example for Python3:
@@ -19,9 +19,9 @@ test -f requirements.txt && pip3 install -r requirements.txt
 # Run report:
 dvc_cml_run
 """
-# seed.md, "CML for Gitlab", with a smaller package
+# The job for GitLab, with a smaller package.
 GITLAB_SCRIPT = ["pip install six wget", "dvc_cml_run"]
-# How GitLab's docker executor finds a shell in whatever image it is given; the script comes on stdin.
+# How GitLab's docker executor finds a shell in any image; the script comes from stdin.
 GITLAB_SHELL = """\
 if [ -x /usr/local/bin/bash ]; then
   exec /usr/local/bin/bash
@@ -41,16 +41,16 @@ NEEDS_SIX = "import six\n"
 
 @pytest.fixture
 def needing(runner: Runner) -> Runner:
-    """main's pipeline imports a package that the project's requirements name."""
+    """A runner whose pipeline imports a package from the project's requirements."""
     train = (runner.world.project / "train.py").read_text()
     runner.world.commit("Six is needed", {"train.py": NEEDS_SIX + train, "requirements.txt": "six\n"})
     return runner
 
 
-def test_the_seeds_github_workflow_runs_word_for_word(needing: Runner) -> None:
+def test_the_github_workflow_runs_unchanged(needing: Runner) -> None:
     env = needing.forge.event("push", ref="main")
     needing.checkout(env)
-    # `repo_token` and targets under `env:`, in lower case; a `.dvc` name means the stage of that name.
+    # `repo_token` and targets are under `env:`, in lower case; a name with `.dvc` is the stage of that name.
     done = needing.job_container(env, GITHUB_RUN, repo_token=needing.token, repro_targets="train.dvc")
     assert done.code == 0, done.err[-3000:]
     assert "train ran" in done.err
@@ -60,7 +60,7 @@ def test_the_seeds_github_workflow_runs_word_for_word(needing: Runner) -> None:
     assert needing.strangers(env) == []
 
 
-def test_the_seeds_gitlab_job_runs(needing: Runner) -> None:
+def test_the_gitlab_job_runs(needing: Runner) -> None:
     world = needing.world
     clone = world.clone("builds")
     world.git("checkout", "--quiet", "--detach", cwd=clone)
@@ -77,7 +77,7 @@ def test_the_seeds_gitlab_job_runs(needing: Runner) -> None:
 
 
 def test_by_hand_on_a_laptop(image: str, trained_world: World) -> None:
-    """`docker run -v "$PWD:/work" -w /work IMAGE cml report` leaves nothing that its user could not remove."""
+    """`docker run -v "$PWD:/work" -w /work IMAGE cml report` leaves no file that the user cannot remove."""
     place = trained_world.folder
     give_to_runner(place)
     options = ["--volume", f"{place}:/w", "--workdir", "/w/project"]

@@ -1,6 +1,4 @@
-"""examples/runners/compose.yml: each service is built as written, from stand-ins for GitHub's and GitLab's own images, and
-started twice, as after a reboot.
-"""
+"""examples/runners/compose.yml: each service is built from stand-ins for GitHub's and GitLab's images and started twice."""
 
 from __future__ import annotations
 
@@ -18,10 +16,10 @@ from scripts.paths import TOP
 
 SERVICES: dict[str, Any] = yaml.safe_load((TOP / "examples" / "runners" / "compose.yml").read_text())["services"]
 JOB = 'echo job; env | grep -c TOKEN || true; cml --version; python --version; test "$NVIDIA_VISIBLE_DEVICES" = all\n'
-# What each agent does, as far as it matters here: it registers, it remembers that, it runs jobs.
+# The relevant behaviour of each agent: it registers, remembers that, and runs jobs.
 AGENTS = {
     "ghcr.io/actions/actions-runner:latest": {
-        # The real one begins with asking for ICU, and ends without it.
+        # The real one first checks for ICU, and ends without it.
         "home/runner/config.sh": '#!/bin/sh -e\nldconfig -NXv 2>/dev/null | grep -q libicu\necho "registers $*"; touch .runner\n',
         "home/runner/run.sh": f"#!/bin/sh -e\n{JOB}",
     },
@@ -53,7 +51,7 @@ def build(context: Path, tag: str) -> None:
 
 @pytest.fixture(scope="module")
 def agents(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Images under the names that the file gives: the agents', and the tested one as CML's."""
+    """Images with the names of the file: those of the agents, and the tested image as CML's."""
     for name, files in AGENTS.items():
         context = tmp_path_factory.mktemp("agent")
         for path, text in files.items():

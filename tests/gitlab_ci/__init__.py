@@ -1,1 +1,1 @@
-"""The GitLab template, run by gitlab-ci-local: `make test-gitlab`."""
+"""The GitLab templates, run by gitlab-ci-local: `make test-gitlab`."""

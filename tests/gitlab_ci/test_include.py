@@ -1,5 +1,6 @@
-"""What GitLab makes of the template: when its job runs, and what reaches `cml`. A `cml` that writes down its
-environment stands in for ours.
+"""What GitLab makes of the template: when its job runs, and which environment `cml` gets.
+
+A small program that writes its environment to a file replaces `cml`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MERGE_REQUEST = {"CI_PIPELINE_SOURCE": "merge_request_event", "CI_MERGE_REQUEST_
 OPEN = {"CI_OPEN_MERGE_REQUESTS": "ada/digits!7"}
 EXAMPLES = sorted((TOP / "examples" / "gitlab").glob("*.yml"))
 
-# `$` belongs to the shell in setup and to numeral.js in metrics_format; the rest is what breaks careless templates.
+# `$` is for the shell in `setup` and for numeral.js in `metrics_format`; the other characters break careless templates.
 SETUP = """\
 set -u; for x in "$HOME" '$$' "${NOBODY:-a b}"; do printf '%s\\n' "it's $x" \\
   `true`; done # 100% : {a} [b] & c | d * ! > /dev/null
@@ -56,7 +57,7 @@ GIVEN = {
 
 @dataclass(frozen=True)
 class Project:
-    """A repository with the template in it, and what each job of its pipelines was given."""
+    """A repository with the template, and the environment of each job of its pipelines."""
 
     top: Path
     seen: Path
@@ -70,7 +71,7 @@ class Project:
         (self.top / ".gitlab-ci.yml").write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
     def given(self, job: str = "cml") -> dict[str, str]:
-        """The environment that `cml` found in a job."""
+        """Returns the environment of `cml` in a job."""
         pairs = (line.partition("=") for line in (self.seen / job).read_text().split("\0") if line)
         return {name: value for name, _, value in pairs}
 
@@ -100,7 +101,7 @@ def project(tmp_path: Path, environment: dict[str, str]) -> Project:
 
 @pytest.fixture
 def served() -> Iterator[str]:
-    """The address of our template on some web server."""
+    """The URL of the template on a web server."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(TEMPLATE.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -136,7 +137,7 @@ def test_every_input_reaches_cml_unchanged(project: Project) -> None:
     assert {name: given[f"INPUT_{name.upper()}"] for name in GIVEN} == GIVEN
 
 
-def test_dollars_are_expanded_where_no_shell_and_no_format_wants_them(project: Project) -> None:
+def test_dollars_are_expanded_except_for_the_shell_and_the_format(project: Project) -> None:
     texts = {"report_name": "$CI_COMMIT_BRANCH costs $$5", "setup": "echo $CI_COMMIT_BRANCH $$"}
     ran = project.pipeline({"include": [LOCAL | {"inputs": texts}]})
     assert ran.code == 0, ran.log
@@ -144,7 +145,7 @@ def test_dollars_are_expanded_where_no_shell_and_no_format_wants_them(project: P
     assert project.given()["INPUT_SETUP"] == texts["setup"]
 
 
-def test_an_input_left_out_leaves_variables_their_say(project: Project) -> None:
+def test_a_missing_input_does_not_override_a_variable(project: Project) -> None:
     ran = project.pipeline({"include": [LOCAL], "variables": {"tag_prefix": "dvc_", "baseline": "origin/main"}})
     assert ran.code == 0, ran.log
     given = project.given()
@@ -197,8 +198,8 @@ def test_a_bad_input_ends_the_pipeline_before_any_job(project: Project, inputs: 
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_is_a_pipeline(project: Project, path: Path) -> None:
-    """On the default branch; the schedule's on its schedule."""
+def test_each_example_is_a_valid_pipeline(project: Project, path: Path) -> None:
+    """On the default branch; the scheduled example on its schedule."""
     config = yaml.safe_load(path.read_text())
     for entry in config.get("include", []):
         inputs = entry["inputs"]

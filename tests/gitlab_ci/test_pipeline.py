@@ -1,6 +1,7 @@
-"""gitlab/pipeline.yml: gitlab-ci-local runs the job that plans, and the child pipeline that the plan is, with the real
-`cml` in all of its jobs, against the stand-in GitLab. To GitLab they are one job of one pipeline. The job that starts
-the child is green here whatever comes of it, and `gather` waits for ever for a job that is left out.
+"""gitlab/pipeline.yml: gitlab-ci-local runs the plan job and the child pipeline, with the real `cml` in all jobs.
+
+For the stand-in GitLab they are one job of one pipeline. Other than on GitLab, the job that starts the child pipeline
+always succeeds, and `gather` waits for ever for a job that does not run.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ GitLabOf = Callable[[Mapping[str, str]], GitLab]
 def gitlab_of(
     new_world: Callable[[Mapping[str, str]], World], tmp_path: Path, gitlab_runner: GitLabRunner
 ) -> Iterator[GitLabOf]:
-    """Makes a project on GitLab of a pipeline's files, never run, on a branch with an open merge request."""
+    """Makes a GitLab project from the files of a pipeline that never ran, on a branch with an open merge request."""
     with Forge(tmp_path / "gitlab") as forge:
 
         def make(files: Mapping[str, str]) -> GitLab:
@@ -55,7 +56,7 @@ def gitlab_of(
         assert forge.unknown == []
 
 
-def test_two_fans_come_together_in_one_commit_and_are_not_run_again(gitlab_of: GitLabOf) -> None:
+def test_parallel_jobs_end_in_one_commit_and_are_not_run_again(gitlab_of: GitLabOf) -> None:
     gitlab = gitlab_of(fan_out_pipeline())
     world, head = gitlab.world, gitlab.world.tip("wide")
     ran = gitlab.pipeline("merge_request_event", merge_request=1)
@@ -87,7 +88,9 @@ def test_two_fans_come_together_in_one_commit_and_are_not_run_again(gitlab_of: G
     assert len(gitlab.forge.notes(1)) == 1
 
 
-def test_what_a_failed_pipeline_has_done_is_not_done_again_by_the_next(gitlab_of: GitLabOf, tmp_path: Path) -> None:
+def test_the_next_pipeline_does_not_repeat_the_finished_jobs_of_a_failed_one(
+    gitlab_of: GitLabOf, tmp_path: Path
+) -> None:
     gate = tmp_path / "gate"
     gitlab = gitlab_of(small_fan_out_pipeline(f"test -e {gate}"))
     head = gitlab.world.tip("wide")

@@ -1,4 +1,4 @@
-"""Whole pipelines: gitlab-ci-local runs .gitlab-ci.yml, the real `cml` in it, against the stand-in GitLab."""
+"""Complete pipelines: gitlab-ci-local runs .gitlab-ci.yml with the real `cml`, against the stand-in GitLab."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ include:
 
 @pytest.fixture
 def gitlab(world: World, tmp_path: Path, gitlab_runner: GitLabRunner) -> Iterator[GitLab]:
-    """The plain project on GitLab, whose pipeline never ran, with the template in it and a maintainer's token."""
+    """The standard project on GitLab, whose pipeline never ran, with the template and a maintainer's token."""
     world.dvc("remote", "modify", "--quiet", "storage", "url", str(world.storage))
     world.commit("A pipeline of GitLab's", {**templates(), ".gitlab-ci.yml": MINIMAL})
     with Forge(tmp_path / "gitlab") as forge:
@@ -32,7 +32,7 @@ def gitlab(world: World, tmp_path: Path, gitlab_runner: GitLabRunner) -> Iterato
 
 
 def outputs(ran: PipelineResult, job: str = "cml", folder: str = "cml-report") -> dict[str, str]:
-    """What artifacts:reports:dotenv took."""
+    """Returns the variables that `artifacts:reports:dotenv` takes."""
     text = (ran.artifacts(job) / ".gitlab-ci-reports" / "dotenv" / folder / "cml.env").read_text()
     return dict(line.split("=", 1) for line in text.splitlines())
 
@@ -59,7 +59,7 @@ def test_a_push_is_saved_tagged_and_released_and_its_results_are_not_run_again(g
     gitlab.world.assert_complete("origin/main")
 
 
-def test_a_merge_request_gets_one_note_and_its_push_no_second_training(gitlab: GitLab) -> None:
+def test_a_merge_request_gets_one_note_and_its_push_does_not_train_again(gitlab: GitLab) -> None:
     assert gitlab.pipeline().code == 0
     head = gitlab.commit({"params.yaml": "train:\n  rate: 0.1\n"}, branch="try")
     number = gitlab.forge.open_merge_request("try").iid
@@ -75,7 +75,7 @@ def test_a_merge_request_gets_one_note_and_its_push_no_second_training(gitlab: G
     assert gitlab.world.tip("main") != tip
 
 
-def test_a_jobs_own_token_pushes_where_the_project_lets_it(gitlab: GitLab) -> None:
+def test_the_job_token_pushes_if_the_project_allows_it(gitlab: GitLab) -> None:
     gitlab.variables.clear()
     before = gitlab.world.tip()
     refused = gitlab.pipeline()
@@ -90,7 +90,7 @@ def test_a_jobs_own_token_pushes_where_the_project_lets_it(gitlab: GitLab) -> No
     assert "the job's own token cannot write" in ran.job_log("cml")
 
 
-def test_the_seeds_own_way_needs_no_template(gitlab: GitLab) -> None:
+def test_a_job_without_the_template_works(gitlab: GitLab) -> None:
     text = (TOP / "examples" / "gitlab" / "container.yml").read_text()
     gitlab.commit({".gitlab-ci.yml": text, "requirements.txt": ""})
     ran = gitlab.pipeline(job="dvc")
@@ -99,7 +99,7 @@ def test_the_seeds_own_way_needs_no_template(gitlab: GitLab) -> None:
     assert (ran.artifacts("dvc") / "cml-report" / "report.md").is_file()
 
 
-def test_what_changed_is_deployed_once(gitlab: GitLab) -> None:
+def test_a_changed_model_is_deployed_once(gitlab: GitLab) -> None:
     """examples/gitlab/deploy.yml, with the template of this repository and the model of this project."""
     text = (TOP / "examples" / "gitlab" / "deploy.yml").read_text()
     text = text.replace("models/model.bin", "model.bin").replace("accuracy >= 0.9", "accuracy >= 0.7")

@@ -1,1 +1,1 @@
-"""The walkthrough of examples/mnist, followed word for word: `make test-mnist`."""
+"""Follows the walkthrough of examples/mnist, command by command: `make test-mnist`."""

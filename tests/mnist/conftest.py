@@ -13,7 +13,7 @@ from support.world import BIN, World
 from scripts.paths import TOP
 
 WANTED = os.environ.get("CML_TEST_MNIST", "")
-# A plain `pytest` leaves this folder out; whoever names the environment gets every test, or a failure.
+# A plain `pytest` ignores this folder. With CML_TEST_MNIST no test is skipped: what is missing is a failure.
 collect_ignore_glob = [] if WANTED else ["test_*.py"]
 
 STAGES_BIN = TOP / WANTED / "bin"
@@ -35,7 +35,7 @@ np.savez(sys.argv[1], x_train=images[:1297], y_train=digits[:1297], x_test=image
 
 
 class Walker(World):
-    """A world whose project is named as the walkthrough names it, and whose stages have a Python of their own."""
+    """A world whose project has the name in the walkthrough, and whose stages run in their own Python environment."""
 
     patience = 300.0
 
@@ -50,7 +50,7 @@ class Walker(World):
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of a small mnist.npz."""
+    """The URL of a small mnist.npz."""
     path = tmp_path_factory.mktemp("digits") / "mnist.npz"
     subprocess.run([str(STAGES_BIN / "python"), "-c", MAKE_DIGITS, str(path)], check=True)
     return path.as_uri()

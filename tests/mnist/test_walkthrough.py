@@ -1,9 +1,8 @@
-"""The walkthrough from an empty repository to the reports, once on each forge: its commands are typed as it tells them,
-its CI file says how the job runs, and the pipeline is the example's own, stage by stage.
+"""Follows the walkthrough from an empty repository to the reports, once on each forge, with its own commands and CI file.
 
-What differs from a reader's: the forge is a stand-in, the storage a folder, the requirements are installed already (with
-TensorFlow's build for processors), and `data.url` names a small file of the same form. The real one can't be fetched
-here; that it is where Keras itself looks for it is a test below.
+Different from a reader's machine: the forge is a stand-in, the storage is a folder, the requirements are already
+installed (with TensorFlow's CPU build), and `data.url` is a small file of the same format. The real file cannot be
+downloaded in a test; a test below checks that its URL is the one that Keras uses.
 """
 
 from __future__ import annotations
@@ -31,20 +30,20 @@ PICTURES = ("loss-per-epoch", "which-digit-is-read-as-which", "plots-misread-png
 
 
 class Reader:
-    """Somebody who follows the walkthrough on one forge."""
+    """A reader who follows the walkthrough on one forge."""
 
-    def __init__(self, place: GitHubJobs | GitLabJobs, world: Walker) -> None:
-        self.place = place
+    def __init__(self, ci: GitHubJobs | GitLabJobs, world: Walker) -> None:
+        self.ci = ci
         self.world = world
-        self.blocks = [block for block in read() if block.forge in (None, place.name)]
+        self.blocks = [block for block in read() if block.forge in (None, ci.name)]
 
     def follow(self, *chapters: str) -> None:
-        """Types what the chapters tell, and changes params.yaml as they show."""
+        """Runs the commands of these chapters, and changes params.yaml as they show."""
         for block in self.blocks:
             if block.chapter not in chapters:
                 continue
             if block.language == "console":
-                self._type([text for text in block.commands if not text.startswith(NOT_HERE)])
+                self._run_commands([text for text in block.commands if not text.startswith(NOT_HERE)])
             elif block.language == "diff":
                 self.change(dict(block.changes))
 
@@ -57,28 +56,28 @@ class Reader:
             text = text.replace(old, new)
         path.write_text(text)
 
-    def _type(self, commands: list[str]) -> None:
+    def _run_commands(self, commands: list[str]) -> None:
         script = "\n".join(commands).replace(BUCKET, str(self.world.storage))
         here = self.world.project if self.world.project.exists() else self.world.folder
         self.world.run("sh", "-euc", script, cwd=here)
 
     def compare_log(self, log: str) -> None:
-        """Fails unless a log has the lines that the walkthrough shows; a commit has another name each time."""
+        """Fails unless the log has the lines that the walkthrough shows, apart from the shas of commits."""
         (block,) = [block for block in self.blocks if block.language == "text"]
         for line in block.text.splitlines():
             assert re.search(re.sub("[0-9a-f]{7}", "[0-9a-f]{7}", re.escape(line)), log), f"{line} is not in {log}"
 
     def job(self, env: Any) -> Any:
-        """The job of the CI file, as the forge starts it for an event."""
-        done = self.place.run(env, workspace=self.place.start(env), **self._given())
+        """Runs the job of the CI file for an event."""
+        done = self.ci.run(env, workspace=self.ci.start(env), **self._given())
         assert done.code == 0, done.err[-5000:]
         assert "\nwarning:" not in done.err
         assert "::warning::" not in done.err
         return done
 
     def _given(self) -> dict[str, str]:
-        """What the CI file in the repository gives to CML, but for `setup`."""
-        if self.place.name == "gitlab":
+        """Returns the inputs in the CI file of the repository, without `setup`."""
+        if self.ci.name == "gitlab":
             (entry,) = yaml.safe_load((self.world.project / ".gitlab-ci.yml").read_text())["include"]
             variables = jobs(include(TEMPLATE, entry["inputs"]))["cml"]["variables"]
             given = {name: text["value"] if isinstance(text, dict) else text for name, text in variables.items()}
@@ -97,16 +96,16 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reader]:
     world.folder.mkdir()
     world.git("init", "--quiet", "--bare", "--initial-branch=main", str(world.origin), cwd=world.folder)
     (world.folder / "cml").symlink_to(TOP)
-    place = open_jobs(request.param, world, tmp_path / "forge")
+    ci = open_jobs(request.param, world, tmp_path / "forge")
     address = f"git@{request.param}.com:you/mnist.git"
     world.git("config", "--global", f"url.{world.origin}.insteadOf", address, cwd=world.folder)
-    yield Reader(place, world)
-    assert place.forge.unknown == []
-    close_jobs(place)
+    yield Reader(ci, world)
+    assert ci.forge.unknown == []
+    close_jobs(ci)
 
 
-def test_the_same_numbers_again(digits: str, tmp_path: Path) -> None:
-    """On the same machine, as the walkthrough says."""
+def test_a_second_training_gives_the_same_numbers(digits: str, tmp_path: Path) -> None:
+    """The walkthrough promises this for the same machine."""
     world = Walker(tmp_path)
     shutil.copytree(EXAMPLE / "src", world.project / "src")
     (world.project / "params.yaml").write_text(re.sub("url: .*", f"url: {digits}", PARAMS))
@@ -119,20 +118,20 @@ def test_the_same_numbers_again(digits: str, tmp_path: Path) -> None:
 
 
 def test_from_an_empty_repository_to_a_report_on_a_pull_request(reader: Reader, digits: str) -> None:
-    world, place = reader.world, reader.place
+    world, ci = reader.world, reader.ci
     reader.follow("1", "2", "3", "4")
     (url,) = [line for line in (world.project / "params.yaml").read_text().splitlines() if line.startswith("  url: ")]
     reader.change({url: f"  url: {digits}"})
 
     reader.follow("6")
     head = world.tip()
-    done = reader.job(place.push("main"))
+    done = reader.job(ci.push("main"))
     tip = world.tip()
     assert_ran(done.err, "data", "train", "evaluate")
     reader.compare_log(done.err)
     assert world.git("rev-parse", f"{tip}~1", cwd=world.origin) == head
     assert world.tags() == [f"exp_{tip[:7]}"]
-    assert place.conclusion(tip) == "success"
+    assert ci.conclusion(tip) == "success"
     assert_drawn(done.workspace)
     world.assert_complete("origin/main")
 
@@ -146,14 +145,14 @@ def test_from_an_empty_repository_to_a_report_on_a_pull_request(reader: Reader, 
     assert world.tip() == tip
 
     reader.follow("8")
-    number = place.open_pull("more-shapes")
-    done = reader.job(place.pull(number))
+    number = ci.open_pull("more-shapes")
+    done = reader.job(ci.pull(number))
     tip = world.tip("more-shapes")
     assert_ran(done.err, "train", "evaluate")
     assert world.git("rev-parse", f"{tip}~1", cwd=world.origin) == world.git("rev-parse", "HEAD")
     assert f"exp_{tip[:7]}" in world.tags()
     assert_drawn(done.workspace)
-    (report,) = place.reports(number)
+    (report,) = ci.reports(number)
     second = json.loads(world.git("show", f"{tip}:metrics.json", cwd=world.origin))
     assert second["loss"] < first["loss"]
     assert second["weights"] > first["weights"]
@@ -161,12 +160,12 @@ def test_from_an_empty_repository_to_a_report_on_a_pull_request(reader: Reader, 
         assert str(value) in report
     world.assert_complete("origin/more-shapes")
 
-    # The merge, by the button.
+    # The merge with the button of the forge.
     world.run("git", "pull", "--quiet")
     world.run("git", "switch", "--quiet", "main")
     world.run("git", "merge", "--quiet", "--no-ff", "--message", "Merge more-shapes", "more-shapes")
     world.run("git", "push", "--quiet")
-    done = reader.job(place.push("main"))
+    done = reader.job(ci.push("main"))
     assert_ran(done.err)
     assert done.outputs["changed"] == "false"
 
@@ -183,7 +182,7 @@ def assert_drawn(workspace: Path) -> None:
     assert "accuracy" in (workspace / "cml-report" / "report.html").read_text()
 
 
-def test_mnist_is_where_keras_looks_for_it() -> None:
+def test_the_url_of_mnist_is_the_one_of_keras() -> None:
     (loader,) = STAGES_BIN.parent.glob("lib/python3*/site-packages/keras/src/datasets/mnist.py")
     url = yaml.safe_load(PARAMS)["data"]["url"]
     folder, _, name = url.rpartition("/")

@@ -1,4 +1,4 @@
-"""Reads the walkthrough as somebody who follows it: what is typed in each chapter, and what is changed in which file."""
+"""Reads the walkthrough: the commands and file changes of each chapter."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from scripts.paths import TOP
 
 EXAMPLE = TOP / "examples" / "mnist"
 Forge = Literal["github", "gitlab"]
-# The chapters whose commands the test types, and the commands that a reader's machine or a GPU's needs, and this one has
-# or cannot have.
+# The chapters whose commands the test runs, and commands that it does not run: they need a reader's machine or a GPU.
 FOLLOWED = ("1", "2", "3", "4", "6", "7", "8")
 NOT_HERE = ("pipx install", "git clone --depth 1 https://github.com/org/cml", "sudo gitlab-runner register")
 FORGES: Mapping[str, Forge] = {"On GitHub": "github", "On GitLab": "gitlab"}
@@ -20,9 +19,7 @@ FORGES: Mapping[str, Forge] = {"On GitHub": "github", "On GitLab": "gitlab"}
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A fenced block: its language and text, the number of its chapter ("" before the first), whose it is (None: for
-    everybody).
-    """
+    """A fenced block: language, text, number of its chapter ("" before the first), and its forge (None: both)."""
 
     language: str
     text: str
@@ -31,13 +28,13 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """What is typed after `$`, a line that goes on in the next one as one command."""
+        """The commands after `$`. A command that continues on the next line is one command."""
         whole = self.text.replace("\\\n", "")
         return [line.removeprefix("$ ") for line in whole.splitlines() if line.startswith("$ ")]
 
     @property
     def changes(self) -> list[tuple[str, str]]:
-        """The pairs of lines that a diff takes and gives."""
+        """The (old line, new line) pairs of a diff."""
         lines = self.text.splitlines()
         gone, new = ([line[1:] for line in lines if line.startswith(sign)] for sign in "-+")
         assert len(gone) == len(new) > 0
@@ -45,8 +42,10 @@ class Block:
 
 
 def read() -> list[Block]:
-    """Returns the blocks of README.md. A line that begins with "On GitHub" or "On GitLab" says whose they are, until the
-    other one or a heading.
+    """Returns the blocks of README.md.
+
+    Blocks after a line that begins with "On GitHub" or "On GitLab" belong to that forge, up to the next such line or
+    heading.
     """
     blocks: list[Block] = []
     chapter, language = "", ""

@@ -1,7 +1,7 @@
-"""Azure: azurite for blobs, as the real account's host over TLS, and a stand-in for Entra's token endpoint.
+"""Azure: azurite for blobs, over TLS under the host name of a real account, and a stand-in for Entra's token endpoint.
 
-Azurite checks keys, SAS tokens and a bearer token's issuer, audience and times, but not its signature. The stand-in
-checks the client's secret, or the job's own token, before it makes one.
+Azurite checks keys, SAS tokens and the issuer, audience and times of a bearer token, but not its signature. The stand-in
+checks the client secret or the token of the job before it issues a bearer token.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Azure:
         return name
 
     def sas(self, *, permission: str = "rwdlac") -> str:
-        """Returns a SAS token for the account's blobs, signed with its key."""
+        """Returns a SAS token for the blobs of the account, signed with its key."""
         blob: Any = importlib.import_module("azure.storage.blob")
         return str(
             blob.generate_account_sas(
@@ -77,7 +77,7 @@ def started(folder: Path, cloud: Cloud) -> Iterator[Azure]:
     top = Path(os.environ.get("CML_TEST_AZURITE", ".venv/storage")).resolve()
     main, node = top / MAIN, next(top.glob(NODE), None)  # Debian's node may be too old for azurite
     if not main.exists():
-        pytest.fail(f"azurite is not in {top}: make test-storage installs it", pytrace=False)
+        pytest.fail(f"azurite is not installed in {top}: run `make test-storage`", pytrace=False)
     port = free_port()
     command = [
         str(node or program("node", "apt-get install nodejs")),

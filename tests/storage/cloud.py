@@ -1,7 +1,6 @@
-"""The clouds' own host names, without the clouds: a CONNECT proxy, TLS by a certificate of the tests' own authority, and
-behind them servers on this machine.
+"""The host names of the clouds, served on this machine: a CONNECT proxy, and TLS with a certificate of a test authority.
 
-A library that is told of no other address (Google's, Azure's) is run as it is in production, to the last byte.
+Libraries whose host names cannot be configured (Google's, Azure's) therefore run exactly as in production.
 """
 
 from __future__ import annotations
@@ -41,14 +40,14 @@ class Cloud:
 
     @property
     def env(self) -> dict[str, str]:
-        """What a library needs to find the proxy and to trust it: aiohttp and OpenSSL, requests, httplib2."""
+        """The variables with which aiohttp, OpenSSL, requests and httplib2 find the proxy and trust it."""
         trusted = dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "HTTPLIB2_CA_CERTS"), str(self.authority))
         return {"HTTPS_PROXY": self.url, "https_proxy": self.url, "NO_PROXY": "127.0.0.1", **trusted}
 
 
 @contextlib.contextmanager
 def started(folder: Path, names: tuple[str, ...]) -> Iterator[Cloud]:
-    """Serves while inside. The certificate is for `names`, which may begin with `*.`."""
+    """Runs the proxy in the block. The certificate is for `names`, which may begin with `*.`."""
     authority, certificate = _authority(folder, names)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -72,7 +71,7 @@ class _Proxy(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Tunnel)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no news."""
+        """Ignores clients that close the connection."""
 
 
 class _Tunnel(socketserver.StreamRequestHandler):
@@ -97,7 +96,7 @@ class _Tunnel(socketserver.StreamRequestHandler):
 
 
 def _relay(client: socket.socket, upstream: socket.socket) -> None:
-    """Carries bytes both ways until one side is done."""
+    """Copies bytes in both directions until one side closes."""
     with selectors.DefaultSelector() as selector:
         selector.register(client, selectors.EVENT_READ, upstream)
         selector.register(upstream, selectors.EVENT_READ, client)
@@ -114,7 +113,7 @@ def _relay(client: socket.socket, upstream: socket.socket) -> None:
 
 
 def _authority(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
-    """Makes an authority and a certificate for the names; returns (the authority's file, certificate and key)."""
+    """Makes an authority and a certificate for the names; returns the files of the authority and of certificate and key."""
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the tests' own authority")])
     root = _certificate(root_name, root_name, root_key.public_key(), is_authority=True)

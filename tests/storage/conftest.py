@@ -1,4 +1,4 @@
-"""The servers, each started once by the worker that needs it."""
+"""Fixtures for the servers. Each worker starts the servers that its tests need, once."""
 
 from __future__ import annotations
 

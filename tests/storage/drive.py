@@ -1,7 +1,7 @@
-"""A stand-in for Google Drive's API (version 2) as PyDrive2 uses it, under its own host name and behind a token gate.
+"""A stand-in for Google Drive's API (version 2) as PyDrive2 uses it, under its real host name; it requires a token.
 
-Modelled are files and folders by id, the search for children by title, and resumable uploads in one piece. Shared
-drives, permissions and quotas are not.
+It has files and folders by id, the search for children by title, and resumable uploads in one piece. It has no shared
+drives, permissions or quotas.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Item:
 
 
 class Drive:
-    """One drive. `env` leads to it; no credentials are in it."""
+    """One drive. `env` has the variables to reach it, without credentials."""
 
     def __init__(self, cloud: Cloud, tokens: Tokens) -> None:
         self.cloud, self.tokens = cloud, tokens
@@ -47,7 +47,7 @@ class Drive:
         return self._add(Item(title="dvc", parent="root", kind=FOLDER)).id
 
     def user(self) -> dict[str, Any]:
-        """What `dvc push` keeps of a user who signed in on their machine; the access token has run out."""
+        """Returns the file that `dvc push` keeps for a user who signed in; its access token has expired."""
         return {
             "access_token": "ya29.an-access-token-that-ran-out",
             "client_id": CLIENT,

@@ -1,7 +1,7 @@
-"""Google: gcp-storage-emulator behind a gate that wants a bearer token, and a stand-in for the places that make them.
+"""Google: gcp-storage-emulator behind a gate that requires a bearer token, and a stand-in for the token endpoints.
 
-The stand-in checks a service account's signature and times, a user's refresh token, and the job's own token of a
-workload identity; it speaks for the hosts of `NAMES`.
+The stand-in checks the signature and times of a service account, the refresh token of a user, and the job token of a
+workload identity. It answers for the hosts in `NAMES`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ Pem = serialization.Encoding.PEM
 
 
 class Tokens:
-    """The places that make access tokens. `made` are the tokens that still hold: token -> scope."""
+    """The endpoints that issue access tokens. `made` are the valid tokens: token -> scope."""
 
     def __init__(self) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.made: dict[str, str] = {}
 
     def service_account(self) -> dict[str, str]:
-        """Returns what the file of the service account holds."""
+        """Returns the content of the service account's file."""
         pem = self._key.private_bytes(Pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return {
             "type": "service_account",
@@ -102,7 +102,7 @@ class Tokens:
         return token
 
     def may_pass(self, request: web.Request) -> web.Response | None:
-        """The gate of Google's APIs: 401 without a token that holds."""
+        """The check of Google's APIs: 401 without a valid token."""
         if _bearer(request) in self.made:
             return None
         said = "Invalid Credentials" if "Authorization" in request.headers else "Anonymous caller does not have access."
@@ -112,7 +112,7 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True)
 class GoogleStorage:
-    """The emulator behind its gate, under Google's own host names. `env` leads to it; no credentials are in it."""
+    """The emulator behind its gate, under Google's host names. `env` has the variables to reach it, no credentials."""
 
     tokens: Tokens
     gate: HttpGate

@@ -1,7 +1,7 @@
-"""A stand-in for HDFS's REST API (WebHDFS): a namenode that redirects (307) and a datanode that holds the bytes.
+"""A stand-in for HDFS's REST API (WebHDFS): a namenode that redirects (307) and a datanode with the bytes.
 
-Modelled are the calls that DVC makes. Who may call is asked by both nodes: by `user.name`, by a delegation token or by
-basic auth, as Hadoop does without security, with it, and behind a Knox gateway. Blocks and replication are not modelled.
+It has the calls that DVC makes. Both nodes check the user: by `user.name`, by a delegation token or by basic auth, as
+Hadoop does without security, with security, and behind a Knox gateway. It has no blocks and no replication.
 """
 
 from __future__ import annotations

@@ -29,13 +29,13 @@ def config(url: str, **options: str) -> str:
 
 
 def project(place: Path, settings: str) -> World:
-    """A world with a tracked source and two stages that never ran; its DVC remote is empty."""
+    """Makes a world with a tracked source and two stages that never ran. Its DVC remote is empty."""
     files = {"in.txt": f"{uuid.uuid4().hex}\n", "dvc.yaml": dvc_yaml(split=SPLIT, count=COUNT)}
     return start(place, settings, {**files, "data.csv": f"{uuid.uuid4().hex}\n" * 40}, tracked=("data.csv",))
 
 
 def start(place: Path, settings: str, files: Mapping[str, str], *, tracked: tuple[str, ...]) -> World:
-    """A world whose commit holds the files; those that are `tracked` as `dvc add` leaves them, never pushed."""
+    """Makes a world with these files in one commit; the `tracked` ones as after `dvc add`, but not pushed."""
     world = World(place / "world")
     world.project.mkdir(parents=True)
     world.git("init", "--quiet", "--bare", "--initial-branch=main", str(world.origin), cwd=world.folder)
@@ -56,7 +56,7 @@ def start(place: Path, settings: str, files: Mapping[str, str], *, tracked: tupl
 
 
 def run(world: World, *options: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Result:
-    """`cml run --push true` with a temporary folder and a site cache of its own; fails if it leaves anything there."""
+    """Runs `cml run --push true` with its own temporary folder and site cache; fails if it leaves temporary files."""
     where = cwd or world.project
     temporary = world.folder / f"tmp-{uuid.uuid4().hex[:8]}"
     temporary.mkdir()
@@ -77,8 +77,9 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 def round_trip(world: World, env: Mapping[str, str], *secrets: str) -> str:
-    """A push by one machine and a pull by another, from `env` alone, with equal checksums; returns what the second
-    said. No secret stays anywhere.
+    """Pushes from one machine and pulls on another, with the credentials in `env` only; compares the checksums.
+
+    Returns the log of the second run. Fails if a secret is left anywhere.
     """
     first = run(world, env=env)
     assert first.code == 0, first.err

@@ -1,7 +1,7 @@
-"""A stand-in for Aliyun's Object Storage Service: the requests that DVC makes, by the documented REST API.
+"""A stand-in for Aliyun's Object Storage Service, with the requests of the documented REST API that DVC makes.
 
-The signature (version 1, HMAC-SHA1 over method, type, date, x-oss headers and resource) is computed anew and compared,
-the date must be within 15 minutes. Multipart uploads, versions and ACLs are not modelled.
+It checks the signature (version 1, HMAC-SHA1 over method, type, date, x-oss headers and resource) and that the date is
+within 15 minutes. It has no multipart uploads, versions or ACLs.
 """
 
 from __future__ import annotations

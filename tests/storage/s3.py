@@ -1,6 +1,6 @@
-"""moto's S3, IAM and STS as AWS has them: signatures, session tokens and permissions are checked.
+"""S3, IAM and STS by moto, which checks signatures, session tokens and permissions.
 
-Of a job's identity (AssumeRoleWithWebIdentity) moto would check nothing: a stand-in in front of its STS does.
+moto does not check the identity of a job (AssumeRoleWithWebIdentity); a stand-in in front of its STS does.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ def started(folder: Path) -> Iterator[S3]:
         trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:*"}
         role = iam.create_role(RoleName="ci", AssumeRolePolicyDocument=_policy(trust))["Role"]["Arn"]
         iam.put_role_policy(RoleName="ci", PolicyName="all", PolicyDocument=_policy(_allowed("s3:*")))
-        # From now on moto asks who it is.
+        # From now on moto checks credentials.
         post(port, "/moto-api/reset-auth", b"0", "text/plain")
         with HttpServer(_identity(url, owner, role)) as sts:
             yield S3(url=url, sts=sts.url, owner=owner, reader=reader, role=role)
 
 
 def _identity(url: str, owner: dict[str, str], role: str) -> Handler:
-    """Answers AssumeRoleWithWebIdentity: credentials that moto makes, for the job's own token alone."""
+    """Answers AssumeRoleWithWebIdentity with credentials from moto, but only for the token of the job."""
 
     async def answer(request: web.Request) -> web.Response:
         form = {name: str(value) for name, value in (await request.post()).items()}

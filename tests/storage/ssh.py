@@ -1,4 +1,4 @@
-"""OpenSSH's sshd for the user who runs the tests, with keys of its own; and asyncssh's server, for passwords."""
+"""SSH servers: OpenSSH's sshd with its own keys, for the user who runs the tests; asyncssh's server, for passwords."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Host:
         return f"ssh://127.0.0.1:{self.port}{self.folder}/data"
 
     def key(self, *options: str, passphrase: str = "") -> str:
-        """Makes a key that may log in, as `ssh-keygen OPTIONS` does; returns the private one's text."""
+        """Makes a key that may log in, with `ssh-keygen OPTIONS`; returns the private key."""
         file = self.folder / f"key-{len(list(self.folder.glob('key-*.pub')))}"
         _keygen(file, *options, passphrase=passphrase)
         with (self.folder / "authorized_keys").open("a") as authorized:
@@ -58,7 +58,7 @@ class Host:
 def started(folder: Path) -> Iterator[Host]:
     sshd, port = program("sshd", PACKAGE), free_port()
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # what Debian's service makes before it starts sshd
+        Path("/run/sshd").mkdir(exist_ok=True)  # Debian's service also makes it before it starts sshd
     _keygen(folder / "host_key", "-t", "ed25519")
     (folder / "authorized_keys").touch()
     (folder / "sshd_config").write_text(SETTINGS.format(folder=folder))

@@ -1,4 +1,4 @@
-"""`dvc_pull: auto`, by the bytes that a server sent: nothing for an unchanged pipeline, a changed stage's inputs alone."""
+"""`dvc_pull: auto`: the bytes that are downloaded are none for an unchanged pipeline, else only inputs of changed stages."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FROZEN = {**PIPELINE, "still": {**PIPELINE["still"], "frozen": True}}
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A project behind a gate that counts, whose pipeline ran and was pushed."""
+    """A project whose results are pushed, with a gate in front of its remote that counts bytes."""
 
     world: World
     gate: HttpGate
@@ -62,7 +62,7 @@ class Served:
         return sent, {stage["name"]: stage["status"] for stage in report["pipeline"]["stages"]}
 
     def changed(self, files: dict[str, str] | None = None) -> Path:
-        """Commits changes; returns a fresh clone, with the gate's record begun anew."""
+        """Commits changes; returns a fresh clone, and clears the gate's record."""
         if files:
             self.world.git("pull", "--quiet", "--ff-only", "origin", "main")
             self.world.commit("Changed", files)
@@ -70,12 +70,12 @@ class Served:
         return self.world.clone(f"clone-{len(list(self.world.folder.iterdir()))}")
 
     def sizes(self, *names: str) -> dict[str, int]:
-        """The size of each of the project's files, by its object's id."""
+        """Returns object id -> size of each file of the project."""
         data = ((self.world.project / name).read_bytes() for name in names)
         return {hashlib.md5(each, usedforsecurity=False).hexdigest(): len(each) for each in data}
 
     def listing(self) -> dict[str, int]:
-        """The same of the directory's own object."""
+        """Returns object id -> size of the directory's `.dir` object."""
         (cached,) = (self.world.project / ".dvc" / "cache" / "files").rglob("*.dir")
         return {cached.parent.name + cached.name: cached.stat().st_size}
 
@@ -157,7 +157,7 @@ def _served(
 
 
 def files(sent: dict[str, int]) -> dict[str, int]:
-    """What was sent without the listings of directories, which pushing and the report of what changed read too."""
+    """Returns the downloads without `.dir` objects, which the push and the data section of the report read too."""
     return {oid: size for oid, size in sent.items() if not oid.endswith(".dir")}
 
 

@@ -1,4 +1,4 @@
-"""Azure, against azurite under the account's own host name."""
+"""Azure, against azurite under the host name of a real account."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_invalid_connection_string(azure: Azure, tmp_path: Path) -> None:
     assert "AZURE_STORAGE_CONNECTION_STRING" in said
 
 
-def test_a_sas_token_that_was_changed(azure: Azure, tmp_path: Path) -> None:
+def test_a_modified_sas_token(azure: Azure, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"azure://{azure.container()}/dvc"))
     sas = azure.sas().replace("sig=", "sig=AAAA")
     said = refused(world, {**azure.env, "AZURE_STORAGE_ACCOUNT": ACCOUNT, "AZURE_STORAGE_SAS_TOKEN": sas}, sas)

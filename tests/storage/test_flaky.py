@@ -37,7 +37,7 @@ def http(nginx: Web) -> Iterator[HttpGate]:
 
 @pytest.fixture
 def bucket(s3: S3) -> Iterator[tuple[HttpGate, str, dict[str, str]]]:
-    """A gate in front of S3, a bucket of its own, and what a run needs."""
+    """A gate in front of S3, a new bucket, and the environment of a run."""
     with HttpGate(s3.url) as gate:
         yield gate, s3.bucket(), {**s3.owner, "AWS_REGION": REGION, "AWS_ENDPOINT_URL": gate.url}
 
@@ -47,7 +47,7 @@ def over_http(place: Path, gate: HttpGate) -> World:
 
 
 def pulls_all(world: World, env: dict[str, str] | None = None) -> str:
-    """A fresh clone's run, which must get everything; returns what it said."""
+    """Runs in a fresh clone, which must download everything; returns the log."""
     clone = world.clone("second")
     done = run(world, cwd=clone, env=env)
     assert done.code == 0, done.err
@@ -67,7 +67,7 @@ def test_a_push_is_retried(http: HttpGate, how: int | str, tmp_path: Path) -> No
     pulls_all(world)
 
 
-# DVC's own client asks five times for what is refused or reset.
+# DVC's own HTTP client tries five times.
 @pytest.mark.parametrize(("how", "times"), [(503, 12), ("reset", 12), ("cut", 3)])
 def test_a_pull_is_retried_and_its_files_are_complete(
     http: HttpGate, how: int | str, times: int, tmp_path: Path
@@ -81,7 +81,7 @@ def test_a_pull_is_retried_and_its_files_are_complete(
 def test_half_of_an_object_is_never_taken_for_the_object(http: HttpGate, tmp_path: Path) -> None:
     world = over_http(tmp_path, http)
     assert run(world).code == 0
-    # Of two objects DVC would keep the half of the second one, under the name of the whole.
+    # With two objects, DVC itself would keep the truncated second one under the complete one's hash.
     http.fail("cut", when=lambda request: gets(request) and not request.path.endswith(".dir"))
     clone = world.clone("second")
     done = run(world, "--dvc-pull", "parts", cwd=clone)
@@ -115,7 +115,7 @@ def test_a_permanent_failure_ends_soon_with_one_line(http: HttpGate, tmp_path: P
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_is_final(http: HttpGate, status: int, tmp_path: Path) -> None:
+def test_a_refusal_is_not_retried(http: HttpGate, status: int, tmp_path: Path) -> None:
     world = over_http(tmp_path, http)
     http.fail(status, when=puts)
     done = run(world)
@@ -132,7 +132,7 @@ def test_reproduce_is_never_retried(http: HttpGate, tmp_path: Path) -> None:
     assert (world.project / "count.log").read_text() == "run\n"
 
 
-# -- half-uploaded --
+# -- incomplete uploads --
 
 
 def remove_files_of_directory(world: World, remove: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""Folders and shared mounts, which need no server."""
+"""Folders and mounted shares as DVC remotes. They need no server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_share_that_is_not_mounted(tmp_path: Path) -> None:
     assert "is it on a share that is not mounted?" in said
 
 
-def test_a_share_that_takes_nothing(tmp_path: Path) -> None:
+def test_a_read_only_share(tmp_path: Path) -> None:
     world = project(tmp_path, config("/proc/self/dvc"))
     assert failed(world, {}).startswith("push: the DVC remote storage (local)")
     assert world.git("rev-parse", "HEAD") == world.tip()

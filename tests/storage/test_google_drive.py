@@ -1,4 +1,4 @@
-"""Google Drive, against a stand-in of ours under Google's own host names."""
+"""Google Drive, against a stand-in under Google's host names."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def test_a_user(drive: Drive, tmp_path: Path) -> None:
     round_trip(world, env, REFRESH, CLIENT_SECRET)
 
 
-def test_a_key_that_is_not_the_accounts(drive: Drive, tmp_path: Path) -> None:
+def test_the_key_of_another_account(drive: Drive, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"gdrive://{drive.folder()}"))
     account = drive.tokens.service_account() | {"private_key": Tokens().service_account()["private_key"]}
     env = {**drive.cloud.env, "GDRIVE_CREDENTIALS_DATA": json.dumps(account)}
     assert "refuses GDRIVE_CREDENTIALS_DATA" in refused(world, env, account["private_key"].splitlines()[1])
 
 
-def test_a_user_who_withdrew(drive: Drive, tmp_path: Path) -> None:
+def test_a_user_who_revoked_access(drive: Drive, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"gdrive://{drive.folder()}"))
     user = drive.user() | {"refresh_token": "1//0gWithdrawnRefreshToken"}
     env = {**drive.cloud.env, "GDRIVE_CREDENTIALS_DATA": json.dumps(user)}
     assert "refuses GDRIVE_CREDENTIALS_DATA" in refused(world, env, "1//0gWithdrawnRefreshToken", CLIENT_SECRET)
 
 
-def test_no_credentials_ask_nobody(drive: Drive, tmp_path: Path) -> None:
+def test_no_credentials_start_no_dialog(drive: Drive, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"gdrive://{drive.folder()}"))
     assert "set GDRIVE_CREDENTIALS_DATA" in refused(world, drive.cloud.env)
 

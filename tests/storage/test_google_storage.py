@@ -1,4 +1,4 @@
-"""Google Storage, against gcp-storage-emulator under Google's own host names."""
+"""Google Storage, against gcp-storage-emulator under Google's host names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storage.journey import config, project, refused, round_trip
 
 
 def workload_identity(place: Path, *, impersonates: bool = False) -> str:
-    """The JSON that google-github-actions/auth and gcloud write for a workload identity: the job's token is a file."""
+    """Returns the JSON that google-github-actions/auth and gcloud write for a workload identity, with a token file."""
     (place / "job-token").write_text(JOB_TOKEN)
     account = f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{EMAIL}:generateAccessToken"
     return json.dumps(
@@ -71,7 +71,7 @@ def test_an_access_token(google_storage: GoogleStorage, tmp_path: Path) -> None:
     round_trip(world, {**google_storage.env, "CLOUDSDK_AUTH_ACCESS_TOKEN": token}, token)
 
 
-def test_a_key_that_is_not_the_accounts(google_storage: GoogleStorage, tmp_path: Path) -> None:
+def test_the_key_of_another_account(google_storage: GoogleStorage, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"gs://{google_storage.bucket()}/dvc"))
     account = google_storage.tokens.service_account() | {"private_key": Tokens().service_account()["private_key"]}
     env = {**google_storage.env, "GOOGLE_APPLICATION_CREDENTIALS": json.dumps(account)}
@@ -79,7 +79,7 @@ def test_a_key_that_is_not_the_accounts(google_storage: GoogleStorage, tmp_path:
 
 
 @pytest.mark.parametrize("given", ["/nowhere/key.json", '{"type": "service_account", "private_'], ids=["path", "cut"])
-def test_what_is_no_json(google_storage: GoogleStorage, given: str, tmp_path: Path) -> None:
+def test_invalid_json(google_storage: GoogleStorage, given: str, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"gs://{google_storage.bucket()}/dvc"))
     said = refused(world, {**google_storage.env, "GOOGLE_APPLICATION_CREDENTIALS": given})
     assert (
@@ -88,7 +88,7 @@ def test_what_is_no_json(google_storage: GoogleStorage, given: str, tmp_path: Pa
     )
 
 
-def test_a_job_token_that_is_not_the_jobs(google_storage: GoogleStorage, tmp_path: Path) -> None:
+def test_the_token_of_another_job(google_storage: GoogleStorage, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"gs://{google_storage.bucket()}/dvc"))
     given = workload_identity(tmp_path)
     (tmp_path / "job-token").write_text("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJvdGhlciJ9.c2ln")
@@ -106,7 +106,7 @@ def test_an_expired_access_token(google_storage: GoogleStorage, tmp_path: Path) 
 
 def test_no_credentials(google_storage: GoogleStorage, tmp_path: Path) -> None:
     world = project(tmp_path, config(f"gs://{google_storage.bucket()}/dvc"))
-    nowhere = {"NO_GCE_CHECK": "true"}  # the search for a machine's own account, which takes 15 s, is left out
+    nowhere = {"NO_GCE_CHECK": "true"}  # skips the search for the account of the machine, which takes 15 s
     assert "set GOOGLE_APPLICATION_CREDENTIALS" in refused(world, {**google_storage.env, **nowhere})
 
 

@@ -1,4 +1,4 @@
-"""HDFS: WebHDFS against a stand-in of ours; the native client as far as a machine without Hadoop can show it."""
+"""HDFS: WebHDFS against a stand-in; of the native client only the error on a machine without Hadoop."""
 
 from __future__ import annotations
 

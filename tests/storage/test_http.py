@@ -1,4 +1,4 @@
-"""HTTP, against nginx."""
+"""HTTP remotes, against nginx."""
 
 from __future__ import annotations
 

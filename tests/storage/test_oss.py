@@ -1,4 +1,4 @@
-"""Aliyun OSS, against a stand-in of ours that checks signatures."""
+"""Aliyun OSS, against a stand-in that checks signatures."""
 
 from __future__ import annotations
 

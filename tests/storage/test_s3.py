@@ -1,4 +1,4 @@
-"""S3 and what is compatible with it, against moto with signatures, session tokens and permissions checked."""
+"""S3 and compatible services, against moto, which checks signatures, session tokens and permissions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SSH, against OpenSSH's sshd; a password against asyncssh's server."""
+"""SSH remotes, against OpenSSH's sshd; passwords against asyncssh's server."""
 
 from __future__ import annotations
 

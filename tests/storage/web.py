@@ -1,6 +1,6 @@
-"""nginx, which takes PUT for HTTP remotes, and wsgidav, for WebDAV; each with every way to sign in.
+"""nginx, which accepts PUT, for HTTP remotes, and wsgidav for WebDAV, each with all auth methods.
 
-What neither can do itself, a token or a header for WebDAV, a gate in front of it asks for.
+wsgidav cannot check a token or a header; a gate in front of it does.
 """
 
 from __future__ import annotations
