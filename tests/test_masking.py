@@ -224,9 +224,9 @@ def test_secrets_with_a_common_prefix_are_masked_completely() -> None:
 
 def test_megabytes_are_masked_in_seconds(masks_of_all: Masks) -> None:
     text = "epoch 12 loss=0.1234 https://host/path aHR0cHM6Ly9ob3N0 wJalrXUtnFEMI\n" * 60_000
-    started = time.perf_counter()
+    started = time.process_time()
     assert masks_of_all.mask(text) == text
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_secret_that_is_not_utf_8_is_masked_as_the_log_shows_it() -> None:
