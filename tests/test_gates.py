@@ -1,4 +1,4 @@
-"""How rules of `metrics_gate` are read, what they say about metrics, and which direction a metric gets."""
+"""Rules of `metrics_gate`: how they are parsed, how metrics are judged, and which direction a metric gets."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def passes(rule: str, old: Value, new: Value) -> bool:
     return result(rule, row(old=old, new=new)).passed
 
 
-# Reading rules
+# Parsing rules
 
 
-def test_a_rule_is_read_with_all_its_parts() -> None:
+def test_a_rule_is_parsed_with_all_its_parts() -> None:
     assert parse_rules("  metrics.json:val.accuracy  change >= -1.5e-1 % ") == (
         Rule(
             text="metrics.json:val.accuracy  change >= -1.5e-1 %",
@@ -50,24 +50,24 @@ def test_a_rule_is_read_with_all_its_parts() -> None:
     )
 
 
-def test_a_rule_without_a_path_is_for_every_file() -> None:
+def test_a_rule_without_a_path_applies_to_every_file() -> None:
     (rule,) = parse_rules("accuracy >= 0.9")
     assert (rule.path, rule.metric, rule.is_change, rule.is_percent) == ("*", "accuracy", False, False)
 
 
-def test_rules_stand_on_lines_or_between_semicolons_and_blank_ones_are_ignored() -> None:
+def test_rules_are_separated_by_lines_or_semicolons_and_empty_ones_are_ignored() -> None:
     rules = parse_rules("\n a >= 1;; b<2 \r\n;\n\t\n c == 3;")
     assert [rule.text for rule in rules] == ["a >= 1", "b<2", "c == 3"]
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", ";", " ; \n ;"])
-def test_no_text_is_no_rules(text: str) -> None:
+def test_an_empty_text_has_no_rules(text: str) -> None:
     assert parse_rules(text) == ()
 
 
 @pytest.mark.parametrize("operator", [">=", "<=", ">", "<", "=="])
 @pytest.mark.parametrize("space", ["", " ", " \t "])
-def test_spaces_around_tokens_are_free(operator: str, space: str) -> None:
+def test_spaces_around_parts_are_ignored(operator: str, space: str) -> None:
     (rule,) = parse_rules(f"m.json{space}:{space}acc change{space}{operator}{space}5{space}%")
     assert (rule.path, rule.metric, rule.operator, rule.limit) == ("m.json", "acc", operator, 5)
     assert rule.is_change and rule.is_percent
@@ -94,7 +94,7 @@ def test_numbers_are_written_as_in_python(text: str, limit: float) -> None:
         ("[!a]*:x >= 1", "[!a]*", "x", False),
     ],
 )
-def test_names_may_hold_spaces_equal_signs_and_later_colons(
+def test_names_can_contain_spaces_equal_signs_and_later_colons(
     text: str, path: str, metric: str, *, is_change: bool
 ) -> None:
     (rule,) = parse_rules(text)
@@ -131,9 +131,7 @@ def test_names_may_hold_spaces_equal_signs_and_later_colons(
         ("accuracy >= 90%", "without `change`"),
     ],
 )
-def test_a_rule_that_cannot_be_meant_is_refused_with_its_text_the_problem_and_an_example(
-    text: str, problem: str
-) -> None:
+def test_the_error_for_a_bad_rule_has_its_text_the_problem_and_an_example(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=r"; write for example .+ or .+$") as caught:
         parse_rules(f"loss <= 1; {text}")
     message = str(caught.value)
@@ -151,7 +149,7 @@ def test_without_rules_there_is_no_verdict() -> None:
     assert (judgement.verdict, judgement.results, judgement.warnings) == ("none", (), ())
 
 
-def test_every_metric_that_a_rule_matches_gets_its_result_and_one_failure_decides() -> None:
+def test_every_matched_metric_gets_a_result_and_one_failure_fails_the_verdict() -> None:
     rows = (row("a", 1, 1), row("b", 1, 3), row("a", 1, 5, path="other/m.json"))
     judgement = judge(parse_rules("a <= 4; b >= 3"), rows)
     assert [(found.path, found.metric, found.value, found.passed) for found in judgement.results] == [
@@ -185,7 +183,7 @@ def test_globs_are_case_sensitive_and_match_the_whole_path_and_name(
     assert (result(f"{glob} >= 0", row(name, 1, 1, path=path)).metric == name) is is_match
 
 
-def test_a_rule_that_matches_nothing_is_a_warning_by_name_and_does_not_fail() -> None:
+def test_a_rule_that_matches_no_metric_gives_a_warning_and_does_not_fail() -> None:
     judgement = judge(parse_rules("acuracy >= 0.9; accuracy >= 0.9"), (row(new=0.95),))
     assert judgement.results[0] == GateResult(rule="acuracy >= 0.9", path=None, metric=None, value=None, passed=True)
     assert judgement.verdict == "passed"
@@ -224,7 +222,7 @@ def test_the_value_of_a_result_is_what_was_compared() -> None:
     assert result("accuracy change >= 0%", row(old=0.1, new=0.105)).value == 5
 
 
-def test_a_percentage_is_of_the_size_of_the_old_value_so_that_less_stays_less() -> None:
+def test_a_percentage_is_relative_to_the_size_of_the_old_value_so_it_keeps_the_sign() -> None:
     assert result("accuracy change <= -5%", row(old=-100, new=-110)).value == -10
     assert result("accuracy change >= 5%", row(old=-100, new=-90)).value == 10
 
@@ -237,7 +235,7 @@ def test_a_percentage_of_zero_is_infinite_unless_nothing_changed(new: float, val
 
 @pytest.mark.parametrize("rule", ["accuracy >= 0", "accuracy < 0", "accuracy change >= -1", "accuracy change <= 1%"])
 @pytest.mark.parametrize("new", [math.nan, None, "n/a", "0.9", NEVER])
-def test_a_metric_that_is_no_number_now_fails_whatever_the_rule_and_a_warning_says_why(rule: str, new: Value) -> None:
+def test_a_metric_whose_new_value_is_not_a_number_fails_with_a_warning(rule: str, new: Value) -> None:
     judgement = judge(parse_rules(rule), (row(old=0.5, new=new),))
     assert (judgement.verdict, judgement.results[0].value) == ("failed", None)
     (warning,) = judgement.warnings
@@ -247,7 +245,7 @@ def test_a_metric_that_is_no_number_now_fails_whatever_the_rule_and_a_warning_sa
 
 @pytest.mark.parametrize("rule", ["accuracy change >= 0", "accuracy change <= -5%", "accuracy change == 7"])
 @pytest.mark.parametrize("old", [NEVER, math.nan, None, "n/a"])
-def test_a_change_from_no_number_has_nothing_to_compare_with_and_passes_with_a_warning(rule: str, old: Value) -> None:
+def test_a_change_from_a_value_that_is_not_a_number_passes_with_a_warning(rule: str, old: Value) -> None:
     judgement = judge(parse_rules(rule), (row(old=old, new=0.5),))
     assert (judgement.verdict, judgement.results[0].value) == ("passed", None)
     (warning,) = judgement.warnings
@@ -255,12 +253,12 @@ def test_a_change_from_no_number_has_nothing_to_compare_with_and_passes_with_a_w
     assert "passed, no number in the old value of 'metrics.json:accuracy'" in warning
 
 
-def test_many_metrics_without_an_old_value_are_one_warning() -> None:
+def test_many_metrics_without_an_old_value_give_one_warning() -> None:
     (warning,) = judge(parse_rules("* change >= 0"), tuple(row(f"m{i}", new=i) for i in range(400))).warnings
     assert warning.endswith("'metrics.json:m0' and 399 more")
 
 
-def test_a_new_metric_is_held_to_the_rules_of_its_value() -> None:
+def test_a_new_metric_is_judged_by_rules_about_its_value() -> None:
     assert result("accuracy >= 0.9", row(new=0.95)).passed
     assert not result("accuracy >= 0.9", row(new=0.85)).passed
 
@@ -280,7 +278,7 @@ def test_infinity_is_a_number_beyond_every_limit() -> None:
     assert result("accuracy > 0", row(new=-(10**400))).value == -math.inf
 
 
-def test_a_warning_stays_one_line_whatever_the_names_are() -> None:
+def test_a_warning_is_one_line_whatever_the_names_are() -> None:
     rows = (row("a\n::error::b", path="x\u2028y\r", new=None),)
     (warning,) = judge(parse_rules("* >= 0"), rows).warnings
     assert len(warning.splitlines()) == 1
@@ -317,7 +315,7 @@ UNKNOWN_NAMES = """heat_map heat_map_count heatmap feature_map_size loss_weight 
     + [(name, "down") for name in DOWN_NAMES.split()]
     + [(name, None) for name in [*UNKNOWN_NAMES.split(), ""]],
 )
-def test_the_usual_name_tells_the_direction_by_its_last_meaningful_word(name: str, expected: str | None) -> None:
+def test_the_last_meaningful_word_of_a_usual_name_decides_the_direction(name: str, expected: str | None) -> None:
     assert direction(name) == expected
 
 
@@ -337,11 +335,11 @@ def test_the_usual_name_tells_the_direction_by_its_last_meaningful_word(name: st
         ("* >= 1", None),
     ],
 )
-def test_a_gate_that_names_the_metric_tells_the_direction(rules: str, expected: str | None) -> None:
+def test_a_rule_that_names_the_metric_decides_the_direction(rules: str, expected: str | None) -> None:
     assert direction("widgets", rules) == expected
 
 
-def test_a_gate_overrules_the_usual_name_unless_it_names_nothing_or_is_a_range() -> None:
+def test_a_rule_overrides_the_usual_name_except_a_wildcard_or_a_range() -> None:
     assert direction("loss", "loss >= 1") == "up"
     assert direction("loss", "* >= 1") == "down"
     assert direction("val.loss", "val.* >= 1") == "down"
@@ -371,14 +369,14 @@ def test_a_gate_overrules_the_usual_name_unless_it_names_nothing_or_is_a_range()
         ("widgets", 1, 2, None),
     ],
 )
-def test_better_is_told_of_a_change_between_two_numbers_with_a_direction(
+def test_better_is_set_for_a_change_between_two_numbers_with_a_direction(
     name: str, old: Value, new: Value, *, better: bool | None
 ) -> None:
     (directed,) = with_directions((row(name, old, new),), ())
     assert directed.better is better
 
 
-def test_the_rest_of_a_row_stays_as_it_was() -> None:
+def test_a_row_without_direction_is_unchanged() -> None:
     before = row("widgets", 1, 2)
     assert with_directions((before,), ()) == (before,)
 
@@ -419,7 +417,7 @@ RULES = st.builds(
 @example(text="=" * 5000 + "a=")
 @example(text="a >= " + "9" * 5000)
 @settings(max_examples=400, deadline=None)
-def test_whatever_the_text_reading_it_gives_rules_or_one_line(text: str) -> None:
+def test_any_text_gives_rules_or_a_one_line_error(text: str) -> None:
     try:
         rules = parse_rules(text)
     except ValueError as error:
@@ -431,7 +429,7 @@ def test_whatever_the_text_reading_it_gives_rules_or_one_line(text: str) -> None
 
 @given(rules=st.lists(RULES, max_size=3), path=NAMES, name=NAMES, old=VALUES, new=VALUES, status=STATUSES)
 @settings(max_examples=400, deadline=None)
-def test_whatever_the_values_judging_them_ends_well(
+def test_any_values_can_be_judged(
     rules: list[Rule], path: str, name: str, old: Value, new: Value, status: Status
 ) -> None:
     rows = (MetricRow(path=path, name=name, old=old, new=new, status=status),)
@@ -459,7 +457,7 @@ def test_a_change_in_hundredths_is_judged_as_in_whole_numbers(old: int, new: int
     assert passes(rule, old / 100, new / 100) is expected[operator]
 
 
-def test_the_error_names_each_rule_that_failed_once_and_five_at_most() -> None:
+def test_the_error_names_each_failed_rule_once_and_at_most_five() -> None:
     rules = [f"m{number} > 1" for number in range(7)]
     gates = tuple(
         GateResult(rule=rule, path=path, metric="m", value=0.5, passed=rule == rules[0])

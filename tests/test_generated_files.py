@@ -12,6 +12,7 @@ from cml.config.settings import Settings, read_settings
 from cml.config.variables import VARIABLES
 from cml.forges.base import Outputs
 from cml.remotes import kinds
+from cml.report.number_writer import write_value
 from scripts.generate import main, outdated_files
 from scripts.github_workflow import MACHINE_VARIABLES, SECRETS, WAVES
 from scripts.paths import ACTION, PIPELINE, TEMPLATE, TOP, WORKFLOW
@@ -124,7 +125,7 @@ def test_the_defaults_of_the_first_cml() -> None:
     assert settings.metrics_diff_targets == ()
     assert settings.tag_prefix == ""
     assert settings.dvc_pull == ()
-    assert settings.number_format.value(0.98869997) == "0.9887"
+    assert write_value(settings.number_format, 0.98869997) == "0.9887"
     assert settings.push
     assert not read_settings({}, {}, is_ci=False).push
     assert (settings.comment, settings.report_name, settings.experiments) == ("update", "DVC Report", 5)

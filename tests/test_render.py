@@ -48,6 +48,7 @@ from cml.report import escape, formatting
 from cml.report.html import render_html
 from cml.report.i18n import translations_of
 from cml.report.markdown import render_markdown
+from cml.report.number_writer import write_value
 from cml.report.openmetrics import render_openmetrics
 from cml.report.sections.rows import MAX_ROWS
 from cml.report.terminal import render_terminal
@@ -747,13 +748,12 @@ def test_what_is_said_of_metrics_counts_those_that_no_page_lists() -> None:
 
 def test_words_are_made_for_no_more_rows_than_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
-    value = NumberFormat.value
 
     def counted(own: NumberFormat, x: object, *, locale: str) -> str:
         written.append(x)
-        return value(own, x, locale=locale)
+        return write_value(own, x, locale=locale)
 
-    monkeypatch.setattr(NumberFormat, "value", counted)
+    monkeypatch.setattr("cml.report.formatting.write_value", counted)
     markdown(crowded(), limit=65_000)
     assert len(written) <= 2 * (MAX_ROWS + 6)
 

@@ -1,4 +1,4 @@
-"""What a run's settings are, from options, inputs, the environment and the defaults."""
+"""Settings from options, inputs, the environment and the defaults."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEFAULTS = {
     "params_diff_targets": (),
     "commit_message": "Update DVC results",
 }
-# Of each variable: a text, and the value that it stands for.
+# For each variable: a text, and the value that it is parsed to.
 SET = {
     "baseline": ("HEAD~1", "HEAD~1"),
     "repro_targets": ("train, eval\nplot", ("train", "eval", "plot")),
@@ -62,12 +62,12 @@ def fields(settings: Settings) -> dict[str, object]:
     return {name: getattr(settings, name) for name in settings._fields if name != "given"}
 
 
-def test_the_defaults_are_the_tables() -> None:
+def test_defaults_are_those_of_the_variable_table() -> None:
     assert fields(read()) == DEFAULTS
 
 
 @pytest.mark.parametrize("name", SET)
-def test_a_variable_sets_its_own_field_alone(name: str) -> None:
+def test_a_variable_sets_only_its_own_field(name: str) -> None:
     text, value = SET[name]
     changed = {name: value, **({"is_default_baseline": False} if name == "baseline" else {})}
     for found in (read({name: text}), read_settings({name: text}, {}, is_ci=False)):
@@ -75,7 +75,7 @@ def test_a_variable_sets_its_own_field_alone(name: str) -> None:
         assert found.given == {name: text.strip()}
 
 
-def test_option_goes_before_input_before_environment_and_empty_is_unset() -> None:
+def test_precedence_is_option_then_input_then_environment_and_empty_is_unset() -> None:
     environment = {"tag_prefix": "environment_", "INPUT_TAG_PREFIX": "input_"}
     assert read_settings(environment, {"tag_prefix": "option_"}, is_ci=False).tag_prefix == "option_"
     assert read_settings(environment, {"tag_prefix": ""}, is_ci=False).tag_prefix == "input_"
@@ -83,7 +83,7 @@ def test_option_goes_before_input_before_environment_and_empty_is_unset() -> Non
     assert read_settings({"tag_prefix": " "}, {}, is_ci=False).tag_prefix == ""
 
 
-def test_results_are_pushed_in_ci_unless_it_is_said_otherwise() -> None:
+def test_push_is_true_in_ci_and_false_on_a_laptop_by_default() -> None:
     assert [read(is_ci=is_ci).push for is_ci in (True, False)] == [True, False]
     for text in ("true", "TRUE", "1", "yes"):
         assert read(push=text).push is True
@@ -91,7 +91,7 @@ def test_results_are_pushed_in_ci_unless_it_is_said_otherwise() -> None:
         assert read(is_ci=True, push=text).push is False
 
 
-def test_numbers_of_experiments_go_to_999() -> None:
+def test_experiments_can_be_up_to_999() -> None:
     assert read(experiments="999").experiments == 999
 
 
@@ -99,12 +99,12 @@ def test_numbers_of_experiments_go_to_999() -> None:
     ("name", "value"),
     [("plots", "a/../b.csv"), ("plots", "/a.csv"), ("repro_targets", "/../a"), ("working_directory", "a/..")],
 )
-def test_a_path_that_leads_out_is_refused(name: str, value: str) -> None:
+def test_a_path_outside_the_project_is_refused(name: str, value: str) -> None:
     with pytest.raises(BadInput, match=name):
         read({name: value})
 
 
-def test_the_key_is_of_all_that_changes_the_work_and_not_of_the_comment() -> None:
+def test_every_variable_except_comment_changes_the_key() -> None:
     plain = read()
     assert len(plain.key) == 16
     assert plain.key == read().key == read(comment="off").key
@@ -112,7 +112,7 @@ def test_the_key_is_of_all_that_changes_the_work_and_not_of_the_comment() -> Non
     assert len(others - {plain.key}) == len(SET) - 1
 
 
-def test_the_scope_is_of_what_is_reproduced_and_nothing_else() -> None:
+def test_only_what_is_reproduced_changes_the_scope() -> None:
     plain = read()
     assert len(plain.scope) == 8
     assert read(repro_targets="train").scope != plain.scope != read(working_directory="sub").scope
@@ -120,7 +120,7 @@ def test_the_scope_is_of_what_is_reproduced_and_nothing_else() -> None:
     assert read(rest).scope == plain.scope
 
 
-def test_the_seeds_default_target_is_the_whole_project() -> None:
+def test_the_default_target_is_the_whole_project() -> None:
     assert read().is_whole_project is True
     assert read(repro_targets="Dvcfile").is_whole_project is True
     assert read()._replace(repro_targets=None).is_whole_project is False

@@ -1,4 +1,4 @@
-"""Which commits ask for no run, and where they may."""
+"""Which commits are skipped, and on which events."""
 
 from __future__ import annotations
 

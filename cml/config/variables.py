@@ -152,7 +152,7 @@ VARIABLES: tuple[Variable, ...] = (
         name="commit_message",
         kind="text",
         default="Update DVC results",
-        help="Message of the results commit.",
+        help="Subject of the results commit.",
     ),
 )
 

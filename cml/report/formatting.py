@@ -16,6 +16,7 @@ from cml.config.number_format import NumberFormat
 from cml.model.report import Value, is_number
 from cml.report.escape import NumberText
 from cml.report.i18n import ENGLISH, Translations, noop
+from cml.report.number_writer import write_change, write_value
 
 _BARS = "▁▂▃▄▅▆▇█"
 _GAP = "·"
@@ -33,11 +34,11 @@ class Formatter:
 
     def metric(self, value: Value) -> str:
         if is_number(value):
-            return NumberText(self.number_format.value(value, locale=self.locale))
+            return NumberText(write_value(self.number_format, value, locale=self.locale))
         return plain(value)
 
     def change(self, old: Value, new: Value) -> str:
-        return NumberText(self.number_format.change(old, new, locale=self.locale))
+        return NumberText(write_change(self.number_format, old, new, locale=self.locale))
 
     def param(self, value: Value) -> str:
         """Formats a param as its file has it: nobody wants a learning rate with three decimals."""

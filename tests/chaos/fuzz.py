@@ -31,6 +31,7 @@ with atheris.instrument_imports(include=["cml"]):
     from cml.process.masking import Masks
     from cml.remotes.kinds import holds_secret
     from cml.report.escape import cell, code, fence, guard_commands, mermaid_label, text
+    from cml.report.number_writer import write_value
 
 from chaos.figures import count
 from chaos.size import SEED
@@ -70,7 +71,7 @@ def pipelines(data: Provider) -> None:
 def formats(data: Provider) -> None:
     number = NumberFormat.parse(words(data, 24))
     for value in (data.ConsumeFloat(), data.ConsumeInt(9), words(data)):
-        number.value(value, locale="en")
+        write_value(number, value, locale="en")
 
 
 def rules(data: Provider) -> None:

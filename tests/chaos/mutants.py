@@ -39,12 +39,16 @@ TESTS: dict[str, tuple[str, ...]] = {
     "cml/run/baseline.py": ("tests/test_baseline.py",),
     "cml/config/gates.py": ("tests/test_gates.py",),
     "cml/config/number_format.py": ("tests/test_numbers.py",),
+    "cml/report/number_locale.py": ("tests/test_numbers.py",),
+    "cml/report/number_writer.py": ("tests/test_numbers.py",),
+    "cml/report/judgement.py": ("tests/test_gates.py",),
+    "cml/report/directions.py": ("tests/test_gates.py",),
     "cml/model/report.py": ("tests/test_model.py", "tests/test_schema.py"),
     "cml/run/origin.py": ("tests/test_push.py", "tests/test_save.py"),
     "cml/run/save.py": ("tests/test_push.py", "tests/test_save.py"),
 }
 SECONDS = 300
-ALIASES = {"Value", "Exact"}  # names of types
+ALIASES = {"Value", "Number", "Real"}  # names of types
 NO_TESTS = 5  # pytest's exit status
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
