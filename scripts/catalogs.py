@@ -52,11 +52,15 @@ def missing_translations() -> list[str]:
     """Returns one line for each language, followed by its messages without a translation."""
     lines = []
     for language in LANGUAGES:
-        catalog = updated_catalog(language, with_missing=True)
-        missing = [message for message in catalog if message.id and not all(translations(message))]
-        lines.append(f"{language}: {len(catalog)} messages, {len(missing)} without a translation")
+        missing = missing_messages(language)
+        lines.append(f"{language}: {len(marked_messages())} messages, {len(missing)} without a translation")
         lines += [f"  {message.id}" for message in missing]
     return lines
+
+
+def missing_messages(language: str) -> list[Message]:
+    catalog = updated_catalog(language, with_missing=True)
+    return [message for message in catalog if message.id and not all(translations(message))]
 
 
 @cache

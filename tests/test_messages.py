@@ -103,11 +103,15 @@ def test_no_translated_message_appears_in_english(language: str) -> None:
     written += [terminal(report, locale=language) for report in reports]
     written.append(markdown(everything(), locale=language, limit=1200))
     ours = r"<(style|script)>.*?</\1>|```mermaid.*?```|<meta [^>]*>|(class|id|href|name)=\"[^\"]*\""
-    said = re.sub(ours, "", "\n".join(written), flags=re.DOTALL).replace("loss change", "")
+    text_shown = re.sub(ours, "", "\n".join(written), flags=re.DOTALL).replace("loss change", "")
+    for message in catalogs.missing_messages(language):  # in English, with words that are messages of their own
+        for form in message.id if isinstance(message.id, tuple) else (message.id,):
+            pattern = re.sub(r"%\\\((\w+)\\\)s", ".*?", re.escape(str(form)))
+            text_shown = re.sub(pattern, "", text_shown)
     for message in catalogs.read_catalog(language):
         text, translation = message.id, catalogs.translations(message)[0]
         if isinstance(text, str) and len(text) > 4 and "%" not in text and translation and text not in translation:
-            assert not re.search(rf"(?<![\w-]){re.escape(text)}(?![\w.-])", said), text
+            assert not re.search(rf"(?<![\w-]){re.escape(text)}(?![\w.-])", text_shown), text
 
 
 @pytest.mark.parametrize(
