@@ -1,4 +1,4 @@
-"""Both Dockerfiles hold the same CML, and docs/gpu.md says what is in them. `make test-image` builds and runs them."""
+"""Both Dockerfiles install the same CML, as docs/gpu.md says. `make test-image` builds and runs them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ GPU = (TOP / "Dockerfile.gpu").read_text()
 
 
 def pins(name: str) -> dict[str, str]:
-    """The lines of a lock that name a version, by package."""
+    """The versions in a lock file, by package."""
     lines = re.findall(r"^([a-z0-9-]+)==(.*?) ?\\$", (TOP / "requirements" / name).read_text(), re.MULTILINE)
     return dict(lines)
 
 
 @pytest.mark.parametrize("file", ["Dockerfile", "Dockerfile.gpu"])
-def test_what_cml_installs_is_told_once(file: str) -> None:
+def test_what_the_images_install_is_in_one_place(file: str) -> None:
     text = (TOP / file).read_text()
     assert re.findall(r"image\.sh (packages|cml|system|finish)\b", text) == STEPS
     assert not re.search(r"pip install|uv venv|compileall|ln -s /opt/cml", text)
 
 
-def test_the_gpu_image_has_the_packages_of_the_plain_one_but_for_arrow() -> None:
+def test_both_images_have_the_same_packages_except_pyarrow() -> None:
     plain, gpu = pins("all.txt"), pins("gpu.txt")
     assert {name for name in plain.keys() | gpu.keys() if plain.get(name) != gpu.get(name)} == {"pyarrow"}
 
 
-def test_the_default_is_what_the_first_cml_had() -> None:
+def test_the_default_versions_are_those_of_the_first_cml() -> None:
     """Ubuntu 18.04, CUDA 10.1, cuDNN 7, cuBLAS 10 and TensorRT 6, each by its exact version."""
     defaults = dict(re.findall(r"^ARG (\w+)=(\S+)", GPU, re.MULTILINE))
     assert defaults["UBUNTU_VERSION"] == "18.04"
@@ -43,7 +43,7 @@ def test_the_default_is_what_the_first_cml_had() -> None:
     assert "sha256" not in GPU, "apt's signed index says what a package is"
 
 
-def test_the_docs_know_every_build_argument() -> None:
+def test_every_build_argument_is_documented() -> None:
     head = GPU[: GPU.index("\nFROM")]
     for name in set(re.findall(r"^ARG (\w+)", GPU, re.MULTILINE)):
         assert re.search(rf"^#   {name} +\S", head, re.MULTILINE), name

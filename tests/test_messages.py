@@ -83,7 +83,7 @@ def test_every_catalog_is_of_a_known_language() -> None:
         ("fr_CA", "fr"), ("es_419", "es"), ("DE_at", "de"), ("ja", "en"), ("eo", "en"),
     ],
 )  # fmt: skip
-def test_a_locale_is_served_by_its_language_or_in_english(locale: str, language: str) -> None:
+def test_a_locale_without_a_language_of_ours_is_in_english(locale: str, language: str) -> None:
     assert language_of(locale) == language
 
 
@@ -124,7 +124,7 @@ def test_no_translated_message_appears_in_english(language: str) -> None:
         ("pt_BR", "1 métrica melhor, 1 pior", "2 métricas melhores, 2 piores"),
     ],
 )
-def test_counts_agree_with_their_nouns(locale: str, one: str, two: str) -> None:
+def test_plurals_are_right_in_every_language(locale: str, one: str, two: str) -> None:
     better = [metric(name, 1, 2, better=True) for name in "ab"]
     worse = [metric(name, 1, 2, better=False) for name in "cd"]
     assert f"**{one}**" in markdown(replace(empty(), metrics=(better[0], worse[0])), locale=locale)
@@ -141,18 +141,18 @@ def test_counts_agree_with_their_nouns(locale: str, one: str, two: str) -> None:
         ("ja", "2024/05/19 12:30"),
     ],
 )
-def test_dates_are_the_locales_in_their_own_zone(locale: str, text: str) -> None:
+def test_dates_are_in_the_format_of_the_locale_and_in_their_own_time_zone(locale: str, text: str) -> None:
     assert formatting.moment("2024-05-19T12:30:00+02:00", locale=locale) == text
     assert formatting.moment("yesterday", locale=locale) == "yesterday"
 
 
-def test_values_are_the_locales() -> None:
+def test_values_are_in_the_format_of_the_locale() -> None:
     text = markdown(everything(), locale="fr")
     assert "metrics.json:loss = **6,84447\xa0%**" in text
     assert "9,7 Mio → 10,4 Mio" in text
 
 
-def test_the_page_says_its_language_and_searches_in_it() -> None:
+def test_the_page_names_its_language_and_translates_its_tools() -> None:
     page = html(everything(), locale="pt")
     assert '<html lang="pt-BR">' in page
     assert 'data-search="Buscar métricas" data-found="{shown} de {count}" data-unchanged="1 sem alteração"' in page

@@ -1,4 +1,4 @@
-"""What the report's data says by itself."""
+"""The data of a report: status of values, defaults."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from cml.model.report import DataEntry, Report, status_of
         (1.0, math.nan, "changed"),
     ],
 )
-def test_a_value_on_both_sides_has_changed_or_not(old: object, new: object, status: str) -> None:
+def test_status_of_a_value_on_both_sides(old: object, new: object, status: str) -> None:
     assert status_of(old, new, has_old=True, has_new=True) == status
 
 
-def test_a_value_on_one_side_was_added_or_removed() -> None:
+def test_status_of_a_value_on_one_side() -> None:
     assert status_of(None, None, has_old=False, has_new=True) == "added"
     assert status_of(None, None, has_old=True, has_new=False) == "removed"
 
 
-def test_what_nobody_said_is_no_change() -> None:
+def test_defaults_mean_no_change() -> None:
     assert DataEntry(path="a").files == 0
     assert Report(name="", verdict="none", sha="", baseline=None).has_workspace_changes is False

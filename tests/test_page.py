@@ -1,4 +1,4 @@
-"""report.html in a real browser: it opens from disk, asks the network for nothing, and its tables work for everybody."""
+"""report.html in a real browser: it opens from disk, makes no request, and its tables work with every device."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 def many() -> Report:
-    """Forty metrics, some of long names, every fourth unchanged."""
+    """Forty metrics, some with long names, every fourth unchanged."""
     names = ("f1", "eval.by_class.versicolor.recall", "inference.throughput_images_per_second", "loss")
     rows: list[MetricRow] = []
     for place in range(40):
@@ -48,21 +48,21 @@ def show(window: Page, place: Path, report: Report, *, width: int = 1200, dark: 
 
 
 def column(window: Page, number: int) -> list[Any]:
-    """The cells of a column of the metrics as they stand, of the rows that are shown."""
+    """The cells of a column of the metrics, of the rows that are visible."""
     rows = "[...document.querySelectorAll('#metrics tbody tr')].filter((row) => row.offsetParent)"
     found: list[Any] = window.value(f"{rows}.map((row) => row.cells[{number}].innerText.trim().split('\\n')[0])")
     return found
 
 
 @pytest.mark.parametrize("name", ["typical", "everything", "hostile"])
-def test_the_page_works_from_disk_and_breaks_no_rule_of_its_own(name: str, tmp_path: Path) -> None:
+def test_the_page_works_from_disk_and_keeps_its_own_security_policy(name: str, tmp_path: Path) -> None:
     assert CHROMIUM
     page = tmp_path / "report.html"
     page.write_text(html(CASES[name]()))
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     command = [CHROMIUM, *OPTIONS, profile, "--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom"]
     done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
-    assert re.search(r"<th[^>]*><button type=\"button\">", done.stdout), "the script made the heads sortable"
+    assert re.search(r"<th[^>]*><button type=\"button\">", done.stdout), "the script made the headings sortable"
     complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert complaints == []
 
@@ -87,7 +87,7 @@ def test_a_table_is_sorted_by_the_keyboard_alone(window: Page, tmp_path: Path) -
     assert window.value(f"{head}.getAttribute('aria-sort')") is None, "one column at a time"
 
 
-def test_values_that_are_no_numbers_stand_last(window: Page, tmp_path: Path) -> None:
+def test_values_that_are_not_numbers_are_sorted_last(window: Page, tmp_path: Path) -> None:
     rows = [metric("a", 1, 10), metric("b", 1, "text"), metric("c", 1, -9), metric("d", 1, 1e300), metric("e", 1, 9)]
     show(window, tmp_path, replace(empty(), metrics=tuple(rows)))
     window.value("document.querySelectorAll('#metrics thead button')[3].focus()")
@@ -97,12 +97,12 @@ def test_values_that_are_no_numbers_stand_last(window: Page, tmp_path: Path) -> 
     assert column(window, 0) == ["d", "a", "e", "c", "b"]
 
 
-def test_a_search_finds_rows_and_says_how_many(window: Page, tmp_path: Path) -> None:
+def test_a_search_shows_matching_rows_and_their_number(window: Page, tmp_path: Path) -> None:
     show(window, tmp_path, many())
-    assert len(column(window, 0)) == 30, "unchanged ones are folded"
+    assert len(column(window, 0)) == 30, "unchanged rows are hidden"
     window.value("document.querySelector('#metrics input[type=search]').focus()")
     window.type("LOSS ")
-    assert len(column(window, 0)) == 10, "and found"
+    assert len(column(window, 0)) == 10, "a search finds hidden rows"
     assert window.value("document.querySelector('#metrics [role=status]').innerText") == "10 of 40"
     window.type("_7")
     assert column(window, 0) == ["loss_7"]
@@ -112,7 +112,7 @@ def test_a_search_finds_rows_and_says_how_many(window: Page, tmp_path: Path) -> 
     assert window.value("document.querySelector('#metrics [role=status]').innerText") == "0 of 40"
 
 
-def test_unchanged_rows_unfold(window: Page, tmp_path: Path) -> None:
+def test_unchanged_rows_can_be_shown(window: Page, tmp_path: Path) -> None:
     show(window, tmp_path, many())
     window.value("document.querySelector('#metrics input[type=checkbox]').focus()")
     window.press(" ")
@@ -120,7 +120,7 @@ def test_unchanged_rows_unfold(window: Page, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1200])
-def test_a_screen_reader_meets_tables_with_heads(window: Page, tmp_path: Path, width: int) -> None:
+def test_a_screen_reader_gets_tables_with_headings(window: Page, tmp_path: Path, width: int) -> None:
     show(window, tmp_path, many(), width=width)
     window.value("document.querySelector('#metrics thead button').focus()")
     window.press("Enter")
@@ -139,7 +139,7 @@ def test_a_screen_reader_meets_tables_with_heads(window: Page, tmp_path: Path, w
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("report", [CASES["typical"](), many(), CASES["hostile"]()], ids=["typical", "many", "hostile"])
-def test_nothing_sticks_out_on_a_phone(window: Page, tmp_path: Path, report: Report, *, dark: bool) -> None:
+def test_nothing_is_wider_than_a_phone(window: Page, tmp_path: Path, report: Report, *, dark: bool) -> None:
     show(window, tmp_path, report, width=390, dark=dark)
     assert window.value("document.documentElement.scrollWidth") <= 390
     assert window.value("document.querySelector('#metrics .scroll').scrollWidth") <= 390 - 2 * 11
@@ -147,7 +147,7 @@ def test_nothing_sticks_out_on_a_phone(window: Page, tmp_path: Path, report: Rep
     assert light is not dark
 
 
-def test_what_a_stage_took_of_a_gpu_is_seen_on_a_phone_without_scrolling(window: Page, tmp_path: Path) -> None:
+def test_gpu_usage_is_visible_on_a_phone_without_scrolling(window: Page, tmp_path: Path) -> None:
     show(window, tmp_path, CASES["gpu"](), width=390)
     assert window.value("document.querySelector('#pipeline .scroll').scrollWidth") <= 390 - 2 * 11
     assert "GPU: 4 \N{MULTIPLICATION SIGN} 71.4 GiB" in window.value("document.querySelector('#pipeline').innerText")
@@ -155,7 +155,7 @@ def test_what_a_stage_took_of_a_gpu_is_seen_on_a_phone_without_scrolling(window:
     assert "GPU: " not in window.value("document.querySelector('#pipeline').innerText")
 
 
-def test_names_break_behind_separators_on_a_phone(window: Page, tmp_path: Path) -> None:
+def test_names_break_after_separators_on_a_phone(window: Page, tmp_path: Path) -> None:
     show(window, tmp_path, many(), width=390)
     lines = window.value(
         "(() => { const name = document.querySelector('#metrics tbody .under'); const range = new Range(); const lines = {};"

@@ -1,4 +1,4 @@
-"""Drawing, with vl-convert itself: what comes out, and what can't harm the run or leave the machine."""
+"""Plots, drawn by vl-convert itself: the images, and that no plot can harm the run or make a request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ONE_ROW = {"values": [{"x": 1, "y": 2, "rev": "current"}]}
 
 
 def draw(plots: Sequence[DvcPlot], folder: Path) -> tuple[Plot, ...]:
-    """Draws plots to the end."""
+    """Draws plots and waits for them."""
     return begin_drawing(plots, folder)()
 
 
@@ -52,7 +52,7 @@ def dvc_spec(rows: list[dict[str, Any]], template: str = "linear", x: str = "ste
 
 
 def filled(spec: dict[str, Any], note: str = "") -> dict[str, Any]:
-    """What vl-convert is given for a specification."""
+    """The specification that vl-convert gets."""
     restyled: dict[str, Any] = json.loads(Chart(spec).specification(note))
     return restyled
 
@@ -71,7 +71,7 @@ GIF = b"GIF89a" + struct.pack("<HH", 7, 5) + b"\0\0\0;"
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><circle r="9"/></svg>'
 
 
-# What is drawn
+# Drawings
 
 
 Gallery = tuple[Path, dict[str, Plot]]
@@ -90,7 +90,7 @@ def gallery_plots() -> list[VegaPlot]:
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    """A folder of drawings of many kinds, and what `draw` said of them by title: a child is slow to start."""
+    """A folder with plots of many kinds, and the plots by title. Drawn once, since a child is slow to start."""
     folder = tmp_path_factory.mktemp("gallery")
     return folder, {plot.title: plot for plot in draw(gallery_plots(), folder)}
 
@@ -135,7 +135,7 @@ def test_the_baseline_is_dashed_and_the_sides_keep_their_colours_alone_or_togeth
     assert alone["encoding"]["color"]["scale"] == {"domain": ["current"], "range": ["#c2410c"]}
 
 
-def test_what_a_template_chose_itself_stays() -> None:
+def test_choices_of_a_template_are_kept() -> None:
     color = {"field": "rev", "scale": {"range": ["red", "green"]}}
     dark = {"background": "#222", "axis": {"labelColor": "white"}}
     spec = {"data": ONE_ROW, "mark": "bar", "width": 90, "config": dark, "encoding": {**XY, "color": color}}
@@ -146,14 +146,14 @@ def test_what_a_template_chose_itself_stays() -> None:
 
 
 @pytest.mark.parametrize(("classes", "shows_counts"), [(3, True), (40, False)])
-def test_a_confusion_matrix_shows_its_counts_where_they_have_room(classes: int, *, shows_counts: bool) -> None:
+def test_a_confusion_matrix_shows_its_numbers_if_there_is_room(classes: int, *, shows_counts: bool) -> None:
     rows = [{"step": f"a{i % classes}", "loss": f"b{i % classes}", "rev": side} for side in SIDES for i in range(80)]
     params = filled(dvc_spec(rows, "confusion"))["params"]
     assert [param.get("value", False) for param in params if param["name"] == "showValues"] == [shows_counts]
 
 
 @pytest.mark.parametrize("template", ["simple", "linear", "scatter", "confusion", "bar_horizontal"])
-def test_another_language_names_the_sides_in_legends_and_over_panels(template: str) -> None:
+def test_the_sides_are_translated_in_legends_and_above_panels(template: str) -> None:
     rows = [row | {"step": "ab"[row["step"] % 2]} for row in rows_of(6)] if template == "confusion" else rows_of(6)
     words = {"baseline": "Ursprung", "current": "jetzt"}
     specification = Chart(dvc_spec(rows, template)).specification("", sides=words)
@@ -162,12 +162,12 @@ def test_another_language_names_the_sides_in_legends_and_over_panels(template: s
     assert not {"baseline", "current"} & {*found}
 
 
-def test_a_note_stands_below_the_title() -> None:
+def test_a_note_is_shown_below_the_title() -> None:
     title = filled(dvc_spec(rows_of(3)), note="baseline: loss.csv:\nNo such file")["title"]
     assert (title["text"], title["subtitle"]) == ("Loss", "baseline: loss.csv: No such file")
 
 
-def test_a_title_that_stands_above_the_drawing_is_not_drawn_again() -> None:
+def test_a_title_that_equals_the_caption_is_not_drawn() -> None:
     chart = Chart(dvc_spec(rows_of(3)))
     assert "title" not in json.loads(chart.specification("", caption="Loss"))
     assert json.loads(chart.specification("", caption="loss.csv"))["title"]["text"] == "Loss"
@@ -197,24 +197,24 @@ def test_a_cloud_is_thinned_evenly_and_keeps_its_outermost_points() -> None:
 
 
 @pytest.mark.parametrize("template", ["confusion", "confusion_normalized", "bar_horizontal"])
-def test_what_counts_its_rows_sees_them_all(template: str) -> None:
+def test_a_plot_that_counts_rows_gets_all_of_them(template: str) -> None:
     assert len(Chart(dvc_spec(rows_of(20_000), template)).thinned()) == 40_000
 
 
-def test_a_great_many_series_stay_drawable() -> None:
+def test_thousands_of_series_can_be_drawn() -> None:
     rows = [{"x": i, "y": i, "name": f"series {i % 4_000}", "rev": "current"} for i in range(100_000)]
     spec = {"data": {"values": rows}, "mark": "line", "encoding": {**XY, "detail": {"field": "name"}}}
     assert len(Chart(spec).thinned()) <= 4 * 4_000
 
 
-def test_a_hundred_thousand_points_end_in_seconds(tmp_path: Path) -> None:
+def test_a_hundred_thousand_points_are_drawn_in_seconds(tmp_path: Path) -> None:
     start = time.monotonic()
     (plot,) = draw([VegaPlot(title="long", spec=dvc_spec(rows_of(60_000)))], tmp_path)
     assert plot.problem is None
     assert time.monotonic() - start < 15
 
 
-def test_csv_text_becomes_numbers_and_what_is_no_number_a_gap() -> None:
+def test_text_of_csv_cells_becomes_numbers_and_anything_else_a_gap() -> None:
     cells = ["1.5", "nan", "inf", "", float("nan"), float("-inf"), None, "7"]
     rows = [{"step": str(i), "loss": cell, "rev": "current"} for i, cell in enumerate(cells)]
     spec = dvc_spec(rows)
@@ -231,10 +231,10 @@ def test_a_field_with_a_dot_keeps_its_values_and_unused_fields_are_left_out() ->
     }
 
 
-# What can't be drawn
+# Plots that cannot be drawn
 
 
-def test_what_cannot_be_drawn_says_so_in_one_line_and_harms_no_other_plot(tmp_path: Path) -> None:
+def test_a_plot_that_cannot_be_drawn_has_a_message_and_the_others_are_drawn(tmp_path: Path) -> None:
     nested: dict[str, Any] = {"mark": "point"}
     for _ in range(3_000):
         nested = {"layer": [nested]}
@@ -259,7 +259,7 @@ def test_what_cannot_be_drawn_says_so_in_one_line_and_harms_no_other_plot(tmp_pa
     assert drawn[-1].problem is None
 
 
-def test_a_plot_that_takes_too_long_is_given_up_and_the_next_one_drawn(
+def test_a_plot_that_takes_too_long_is_stopped_and_the_next_one_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(render, "SECONDS_PER_PLOT", 2)
@@ -269,7 +269,7 @@ def test_a_plot_that_takes_too_long_is_given_up_and_the_next_one_drawn(
     assert image.problem is None
 
 
-def test_no_time_left_is_a_problem_of_the_plots_that_waited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plots_after_the_time_limit_have_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "SECONDS_IN_ALL", 0)
     (plot,) = draw([VegaPlot(title="late", spec=dvc_spec(rows_of(5)))], tmp_path)
     assert plot.problem == "the plots before it took 0 s, the limit for all plots"
@@ -281,12 +281,12 @@ def test_a_broken_plot_keeps_its_reason(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-# Nothing leaves the machine
+# No requests
 
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[str]]]:
-    """A server on this machine, and the paths that were asked of it."""
+    """A server on this machine, and the paths that were requested."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -308,7 +308,7 @@ def server() -> Iterator[tuple[str, list[str]]]:
     httpd.server_close()
 
 
-def test_nothing_is_fetched_from_the_network_or_from_other_files(tmp_path: Path, server: tuple[str, list[str]]) -> None:
+def test_nothing_is_loaded_from_the_network_or_from_other_files(tmp_path: Path, server: tuple[str, list[str]]) -> None:
     url, asked = server
     with urlopen(f"{url}/counted") as answer:  # noqa: S310 - our own server
         assert answer.read() == b"[]"
@@ -363,7 +363,7 @@ def test_a_hostile_title_cannot_leave_the_folder(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["cml-report"]
 
 
-def test_hostile_words_can_be_drawn(gallery: Gallery) -> None:
+def test_hostile_texts_can_be_drawn(gallery: Gallery) -> None:
     assert gallery[1]["hostile"].problem is None
 
 
@@ -382,8 +382,8 @@ def test_links_in_the_folder_are_replaced_and_not_followed(tmp_path: Path) -> No
     assert not list(elsewhere.iterdir())
 
 
-def test_what_did_not_change_is_not_drawn_again(tmp_path: Path) -> None:
-    """A mark in the file shows whether it was drawn anew: PNG's readers ignore what follows its end."""
+def test_an_unchanged_plot_is_not_drawn_again(tmp_path: Path) -> None:
+    """Bytes after the end of a PNG, which readers ignore, show whether the file was written again."""
     same, other = (VegaPlot(title="a plot", spec=dvc_spec(rows_of(rows))) for rows in (5, 6))
     (first,) = draw([same], tmp_path)
     file = tmp_path / first.images[0].file
@@ -413,7 +413,7 @@ def test_image_plots_are_copied_side_by_side_and_svg_is_drawn(tmp_path: Path) ->
     assert [(image.width, image.height, image.file[-4:]) for image in svg.images] == [(40, 20, ".png")] * 2
 
 
-def test_a_broken_baseline_image_leaves_the_current_one_and_a_broken_current_one_is_a_problem(tmp_path: Path) -> None:
+def test_without_the_baseline_image_the_current_one_is_shown_but_not_the_other_way_round(tmp_path: Path) -> None:
     sides: list[dict[str, bytes]] = [
         {"baseline": b"no image", "current": png()},
         {"baseline": png(), "current": b"no image"},
@@ -439,7 +439,7 @@ def test_a_broken_baseline_image_leaves_the_current_one_and_a_broken_current_one
         (b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a\x10\0\x08\0", ("webp", 16, 8)),
     ],
 )
-def test_the_size_of_an_image_is_read_from_its_head(data: bytes, expected: tuple[str, int, int]) -> None:
+def test_the_size_of_an_image_is_read_from_its_first_bytes(data: bytes, expected: tuple[str, int, int]) -> None:
     assert image_size(data) == expected
 
 
@@ -459,6 +459,6 @@ def test_the_size_of_an_image_is_read_from_its_head(data: bytes, expected: tuple
     ],
     ids=range(10),
 )
-def test_what_is_no_image_or_too_big_a_one_is_refused(data: bytes) -> None:
+def test_damaged_and_too_large_images_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="image"):
         image_size(data)

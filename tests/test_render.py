@@ -1,4 +1,4 @@
-"""What people read: golden files, and that no name, no limit and no template can break a report.
+"""Reports in every form: golden files, hostile names, size limits, exports.
 
 `UPDATE_GOLDEN=1 pytest tests/test_render.py` writes tests/golden anew; read the difference before you commit it.
 """
@@ -160,7 +160,7 @@ def typical() -> Report:
 
 
 def spread() -> Report:
-    """A pipeline that five jobs have done."""
+    """A pipeline that ran in five jobs."""
     small, big = "GitHub Actions 7, 4 cores", "gpu-box-2, 32 cores"
     stages = (
         StageRun(name="prepare", status="ran", seconds=21.4, job="prepare", machine=small),
@@ -288,7 +288,7 @@ HOSTILE = "|a|`](http://evil.example) <img src=x> @octocat #12 \u202egnp\u200b.e
 
 
 def hostile(name: str = HOSTILE, *, rows: int = 2) -> Report:
-    """A report in which every text that a repository holds is `name`."""
+    """A report in which every text from the repository is `name`."""
     stages = (StageRun(name=f"{name}0", status="ran", seconds=1), StageRun(name=f"{name}1", status="failed"))
     one = Plot(
         title=name, images=(PlotImage(file=name, label=name, width=1, height=1),), points=((name, (1.0, 2.0, 3.0)),)
@@ -468,12 +468,12 @@ def plots_of(urls: dict[str, str]) -> str:
 def test_an_image_with_an_address_is_shown_and_the_others_are_named() -> None:
     text = plots_of({"plots/loss.png": "https://forge.example/i/1.png?a=1&b=2"})
     assert "\n**loss**\n\n![loss](https://forge.example/i/1.png?a=1&amp;b=2)\n" in text
-    assert "Chart: loss" not in text, "the drawing stands in its place"
+    assert "Chart: loss" not in text, "the image replaces it"
     assert "- `confusion`: `plots/a.png`, `plots/b.png`\n" in text
     assert "plots/loss.png" not in text
 
 
-def test_the_sides_of_an_image_plot_stand_side_by_side() -> None:
+def test_both_sides_of_an_image_plot_are_in_one_row() -> None:
     both = plots_of({"plots/a.png": "/uploads/1/a.png", "plots/b.png": "/uploads/2/b.png"})
     head = "\n**confusion**\n\n| baseline | current |\n| :---: | :---: |\n"
     assert f"{head}| ![confusion, baseline](/uploads/1/a.png) | ![confusion, current](/uploads/2/b.png) |\n\n" in both
@@ -486,24 +486,24 @@ def test_the_sides_of_an_image_plot_stand_side_by_side() -> None:
 @pytest.mark.parametrize(
     "url", ["javascript:alert(1)", "data:image/png;base64,AA", "//evil.example/x", "/\\evil/x", ""]
 )
-def test_an_address_of_another_kind_shows_no_image(url: str) -> None:
+def test_only_web_addresses_and_paths_on_the_forge_show_an_image(url: str) -> None:
     assert plots_of({"plots/loss.png": url}) == plots_of({})
 
 
-def test_a_section_that_was_left_out_is_not_there() -> None:
+def test_a_section_that_is_switched_off_is_not_shown() -> None:
     text = markdown(replace(typical(), metrics=None, gates=(), params=None, plots=None, data=None, pipeline=None))
     assert "### Experiments" in text
     assert not {"### Metrics", "### Params", "### Plots", "### Data", "### Pipeline"} & set(text.split("\n"))
 
 
-def test_the_locale_writes_numbers() -> None:
+def test_numbers_are_in_the_format_of_the_locale() -> None:
     text = markdown(typical(), locale="de")
     assert "| metrics.json | accuracy | 0,9167 | 0,9321 | +0,0154 |" in text
     assert "9,7 MiB → 10,4 MiB" in text
     assert "| featurize | aus dem Cache | 0,4 s |" in text
 
 
-# --- names stay text
+# --- names are only text
 
 FRAGMENTS = [
     *"|`*_[]()<>!#@~&$%^{}\"'\\/-+=.:;, \t\n\r\x00\x1b\x0b\x85",
@@ -523,7 +523,7 @@ REFERENCES = re.compile(r"(?<!\w)@\w|#\d|https?://|\bwww\.|\bGH-\d|[\w.]@[\w-]+\
 
 
 def structure(text: str) -> list[tuple[str, str]]:
-    """What a reader makes of Markdown, all but the words."""
+    """The structure of rendered Markdown, without its text."""
 
     def flat(tokens: list[Token]) -> list[Token]:
         return [each for token in tokens for each in (token, *flat(token.children or []))]
@@ -539,7 +539,7 @@ def structure(text: str) -> list[tuple[str, str]]:
 
 
 def words(text: str) -> str:
-    """What a forge searches for references: the words outside of code."""
+    """The text in which a forge looks for references: everything outside of code."""
     children = [
         child for token in READER.parse(text) if token.type == "inline" for child in [*(token.children or []), token]
     ]
@@ -616,7 +616,7 @@ def test_text_is_escaped_no_more_than_needed(value: str, text: str) -> None:
     assert escape.text(value) == text
 
 
-def test_a_long_name_breaks_behind_a_separator_in_a_table() -> None:
+def test_a_long_name_may_break_after_a_separator_in_a_table() -> None:
     assert escape.cell("eval/metrics.json") == "eval/metrics.json"
     assert escape.cell("eval.by_class.versicolor.precision") == "eval.by_class.<wbr>versicolor.precision"
     assert escape.cell("x" * 40) == "x" * 40
@@ -661,7 +661,7 @@ def assert_whole(text: str) -> None:
     assert kinds.count("table_open") == len(re.findall(r"^\| :---", text, re.MULTILINE))
 
 
-def test_a_report_is_cut_only_when_it_must_be() -> None:
+def test_a_report_is_shortened_only_when_it_exceeds_the_limit() -> None:
     whole = markdown(big())
     for limit in range(size(whole) - 2, size(whole) + 3):
         text = markdown(big(), limit=limit)
@@ -671,7 +671,7 @@ def test_a_report_is_cut_only_when_it_must_be() -> None:
 
 @pytest.mark.parametrize("limit", [1500, 1501, 1999, 2500, 4000, 6000, 9000, 14_000, 20_000])
 @pytest.mark.parametrize("report", [big(), hostile("@#<|" * 60), hostile("\U000e0041" * 60)], ids=["big", "at", "tags"])
-def test_whole_rows_go_and_the_markdown_stays_whole(report: Report, limit: int) -> None:
+def test_complete_rows_are_removed_and_the_markdown_stays_valid(report: Report, limit: int) -> None:
     whole = markdown(report)
     text = markdown(report, limit=limit)
     assert size(text) <= limit
@@ -682,7 +682,7 @@ def test_whole_rows_go_and_the_markdown_stays_whole(report: Report, limit: int) 
         assert re.search(r"\d+ rows? (is|are) not shown here, because the report is too long\. Full report: `", text)
 
 
-def test_the_least_important_rows_go_first() -> None:
+def test_the_least_important_rows_are_removed_first() -> None:
     report = big()
     whole = markdown(report)
     text = markdown(report, limit=size(whole) - 3000)
@@ -692,17 +692,17 @@ def test_the_least_important_rows_go_first() -> None:
     assert text.count("data/images/") == 180 - cut
     assert text.split("### Plots")[0] == whole.split("### Plots")[0]
     tenth = markdown(report, limit=size(whole) // 10)
-    assert size(tenth) > size(whole) // 20, "what fits is shown"
+    assert size(tenth) > size(whole) // 20, "as much as fits is shown"
 
 
-def test_every_list_of_rows_can_be_cut() -> None:
+def test_every_list_of_rows_can_be_shortened() -> None:
     names = build_view(everything(), number_format=FORMAT, locale="en").context()
     lists = {name for name, value in names.items() if isinstance(value, tuple)}
     fixed = {"details", "highlights", "data_counts", "pipeline_counts", "experiment_columns", "experiment_trends"}
     assert lists - fixed == set(LEAST_IMPORTANT_FIRST)
 
 
-# --- more than anybody reads
+# --- reports with many rows
 
 
 MANY = 20_000
@@ -719,13 +719,13 @@ def crowded(*, step: int = 1) -> Report:
 
 
 def names_shown(text: str, name: str = "m") -> set[str]:
-    """The rows of Markdown or of a page, by the names in their first cells."""
+    """The names of the rows that Markdown or a page shows."""
     return set(
         re.findall(rf"(?:^\| metrics\.json \| |^\| params\.yaml \| |data-key=\")({name}\d+)\b", text, re.MULTILINE)
     )
 
 
-def test_no_page_lists_more_rows_than_people_read_and_each_says_where_the_rest_is() -> None:
+def test_a_page_shows_a_limited_number_of_rows_and_says_where_the_others_are() -> None:
     report = crowded(step=100)
     still = MANY - MANY // 100
     for page in (markdown(report), html(report)):
@@ -737,7 +737,7 @@ def test_no_page_lists_more_rows_than_people_read_and_each_says_where_the_rest_i
     assert len(json.loads(as_json(report))["metrics"]) == MANY
 
 
-def test_what_is_said_of_metrics_counts_those_that_no_page_lists() -> None:
+def test_counts_of_metrics_include_rows_that_no_page_shows() -> None:
     report = crowded()
     assert "100 metrics worse, 19900 changed" in markdown(report)
     assert "100 metrics worse, 19900 changed" in html(report)
@@ -746,7 +746,7 @@ def test_what_is_said_of_metrics_counts_those_that_no_page_lists() -> None:
     assert f"{MANY - 40} more in the full report" in terminal(report)
 
 
-def test_words_are_made_for_no_more_rows_than_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_rows_that_are_shown_are_formatted(monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
 
     def counted(own: NumberFormat, x: object, *, locale: str) -> str:
@@ -758,7 +758,7 @@ def test_words_are_made_for_no_more_rows_than_are_listed(monkeypatch: pytest.Mon
     assert len(written) <= 2 * (MAX_ROWS + 6)
 
 
-def test_a_row_that_fails_a_gate_is_listed_wherever_it_stands() -> None:
+def test_a_row_that_fails_a_gate_is_always_shown() -> None:
     report = crowded()
     last = (report.metrics or ())[MANY - 101]
     gate = GateResult(rule=f"{last.name} < 3", path=last.path, metric=last.name, value=19_900.0, passed=False)
@@ -769,7 +769,7 @@ def test_a_row_that_fails_a_gate_is_listed_wherever_it_stands() -> None:
         assert len(names_shown(page)) == MAX_ROWS
 
 
-def test_gates_are_counted_where_they_are_too_many_to_list() -> None:
+def test_counts_of_gates_include_those_that_are_not_shown() -> None:
     rows = crowded().metrics or ()
     gates = tuple(
         GateResult(rule="* < 30", path=row.path, metric=row.name, value=float(place), passed=place < 30)
@@ -788,7 +788,7 @@ def test_gates_are_counted_where_they_are_too_many_to_list() -> None:
 
 
 class Tags(HTMLParser):
-    """The tags of a page in order, with their attributes' names; it must close what it opens."""
+    """The tags of a page in order, with the names of their attributes. Each tag must be closed."""
 
     VOID = frozenset({"meta", "img", "br", "wbr", "input", "link", "base"})
 
@@ -820,7 +820,7 @@ def parse(page: str) -> Tags:
 
 
 def tags(page: str) -> list[tuple[str, ...]]:
-    """The tags but for the span that holds a long name's whole text, and the places where a name may break."""
+    """The tags without those that depend on the length of a name."""
     return [tag for tag in parse(page).found if tag not in {("span",), ("wbr",)}]
 
 
@@ -868,24 +868,24 @@ def test_the_policy_allows_our_style_and_script_alone() -> None:
         assert f"{tag}-src 'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" in policy
 
 
-def test_pictures_are_inlined_and_a_missing_one_is_named() -> None:
+def test_images_are_inside_the_page_and_a_missing_one_is_named() -> None:
     page = html(everything(), {"plots/a.png": PNG})
     assert page.count("data:image/png;base64,") == 1
     assert 'alt="confusion, baseline" width="300" height="300"' in page
     assert '<p class="soft">plots/b.png</p>' in page
 
 
-def test_a_long_name_is_cut_in_the_middle_and_whole_in_its_title() -> None:
+def test_a_long_name_is_shortened_in_the_middle_and_complete_in_its_title() -> None:
     name = "a" * 100 + "<&>" + "b" * 100
     report = replace(empty(), metrics=(metric(name, 1, 2),))
     assert f'title="{"a" * 100}&lt;&amp;&gt;{"b" * 100}"' in html(report)
     assert f"| {'a' * 30}…{'b' * 29} |" in markdown(report)
 
 
-# --- for programs
+# --- exports
 
 
-def test_json_is_valid_and_whole() -> None:
+def test_json_is_valid_and_complete() -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
@@ -900,7 +900,7 @@ def test_json_is_valid_and_whole() -> None:
     assert data["pipeline"]["edges"] == [["prepare", "featurize"], ["featurize", "train"]]
 
 
-def test_openmetrics_holds_this_runs_numbers() -> None:
+def test_openmetrics_has_the_numbers_of_this_run() -> None:
     odd = (metric('q"\\\n', 1, 2), metric("tiny", 1, 1e-09), metric("accuracy", 1, 0.5))
     lines = as_openmetrics(replace(everything(), metrics=((everything().metrics or ()) + odd))).split("\n")
     sample = re.compile(
@@ -917,7 +917,7 @@ def test_openmetrics_holds_this_runs_numbers() -> None:
     assert len(names) == len(set(names))
 
 
-# --- quantities
+# --- formats of values
 
 
 @pytest.mark.parametrize(
@@ -927,12 +927,12 @@ def test_openmetrics_holds_this_runs_numbers() -> None:
         (123_456_789, "118 MiB"), (-2048, "-2.0 KiB"), (5 * 1024**6, "5,120 PiB"),
     ],
 )  # fmt: skip
-def test_sizes_are_read_at_once(count: int, text: str) -> None:
+def test_sizes_are_formatted_for_readers(count: int, text: str) -> None:
     assert formatting.size(count, locale="en", translations=translations_of("en")) == text
 
 
 @pytest.mark.parametrize("number", [10**400, -(10**400)])
-def test_a_number_of_a_foreign_report_that_no_file_has_is_shown_all_the_same(number: int) -> None:
+def test_numbers_that_are_too_large_for_a_float_are_shown(number: int) -> None:
     foreign = StageRun(name="x", status="ran", gpu=GpuUsage(devices=number, peak_memory=number, utilization=math.inf))
     data = DataChanges(added=(DataEntry(path="x", new_size=number),))
     report = replace(empty(), data=data, pipeline=PipelineSection(stages=(foreign,)))
@@ -945,7 +945,7 @@ def test_a_number_of_a_foreign_report_that_no_file_has_is_shown_all_the_same(num
     ("share", "text"),
     [(0.0, "0%"), (0.873, "87%"), (1.0, "100%"), (1.01, ""), (-0.1, ""), (math.nan, ""), (math.inf, "")],
 )
-def test_a_share_is_whole_percents(share: float, text: str) -> None:
+def test_a_share_is_shown_in_whole_percents(share: float, text: str) -> None:
     assert formatting.percent(share, locale="en") == text
     assert formatting.percent(0.5, locale="de") == "50\xa0%"
 
@@ -957,17 +957,17 @@ def test_a_share_is_whole_percents(share: float, text: str) -> None:
         (3599.7, "1 h 00 min"), (7500, "2 h 05 min"), (math.nan, ""), (-1, ""),
     ],
 )  # fmt: skip
-def test_times_are_read_at_once(seconds: float, text: str) -> None:
+def test_times_are_formatted_for_readers(seconds: float, text: str) -> None:
     assert formatting.duration(seconds, locale="en") == text
 
 
-def test_sparklines_show_the_course() -> None:
+def test_sparklines_show_the_trend() -> None:
     assert formatting.sparkline((1, 2, 3, math.nan), low=1, high=3) == "▁▅█·"
     assert formatting.sparkline((2, 2), low=2, high=2) == "▅▅"
     assert len(formatting.sparkline(tuple(range(1000)), low=0, high=999)) == 20
 
 
-def test_a_log_reads_as_a_terminal_left_it() -> None:
+def test_a_log_is_shown_as_in_a_terminal() -> None:
     assert escape.log_lines("\x1b[1mbold\x1b[0m\r\n50%\r100%\n\n") == ("bold", "100%")
     assert escape.log_lines(" \n") == ()
     assert escape.fence(("a", "````"), "text") == "`````text\na\n````\n`````"

@@ -1,4 +1,4 @@
-"""report.json is what its schema says, and what the schema allows is what `cml publish` reads."""
+"""report.json matches its schema, and `cml publish` reads everything that the schema allows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES = {bool: "boolean", int: "integer", str: "string"}
 
 
 def problems(data: Any) -> list[str]:
-    """What the schema says against a document, but for lacking fields that have a default."""
+    """Errors of the schema for a document, except missing fields that have a default."""
     defaults = {
         schema["description"]: {each.name for each in fields(kind) if each.default is not MISSING}
         for schema, kind in described()
@@ -54,7 +54,7 @@ def described() -> list[tuple[Any, type]]:
 
 
 def shape(hint: Any) -> Any:
-    """What a field's type is in JSON Schema."""
+    """The type of a field in JSON Schema."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint == report.Value:
         return {"$ref": "#/$defs/Value"}
@@ -79,13 +79,13 @@ def shape(hint: Any) -> Any:
     )
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_a_json_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$id"] == f"urn:cml:report:{VERSION}"
     assert SCHEMA["properties"]["version"]["const"] == VERSION
 
 
-def test_the_schema_names_every_field_of_the_model_with_its_type() -> None:
+def test_the_schema_has_every_field_of_the_model_with_its_type() -> None:
     for schema, kind in described():
         found = {
             name: {k: v for k, v in each.items() if k != "description"} for name, each in schema["properties"].items()
@@ -102,7 +102,7 @@ def test_every_report_is_valid(case: str) -> None:
     VALIDATOR.validate(json.loads(as_json(CASES[case]())))
 
 
-def test_a_real_runs_report_is_valid(trained_world: World) -> None:
+def test_the_report_of_a_run_is_valid(trained_world: World) -> None:
     trained_world.write({"params.yaml": "train:\n  rate: 0.1\n"})
     trained_world.cml("report", "--baseline", "HEAD", "--tag-prefix", "dvc_", "--metrics-gate", "accuracy > 0.5")
     data = trained_world.report()
@@ -136,14 +136,14 @@ def of_type(hint: Any) -> st.SearchStrategy[Any]:
 
 @settings(max_examples=60, deadline=None, database=None, suppress_health_check=[*HealthCheck])
 @given(of_type(Report))
-def test_any_report_there_can_be_is_valid_and_read_back(report: Report) -> None:
+def test_any_report_is_valid_and_can_be_read(report: Report) -> None:
     text = as_json(report)
     VALIDATOR.validate(json.loads(text))
     read_report(text)
 
 
 def places(data: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Every place in a document."""
+    """The path of every value in a document."""
     if path:
         yield path
     children = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
@@ -184,7 +184,7 @@ ABSENT = object()
 
 
 def assert_read_or_refused(place: tuple[str | int, ...], value: Any) -> None:
-    """Puts the value there: the document is read where its schema allows it, and refused in one line where not."""
+    """Replaces a value: the document is read if the schema allows it, else refused with one line."""
     data = copy.deepcopy(WHOLE)
     holder = data
     for name in place[:-1]:
@@ -202,18 +202,20 @@ def assert_read_or_refused(place: tuple[str | int, ...], value: Any) -> None:
     assert bool(refusal) is bool(problems(data)), (place, value, refusal)
 
 
-def test_a_lacking_field_is_refused_unless_it_has_a_default() -> None:
+def test_a_missing_field_is_refused_unless_it_has_a_default() -> None:
     for place in PLACES:
         assert_read_or_refused(place, ABSENT)
 
 
 @settings(max_examples=400, deadline=None, database=None)
 @given(place=st.sampled_from(PLACES), value=st.sampled_from(OTHERS))
-def test_what_the_schema_allows_is_read_and_all_else_refused(place: tuple[str | int, ...], value: Any) -> None:
+def test_a_report_is_read_if_the_schema_allows_it_and_refused_otherwise(
+    place: tuple[str | int, ...], value: Any
+) -> None:
     assert_read_or_refused(place, value)
 
 
-def test_numbers_survive_the_way_there_and_back() -> None:
+def test_numbers_are_the_same_after_writing_and_reading() -> None:
     numbers = (1, 1.0, 2**53 + 1, -0.5, 1e-300, math.inf, -math.inf)
     experiment = everything().experiments[0]
     report = replace(everything(), experiments=(replace(experiment, metrics={("m", str(n)): n for n in numbers}),))

@@ -1,4 +1,4 @@
-"""Templates of users: what they may override, what is wrong with them and where, and that none can harm a run."""
+"""Templates of users: what they may override, messages about errors in them, and that none can harm a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cml.report.view_builder import build_view
 from cml.run import render
 
 
-def test_a_template_overrides_a_block_and_keeps_the_rest() -> None:
+def test_a_template_overrides_a_block_and_keeps_the_others() -> None:
     template = '{% extends "report.md.j2" %}\n{% block params %}\nLearning rate: {{ params[0].new }} {{ name }}\n{% endblock %}'
     text = markdown(replace(typical(), name="a|b"), template=template)
     assert "Learning rate: 0.0005 a&#124;b\n" in text
@@ -31,7 +31,7 @@ def test_a_template_overrides_a_block_and_keeps_the_rest() -> None:
     assert markdown(typical(), template=extended).endswith("</sub>\nBye\n")
 
 
-def test_a_template_with_nothing_of_ours_is_escaped_too() -> None:
+def test_a_template_that_does_not_extend_ours_is_escaped_too() -> None:
     template = "{% for row in metrics %}- {{ row.name }} {{ row.name|upper }} {{ [row.name]|join }}\n{% endfor %}"
     text = markdown(replace(empty(), metrics=(metric("<a>*@b", 1, 2),)), template=template)
     assert text == "- &lt;a&gt;&#42;@&#8203;b &lt;A&gt;&#42;@&#8203;B &lt;a&gt;&#42;@&#8203;b\n"
@@ -55,7 +55,7 @@ def test_a_template_with_nothing_of_ours_is_escaped_too() -> None:
         ("{{ name|nothing }}", "line 1: No filter named 'nothing'"),
     ],
 )
-def test_a_broken_template_is_found_before_work_with_its_line(template: str, message: str) -> None:
+def test_a_broken_template_is_found_before_the_run_with_its_line(template: str, message: str) -> None:
     with pytest.raises(TemplateProblem) as problem:
         check_template(template)
     assert message in str(problem.value)
@@ -97,7 +97,7 @@ def test_templates_stay_in_their_sandbox(escape: str) -> None:
         text = markdown(typical(), template=escape)
     except TemplateProblem as problem:
         text = re.sub(".*(is unsafe|is undefined|template .* does not exist.*|out of range)", "", str(problem))
-    assert text.strip(".\n") in ("", "&#91;Undefined&#93;"), "nothing but an error, or an undefined name"
+    assert text.strip(".\n") in ("", "&#91;Undefined&#93;"), "only an error or an undefined name is shown"
 
 
 @pytest.mark.parametrize(
@@ -118,15 +118,15 @@ def test_templates_stay_in_their_sandbox(escape: str) -> None:
         ),
     ],
 )
-def test_a_bomb_ends_in_time_and_says_where(bomb: str, message: str) -> None:
+def test_a_template_that_needs_too_much_is_stopped_with_a_message(bomb: str, message: str) -> None:
     start = time.monotonic()
     with pytest.raises(TemplateProblem) as problem:
         check_template(f"one\n{bomb}")
     assert message in str(problem.value)
-    assert time.monotonic() - start < 10, "4 seconds, and a busy machine"
+    assert time.monotonic() - start < 10, "4 seconds and the start of a child"
 
 
-def test_what_never_comes_back_to_python_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_never_returns_to_python_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = "import sys, signal, cml.report.sandbox as c; c._stop = print; c.SECONDS = 0.1; c.serve()"
     monkeypatch.setattr(sandbox, "START", f"import sys; sys.path[:] = sys.argv[1:]; {stuck}")
     with pytest.raises(TemplateProblem, match=r"^it takes longer than 4 s$"):
@@ -140,7 +140,7 @@ def test_a_bad_template_is_bad_input_that_names_file_and_line(tmp_path: Path) ->
     assert error_lines(done) == ["template own.md.j2: line 2: it needs more than 512 MB of memory"]
 
 
-def test_a_template_that_passed_its_check_and_fails_later_gives_way_to_ours(tmp_path: Path) -> None:
+def test_a_template_that_fails_after_its_check_is_replaced_by_ours(tmp_path: Path) -> None:
     text = '{% extends "report.md.j2" %}\n{% block metrics %}{{ metrics[0].name * 10 ** 9 if metrics }}{% endblock %}'
     (tmp_path / "own.md.j2").write_text(text)
     settings = read_settings({"template": str(tmp_path / "own.md.j2")}, {}, is_ci=False)
@@ -152,7 +152,7 @@ def test_a_template_that_passed_its_check_and_fails_later_gives_way_to_ours(tmp_
     assert warning.startswith(f"template {tmp_path}/own.md.j2: line 2: it needs more than 512 MB of memory; CML's")
 
 
-def test_a_template_is_cut_where_ours_would_be() -> None:
+def test_a_report_of_a_users_template_is_shortened_too() -> None:
     template = '{% extends "report.md.j2" %}{% block footer %}{{ super() }}Bye{% endblock %}'
     text = markdown(big(), template=template, limit=9000)
     assert size(text) <= 9000
@@ -169,12 +169,12 @@ def test_a_template_sees_no_file_and_no_environment() -> None:
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "."])
-def test_what_is_no_plain_file_is_no_template(path: str) -> None:
+def test_a_template_must_be_a_regular_file(path: str) -> None:
     with pytest.raises(BadInput, match=r"template is .* expected a file"):
         render.read_template(read_settings({"template": path}, {}, is_ci=False))
 
 
-def test_a_template_of_megabytes_is_not_read(tmp_path: Path) -> None:
+def test_a_template_of_megabytes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "big.md.j2").write_text("x" * (2 << 20))
     with pytest.raises(BadInput, match="at most"):
         render.read_template(read_settings({"template": str(tmp_path / "big.md.j2")}, {}, is_ci=False))

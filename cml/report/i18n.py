@@ -9,9 +9,6 @@ import io
 from functools import lru_cache
 from gettext import GNUTranslations, NullTranslations
 
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-
 from cml.report.template_files import templates_folder
 
 ENGLISH = "en"
@@ -31,7 +28,11 @@ def translations_of(language: str) -> Translations:
     """Returns the translations into one of our languages."""
     if language == ENGLISH:
         return NullTranslations()
-    # Compiled in memory, so that no compiled file can be older than its text. It takes 30 ms, and only in such a run.
+    # Only a report in another language needs them, and they take 7 ms.
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
+
+    # Compiled in memory (20 ms), so that no compiled file can be older than its text.
     with (templates_folder() / "locales" / f"{language}.po").open("rb") as file:
         catalog = read_po(file, locale=language)
     compiled = io.BytesIO()
