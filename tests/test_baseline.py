@@ -102,7 +102,7 @@ def test_without_a_target_the_default_branch_is_used(world: World) -> None:
 
 
 def test_on_the_default_branch_the_previous_commit_is_used(world: World) -> None:
-    reason = "the commit before; origin/master does not exist"
+    reason = "the previous commit; origin/master does not exist"
     expected = Baseline(name="HEAD~1", sha=before(world, "main~1"), reason=reason)
     assert find(world.project) == expected
     assert find(world.project, default_branch="main") == expected

@@ -36,7 +36,7 @@ def find_baseline(repository: Repository, settings: Settings, context: Context, 
         if sha := _find_commit(repository, name, head, refresh=refresh):
             return Baseline(name=name, sha=sha, reason=f"{reason}; {absent}")
     if sha := _find_commit(repository, f"{head}~1", head, refresh=False):
-        return Baseline(name="HEAD~1", sha=sha, reason=f"the commit before; {absent}")
+        return Baseline(name="HEAD~1", sha=sha, reason=f"the previous commit; {absent}")
     return None
 
 

@@ -40,7 +40,7 @@ _COUNTED: tuple[Outcome, ...] = ("better", "worse", "changed", "new", "removed")
 _STEPS = (noop("setup"), noop("pull"), noop("reproduce"), noop("push"), noop("run"))
 
 # The reasons that `cml.run.baseline` gives for a baseline.
-REASONS = (noop("the target branch"), noop("the default branch"), noop("the commit before"))
+REASONS = (noop("the target branch"), noop("the default branch"), noop("the previous commit"))
 OBVIOUS_REASONS = ("the default", "as set")  # not shown: they say no more than the baseline's name
 
 
