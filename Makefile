@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pipelines test-chaos chaos mutants test-gitlab test-storage test-mnist test-image test-gpu-image bench bench-fanout bench-image lint lint-workflows lock generate clean
+.PHONY: help demo test test-dvc test-pipelines test-chaos chaos mutants test-gitlab test-storage test-mnist test-image test-gpu-image bench bench-fanout bench-image lint lint-workflows lock generate clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -25,6 +25,26 @@ test: .venv/ready lint  ## lint, types and all tests that need neither a contain
 
 test-pipelines: .venv/ready  ## test pipelines over many jobs: plans, the reusable workflow, DVC's queue, Slurm
 	@$(BIN)/pytest -n 4 --dist worksteal --durations 5 tests/pipelines
+
+# DVC is oldest (requirements/dvc-oldest.txt), newest (the newest release), main (DVC's repository) or a version.
+DVC ?= oldest
+DVC_VENV = .venv/dvc-$(DVC)
+DVC_PACKAGES_newest := --upgrade 'dvc>=3.63,<4'
+DVC_PACKAGES_main := --upgrade 'dvc @ git+https://github.com/treeverse/dvc@main'
+DVC_PACKAGES = $(or $(DVC_PACKAGES_$(DVC)),'dvc==$(DVC)' 'pathspec<1')
+
+test-dvc: .venv/ready  ## the tests of what CML uses of DVC, with DVC=oldest, newest, main or a version such as 3.65.0
+	@echo "installing DVC ($(DVC)) into $(DVC_VENV) ..."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(DVC_VENV)
+ifeq ($(DVC),oldest)
+	@$(BIN)/uv pip install --quiet --python $(DVC_VENV) --compile-bytecode --require-hashes --requirement requirements/dvc-oldest.txt
+else
+	@$(BIN)/uv pip install --quiet --python $(DVC_VENV) --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(DVC_VENV) --compile-bytecode $(DVC_PACKAGES)
+endif
+	@$(BIN)/uv pip install --quiet --python $(DVC_VENV) --no-deps --no-build-isolation --editable .
+	@$(DVC_VENV)/bin/dvc --version
+	@$(DVC_VENV)/bin/pytest -m dvc -n 2 --dist worksteal --durations 5 tests/*.py tests/pipelines
 
 CHAOS := .venv/chaos
 
@@ -161,6 +181,8 @@ lock: .venv/ready  ## update the locked requirements (requirements/*.txt)
 	    pyproject.toml $$([ $$name = dev ] && echo --group dev) --output-file requirements/$$name.txt; done
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	  requirements/uv.in --output-file requirements/uv.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml --group dev requirements/dvc-oldest.in --output-file requirements/dvc-oldest.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml --extra all --overrides requirements/all.overrides --output-file requirements/all.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \

@@ -1,9 +1,12 @@
-"""What `cml.dvc` takes from below DVC's public API, one shape a test: after an upgrade of DVC, the first that
-fails says what has changed. None of our own code runs here.
+"""What `cml` uses of DVC: its private names, in one table, and what its internal functions return, one fact per test.
+
+After an upgrade of DVC the first test that fails shows what has changed. None of our own code runs here.
 """
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
 import logging
 import shutil
@@ -18,7 +21,7 @@ from support.small_world import COPY, dvc_yaml, kept_in_git, make_small_world, t
 from support.world import World
 
 # Of pygtrie, below DVC, which cannot help it.
-pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
+pytestmark = [pytest.mark.dvc, pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")]
 
 PIPELINE = dvc_yaml(
     make={**COPY, "deps": ["in.txt", "raw/raw.csv"], "params": ["rate"], "metrics": kept_in_git("m.json")}
@@ -26,6 +29,88 @@ PIPELINE = dvc_yaml(
     | {"outs": ["out.txt", "d"]},
     last={"cmd": "cat out.txt > last.txt", "deps": ["out.txt"], "outs": [{"last.txt": {"push": False}}]},
 )
+
+
+# The private names of DVC and of its plugins that `cml` uses: where each is, and the arguments that we call it with, by
+# position and by name (None: it is not called).
+PRIVATE_NAMES: dict[str, tuple[str, int | None, tuple[str, ...]]] = {
+    "_build": ("dvc.output:Output", 4, ("ignore", "dry_run")),
+    "_can_hash": ("dvc.stage.cache:", 1, ()),
+    "_common": ("dvc.utils.serialize:", None, ()),
+    "_create_stage": ("dvc.stage.cache:StageCache", 2, ("wdir",)),
+    "_dump_data": ("dvc.utils.serialize._common:", 3, ("fs",)),
+    "_exists": ("dvc_http.spec:HTTPFileSystem", 2, ()),
+    "_gather_metrics": ("dvc.repo.metrics.show:", 1, ("targets",)),
+    "_gather_params": ("dvc.repo.params.show:", 1, ("targets",)),
+    "_get_cache_dir": ("dvc.stage.cache:StageCache", 2, ()),
+    "_get_stage_hash": ("dvc.stage.cache:", 1, ()),
+    "_load_cache": ("dvc.stage.cache:StageCache", 3, ()),
+    "_prepare_credentials": ("dvc_objects.fs.base:FileSystem", 1, ("user",)),
+    "_pull_missing_deps": ("dvc.stage.run:", 1, ()),
+    "_read_metric": ("dvc.repo.metrics.show:", 2, ("cache",)),
+    "_reproduce_stage": ("dvc.repo.reproduce:", 1, ("force", "upstream", "pull", "allow_missing")),
+    "_reset": ("dvc.repo:Repo", 1, ()),
+    "_uncached_outs": ("dvc.stage.cache:StageCache", 3, ()),
+    "_yaml": ("dvc.utils.serialize:", None, ()),
+}
+# Only objects have these: their owner under `repo`, and their type.
+PRIVATE_ATTRIBUTES = {"_lock_depth": ("", int), "_plots": ("index", dict)}
+# Our own private names that are used on another object than `self`.
+OWN_NAMES = {"_patches", "_replace"}
+
+
+def private_names_in_use() -> dict[str, str]:
+    """Each private name that the modules of `cml` which may use DVC import, read or replace -> where."""
+    found = {}
+    top = Path(__file__).resolve().parent.parent / "cml"
+    for path in [*(top / "dvc").rglob("*.py"), *(top / "remotes").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            for name in _names_of(node):
+                if name.startswith("_") and not name.startswith("__"):
+                    found[name] = f"{path.relative_to(top)} line {getattr(node, 'lineno', 0)}"
+    return {name: where for name, where in found.items() if name not in OWN_NAMES}
+
+
+def _names_of(node: ast.AST) -> list[str]:
+    """The names that a node takes from elsewhere: those of our own objects are read on `self` or `cls`."""
+    if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("cml"):
+        return [*node.module.split("."), *(alias.name for alias in node.names)]
+    if isinstance(node, ast.Import):
+        return [part for alias in node.names for part in alias.name.split(".")]
+    if isinstance(node, ast.Attribute):
+        is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        return [] if is_own else [node.attr]
+    # A name that is replaced or read by its text: (module, "_name", value), vars(dep)["_name"].
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+        return [node.value]
+    return []
+
+
+def test_the_table_has_each_private_name_that_is_used() -> None:
+    used = private_names_in_use()
+    known = PRIVATE_NAMES.keys() | PRIVATE_ATTRIBUTES.keys()
+    assert {name: where for name, where in used.items() if name not in known} == {}, "add these to the table"
+    assert known - used.keys() == set(), "remove these from the table"
+
+
+@pytest.mark.parametrize("name", PRIVATE_NAMES)
+def test_a_private_name_exists_and_takes_our_arguments(name: str) -> None:
+    place, positional, named = PRIVATE_NAMES[name]
+    module, _, owner = place.partition(":")
+    found: Any = importlib.import_module(module)
+    if owner:
+        found = getattr(found, owner)
+    if not hasattr(found, name):
+        found = importlib.import_module(f"{module}.{name}")  # a module of its own
+    else:
+        found = getattr(found, name)
+    if positional is not None:
+        inspect.signature(found).bind(*([None] * positional), **dict.fromkeys(named))
+
+
+def test_a_repo_has_the_private_attributes(repo: Any) -> None:
+    for name, (owner, kind) in PRIVATE_ATTRIBUTES.items():
+        assert type(getattr(getattr(repo, owner) if owner else repo, name)) is kind
 
 
 @pytest.fixture(scope="module")
@@ -181,29 +266,6 @@ def test_paths_of_metrics_are_expanded_by_the_name_that_we_replace(world: World,
         assert [*show._gather_metrics(repo, targets=["folder"])] == ["folder"]
         assert [*show._gather_metrics(repo, targets=["folder/m.json"])] == ["folder/m.json"]
         assert repo.dvcfs.root_marker == "/"
-
-
-def test_dulwich_reads_the_files_of_a_commit_in_place_of_pygit2(world: World, repo: Any) -> None:
-    from dvc import fs
-    from dvc.repo.brancher import switch
-    from scmrepo.git.objects import GitTrie
-
-    sha, opened = world.git("rev-parse", "HEAD"), []
-
-    class Tree(GitTrie):
-        def open(self, key: Any, mode: Any = "r", encoding: Any = None, raw: bool = True) -> Any:  # noqa: FBT001, FBT002 - as there
-            opened.append((key, raw))
-            return super().open(key, mode, encoding)
-
-    with pytest.MonkeyPatch.context() as patch:
-        files = fs.GitFileSystem
-        tree = Tree(repo.scm.dulwich.get_tree_obj(sha), sha)
-        patch.setattr(fs, "GitFileSystem", lambda scm, rev: files(trie=tree) if rev == sha else files(scm=scm, rev=rev))
-        with switch(repo, sha):
-            assert repo.fs.read_text("/m.json").strip() == '{"n": {"a": 1.5}}'
-            assert repo.fs.isfile("/m.json")
-            assert repo.fs.rev == sha
-    assert opened == [(("m.json",), False)], "what a filter of git's changes is asked for, which is LFS's alone"
 
 
 def test_a_switch_reads_a_commit_and_comes_back(world: World, repo: Any) -> None:
@@ -372,6 +434,133 @@ def test_a_schema_error_carries_the_path_of_its_flaw(world: World, repo: Any) ->
     error: Any = caught.value
     assert str(error) == "'./x.dvc' validation failed"
     assert (error.path, error.exc.errors[0].path) == ("./x.dvc", ["cmd"])
+
+
+def test_what_was_read_is_in_cached_properties_which_a_reset_forgets(world: World, repo: Any) -> None:
+    """And `switch` calls `_reset`: so that what was read of the work tree can be kept."""
+    from dvc.repo.brancher import switch
+
+    names = ("index", "dvcignore", "dvcfs", "datafs", "config")
+    before = {name: getattr(repo, name) for name in names}
+    assert before.items() <= vars(repo).items()
+    with switch(repo, world.git("rev-parse", "HEAD")):
+        assert repo.index is not before["index"]
+    assert not vars(repo).keys() & set(names)
+    vars(repo).update(before)
+    assert repo.index is before["index"]
+
+
+def test_calls_of_dvc_are_one_command_while_the_depth_of_its_lock_is_raised(repo: Any) -> None:
+    index = repo.index
+    with repo.lock:
+        repo._lock_depth += 1
+        repo.checkout(["out.txt"], force=True)
+        assert repo.index is index
+        repo._lock_depth -= 1
+    repo.checkout(["out.txt"], force=True)
+    assert repo.index is not index
+
+
+def test_a_stage_locks_its_files_by_a_function_that_can_be_replaced(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc import rwlock
+
+    calls: list[tuple[str, list[str], list[str]]] = []
+
+    @contextmanager
+    def lock(tmp_dir: Any, fs: Any, cmd: str, read: list[str], write: list[str], hardlink: bool) -> Iterator[None]:  # noqa: FBT001 - as DVC's
+        calls.append((cmd, read, write))
+        yield
+
+    parameters = list(inspect.signature(rwlock.rwlock).parameters)
+    assert parameters == ["tmp_dir", "fs", "cmd", "read", "write", "hardlink"]
+    monkeypatch.setattr(rwlock, "rwlock", lock)
+    with repo.lock:
+        the_stage(repo, "make").changed()
+    assert calls
+    assert str(Path(repo.root_dir, "in.txt")) in calls[0][1]
+
+
+def test_the_run_cache_knows_a_stage_by_the_hashes_of_its_inputs(world: World, repo: Any) -> None:
+    from dvc.stage.cache import _get_stage_hash
+
+    stage, cache = the_stage(repo, "last"), repo.stage_cache
+    key = _get_stage_hash(stage)
+    folder = Path(cache._get_cache_dir(key))
+    [file] = folder.iterdir()
+    entry = cache._load_cache(key, file.name)
+    assert entry["cmd"] == stage.cmd
+    assert [dep["path"] for dep in entry["deps"]] == ["out.txt"]
+    assert folder == Path(repo.cache.legacy.path, "runs", key[:2], key)
+    made = cache._create_stage(entry, wdir=stage.wdir)
+    assert [(out.fs_path, out.hash_info.value) for out in made.outs] == [
+        (out.fs_path, out.hash_info.value) for out in stage.outs
+    ]
+    [dep] = stage.deps
+    dep.get_hash = lambda: dep.hash_info
+    (world.project / "out.txt").unlink()
+    assert _get_stage_hash(stage) == key, "the file itself is not needed"
+
+
+def test_outputs_in_git_are_known_to_the_run_cache_as_cached_ones(repo: Any) -> None:
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    stage = the_stage(repo, "make")
+    entry = to_single_stage_lockfile(stage)
+    assert list(entry) == ["cmd", "deps", "params", "outs"]
+    [out] = repo.stage_cache._uncached_outs(stage, entry)
+    assert (str(out), out.use_cache, bool(out.hash_info)) == ("m.json", True, True)
+
+
+def test_a_stage_is_filled_from_an_entry_of_dvc_lock(repo: Any) -> None:
+    from dvc.schema import COMPILED_LOCK_FILE_STAGE_SCHEMA
+    from dvc.stage.loader import StageLoader
+    from dvc.stage.serialize import to_single_stage_lockfile
+    from voluptuous import Invalid
+
+    stage = the_stage(repo, "last")
+    entry = to_single_stage_lockfile(stage)
+    entry["outs"][0]["md5"] = "0" * 32
+    StageLoader.fill_from_lock(stage, entry)
+    assert stage.outs[0].hash_info.value == "0" * 32
+    assert COMPILED_LOCK_FILE_STAGE_SCHEMA(entry) == entry
+    with pytest.raises(Invalid):
+        COMPILED_LOCK_FILE_STAGE_SCHEMA({"outs": "none"})
+
+
+def test_a_folder_is_hashed_without_its_cache(world: World, repo: Any) -> None:
+    from dvc_data.hashfile.tree import Tree
+
+    out = next(out for out in repo.index.outs if str(out) == "d")
+    shutil.rmtree(world.project / ".dvc" / "cache")
+    *_, tree = out._build(out.local_cache, out.fs_path, out.fs, out.hash_name, ignore=out.dvcignore, dry_run=True)
+    assert isinstance(tree, Tree)
+    assert tree.hash_info.value == out.hash_info.value
+    assert [key for key, _ in tree.iteritems()] == [("a",)]
+
+
+def test_plots_are_shown_of_the_work_tree_by_name_and_an_index_has_their_definitions(repo: Any) -> None:
+    assert repo.index._plots == {}
+    assert repo.plots.show(targets=["m.json"], revs=["workspace"])["workspace"].keys() >= {"definitions", "sources"}
+
+
+def test_yaml_is_parsed_and_validated_by_functions_that_can_be_replaced(
+    repo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dvc import schema
+    from dvc.utils import strictyaml
+
+    calls = []
+
+    def parse(*_: object, **options: object) -> Any:
+        calls.append(sorted(options))
+        return {}
+
+    monkeypatch.setattr(strictyaml, "parse_yaml", parse)
+    assert strictyaml.load("dvc.yaml")[0] == {}
+    assert calls == [["typ"]]
+    assert list(inspect.signature(strictyaml.validate).parameters) == ["data", "schema", "text", "path", "rev"]
+    assert issubclass(strictyaml.YAMLFileCorruptedError, Exception)
+    assert inspect.ismodule(schema.vol)
 
 
 def test_every_file_of_yaml_is_written_by_one_function(

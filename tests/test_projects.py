@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ from support.small_world import (
     track,
 )
 from support.world import World
+
+pytestmark = pytest.mark.dvc
 
 MEASURE = {
     "cmd": "cat in.txt > out.txt; echo '{\"n\": 1}' > m.json",
@@ -331,8 +334,9 @@ def test_outputs_of_any_name(tmp_path: Path) -> None:
     done = world.cml(*PUSH, "--tag-prefix", "t/")
     assert done.code == 0, done.err
     assert world.git("show", "--format=", "--name-only", "main").split() == [".gitignore", "dvc.lock"]
-    # DVC itself has no way to have git ignore a name with a line break.
-    assert world.git("status", "--porcelain") == '?? "new\\nline.txt"'
+    # DVC cannot make git ignore a name with a line break, nor, with pathspec before 1.0, one with a backslash.
+    visible = ['?? "back\\\\slash.txt"'] if version("pathspec").startswith("0.") else []
+    assert world.git("status", "--porcelain").splitlines() == [*visible, '?? "new\\nline.txt"']
     run_without_changes(world, "--tag-prefix", "t/")
     assert sorted(changed_data(world, "added")) == sorted(NAMES)
     clone = world.clone("fresh")

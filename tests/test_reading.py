@@ -19,7 +19,7 @@ from cml.dvc.revisions import SnapshotRequest
 from cml.process.log import Log
 from cml.process.masking import Masks
 
-pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
+pytestmark = [pytest.mark.dvc, pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")]
 
 
 @contextlib.contextmanager

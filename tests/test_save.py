@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -62,6 +63,7 @@ def test_results_of_an_older_tree_are_not_pushed(world: World) -> None:
     assert world.report()["failure"]["step"] == "push"
 
 
+@pytest.mark.dvc
 def test_lock_files_with_different_stages_are_merged(world: World) -> None:
     extra = "  other:\n    cmd: echo other > other.txt\n    outs: [other.txt]\n"
     world.commit("Two pipelines", {"dvc.yaml": DVC_YAML + extra})
@@ -78,6 +80,7 @@ def test_lock_files_with_different_stages_are_merged(world: World) -> None:
     world.assert_complete("main")
 
 
+@pytest.mark.dvc
 def test_a_stage_that_both_sides_changed_is_refused(world: World) -> None:
     world.commit("Dice", {"train.py": TRAIN + "import os; pathlib.Path('model.bin').write_text(os.urandom(9).hex())\n"})
     theirs = world.clone("theirs")
@@ -103,6 +106,7 @@ def test_two_runs_with_the_same_results_make_one_commit(world: World) -> None:
     assert world.outputs()["sha"] == tip
 
 
+@pytest.mark.dvc
 def test_files_that_a_remote_has_lost_are_uploaded_before_the_commit(trained_world: World) -> None:
     world = trained_world
     directory = next(world.storage.rglob("*.dir"))
@@ -193,6 +197,7 @@ def test_a_cancel_ends_in_time_and_leaves_no_process(world: World, number: signa
         os.killpg(run.pid, 0)
 
 
+@pytest.mark.dvc
 def test_a_run_after_kill_converges(world: World) -> None:
     world.commit("Slow", {"train.py": SLOW})
     run = start(world, *PUSH)
@@ -207,6 +212,24 @@ def test_a_run_after_kill_converges(world: World) -> None:
     world.assert_complete("main")
 
 
+@pytest.mark.dvc
+def test_what_dvc_remembers_of_a_remote_is_not_trusted(trained_world: World) -> None:
+    """DVC's site cache has an index of the directories that it has pushed, and a user's own site cache stays in use."""
+    world = trained_world
+    world.dvc("push")
+    for file in [path for path in (world.storage / "files").rglob("*") if path.is_file() and path.suffix != ".dir"]:
+        file.unlink()
+    world.dvc("push")
+    [directory] = world.storage.rglob("*.dir")
+    files = [entry["md5"] for entry in json.loads(directory.read_text())]
+    assert not any(list(world.storage.rglob(md5[2:])) for md5 in files), "DVC trusts its index"
+    done = world.cml(*PUSH)
+    assert done.code == 0, done.err
+    assert re.search(r"\b[1-9]\d* files? uploaded", done.err)
+    world.assert_complete("main")
+
+
+@pytest.mark.dvc
 def test_data_of_results_committed_by_hand_is_uploaded(world: World) -> None:
     assert world.cml("run").code == 0
     world.commit("Results, by hand")

@@ -83,6 +83,7 @@ def gathered(world: World, engine: Engine, *options: str) -> Path:
 # Without trouble
 
 
+@pytest.mark.dvc
 def test_many_jobs_make_one_commit_and_no_stage_runs_twice(done: tuple[World, Plan]) -> None:
     world, plan = done
     before = run_log(world)
@@ -119,6 +120,7 @@ def test_the_report_shows_the_stages_times_and_machine_of_each_job(done: tuple[W
     assert {row["name"] for row in report["metrics"]} >= {"size", "day"}
 
 
+@pytest.mark.dvc
 def test_an_unchanged_pipeline_has_an_empty_plan(done: tuple[World, Plan]) -> None:
     world, _ = done
     # `date` is always_changed, so it and what needs it would be in every plan.
@@ -160,6 +162,7 @@ def test_a_job_pulls_only_its_inputs(done: tuple[World, Plan]) -> None:
     assert world.git("rev-parse", "HEAD", cwd=job) == world.tip()
 
 
+@pytest.mark.dvc
 def test_without_records_results_come_from_the_run_cache(done: tuple[World, Plan]) -> None:
     world, _ = done
     for record in records(world):
@@ -176,6 +179,7 @@ def test_without_records_results_come_from_the_run_cache(done: tuple[World, Plan
 # Trouble
 
 
+@pytest.mark.dvc
 def test_a_lost_job_is_named_and_only_it_must_run_again(world: World) -> None:
     plan, engine = plan_of(world, "--max-jobs", "8"), Engine(world)
     lost = job_of(plan, "fit10")
@@ -336,6 +340,7 @@ def test_results_are_refused_if_new_commits_change_their_inputs(done: tuple[Worl
     assert world.tip() == tip
 
 
+@pytest.mark.dvc
 def test_an_object_that_the_remote_lost_is_named_and_can_be_made_again(done: tuple[World, Plan]) -> None:
     world, plan = done
     engine = Engine(world)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class KnownHashes(Patch):
-    """Sets `hash_name` and `hash_info` of the dependencies of a stage, and replaces their `get_hash`.
+    """Sets `hash_name`, `hash_info` and `meta` of the dependencies of a stage, and replaces their `get_hash`.
 
     The key of the run cache is computed from them, and DVC would look at files that are not in the work tree. At the
     end each dependency is as it was: DVC compares what dvc.lock names with what is in the work tree. `install` raises
@@ -37,6 +38,9 @@ class KnownHashes(Patch):
                     dep.save()
                     continue
                 dep.hash_name, dep.hash_info = "md5", HashInfo("md5", value)
+                # The hash that dvc.lock has for the input; DVC would write it over the other one.
+                dep.meta = copy(dep.meta)
+                dep.meta.md5 = None
                 vars(dep)["get_hash"] = partial(getattr, dep, "hash_info")
         except BaseException:
             self.remove()
