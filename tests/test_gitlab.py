@@ -147,7 +147,7 @@ def test_a_tag_pipeline_reports_only(lab: GitLabJobs) -> None:
     done = lab.run(lab.forge.pipeline("push", tag="v1"), tag_prefix="dvc_")
     assert done.code == 0, done.err
     assert lab.world.tags() == before
-    assert "a tag is no branch" in done.err
+    assert "the run is for a tag" in done.err
 
 
 @pytest.mark.parametrize("kind", ["project", "job"])

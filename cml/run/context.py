@@ -14,6 +14,7 @@ from cml.forges import local
 from cml.forges.base import Context, Forge, ForgeName
 from cml.forges.github import context as github
 from cml.forges.gitlab import context as gitlab
+from cml.forges.gitlab.forge import GitLab
 from cml.git.repository import Repository
 from cml.process import signals
 from cml.process.log import Log
@@ -158,19 +159,17 @@ def _open_forge(
     context: Context, settings: Settings, *, token: str | None, is_job_token: bool, stdout: TextIO
 ) -> Forge:
     if context.forge_name == "github" and context.slug and token:
-        # PyGithub is slow to import, and only GitHub needs it.
-        from cml.forges.github.publish import GitHub, GitHubJob
+        # It imports actions-toolkit, which only a job on GitHub needs.
+        from cml.forges.github.forge import GitHub
 
-        job = GitHubJob.read(os.environ)
+        job = github.GitHubJob.read(os.environ)
         return GitHub(context, job, token, report_name=settings.report_name, comment=settings.comment)
     if context.forge_name == "gitlab" and context.slug and token and os.environ.get("CI_API_V4_URL"):
-        # The same for python-gitlab.
-        from cml.forges.gitlab.api import Api
-        from cml.forges.gitlab.publish import GitLab
-
         return GitLab(
             context,
-            Api(gitlab.GitLabJob.read(os.environ), token, is_job_token=is_job_token),
+            gitlab.GitLabJob.read(os.environ),
+            token,
+            is_job_token=is_job_token,
             report_name=settings.report_name,
             comment=settings.comment,
             terminal=stdout,

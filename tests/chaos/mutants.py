@@ -231,35 +231,43 @@ def explained_mutants() -> dict[str, str]:
     return {name.strip(): reason.strip() for name, _, reason in (line.partition(" # ") for line in lines)}
 
 
+def try_module(module: str, per_module: int, until: float) -> bool:
+    """Tries random mutants of a module and prints the result; returns whether each survivor is explained."""
+    every = list(mutants_of(module))
+    reasons = {name: reason for name, reason in explained_mutants().items() if name.startswith(f"{module} ")}
+    outdated = reasons.keys() - {mutant.name for mutant in every}
+    drawn = seeded_random(f"mutants {module}").sample(every, min(per_module, len(every)))
+
+    def tried(mutant: Mutant) -> str:
+        return run_tests(mutant) if time.monotonic() < until else ""
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        answers = list(pool.map(tried, drawn))
+    alive = [mutant for mutant, answer in zip(drawn, answers, strict=True) if answer == "alive"]
+    number = sum(answer != "" for answer in answers)
+    explained = [mutant for mutant in alive if mutant.name in reasons]
+    count("mutants", tried=number, kept=number - len(alive) + len(explained), alive=len(alive))
+    print(
+        f"{module}: {number} of {len(every)} mutants tried, {len(alive)} not noticed ({len(explained)} of them "
+        f"explained in mutants.txt), {answers.count('late')} timed out",
+        flush=True,
+    )
+    for mutant in alive:
+        print(f"  {mutant.name}{' # ' + reasons[mutant.name] if mutant.name in reasons else ''}", flush=True)
+    for name in sorted(outdated):
+        print(f"error: mutants.txt explains a mutant that does not exist: {name}", flush=True)
+    return alive == explained and not outdated
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", default=list(TESTS))
     parser.add_argument("--per-module", type=int, default=by_size(6, 999))
     parser.add_argument("--minutes", type=float, default=60)
     chosen = parser.parse_args(arguments)
-    until, reasons, unknown = time.monotonic() + 60 * chosen.minutes, explained_mutants(), []
-    for module in chosen.modules:
-        every = list(mutants_of(module))
-        drawn = seeded_random(f"mutants {module}").sample(every, min(chosen.per_module, len(every)))
-
-        def tried(mutant: Mutant) -> str:
-            return run_tests(mutant) if time.monotonic() < until else ""
-
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            answers = list(pool.map(tried, drawn))
-        alive = [mutant for mutant, answer in zip(drawn, answers, strict=True) if answer == "alive"]
-        number = sum(answer != "" for answer in answers)
-        explained = [mutant for mutant in alive if mutant.name in reasons]
-        count("mutants", tried=number, kept=number - len(alive) + len(explained), alive=len(alive))
-        print(
-            f"{module}: {number} of {len(every)} mutants tried, {len(alive)} not noticed ({len(explained)} of them "
-            f"explained in mutants.txt), {answers.count('late')} timed out",
-            flush=True,
-        )
-        for mutant in alive:
-            print(f"  {mutant.name}{' # ' + reasons[mutant.name] if mutant.name in reasons else ''}", flush=True)
-        unknown += [mutant for mutant in alive if mutant not in explained]
-    return 1 if unknown else 0
+    until = time.monotonic() + 60 * chosen.minutes
+    results = [try_module(module, chosen.per_module, until) for module in chosen.modules]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

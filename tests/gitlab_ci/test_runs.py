@@ -87,7 +87,7 @@ def test_the_job_token_pushes_if_the_project_allows_it(gitlab: GitLab) -> None:
     ran = gitlab.pipeline()
     assert ran.code == 0, ran.log
     assert list(gitlab.forge.releases()) == gitlab.world.tags() == [f"dvc_{gitlab.world.tip()[:7]}"]
-    assert "the job's own token cannot write" in ran.job_log("cml")
+    assert "the job token cannot write" in ran.job_log("cml")
 
 
 def test_a_job_without_the_template_works(gitlab: GitLab) -> None:

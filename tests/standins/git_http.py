@@ -1,6 +1,6 @@
-"""Git over smart HTTP for a stand-in forge: git's own `http-backend`, and the hooks that refuse what a forge refuses.
+"""Git over smart HTTP for a stand-in forge: git's own `http-backend`, and hooks that refuse what a forge refuses.
 
-Who may do what is decided by the forge before it calls `serve`. Git LFS and the dumb protocol are not modelled.
+The forge decides who may do what before it calls `serve`. Git LFS and the dumb protocol are not modelled.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ CHAINED_HOOK = '#!/bin/sh\nown="$GIT_DIR/hooks/${0##*/}"\n[ ! -x "$own" ] || exe
 
 
 def environment(settings: Sequence[tuple[str, str]] = SETTINGS) -> dict[str, str]:
-    """Returns an environment for git that knows nothing of this machine's configuration."""
+    """Returns an environment for git without the configuration of this machine."""
     configuration = {"GIT_CONFIG_COUNT": str(len(settings))}
     for number, (key, value) in enumerate(settings):
         configuration |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
@@ -66,7 +66,7 @@ def environment(settings: Sequence[tuple[str, str]] = SETTINGS) -> dict[str, str
 
 
 class GitFailed(Exception):
-    """A git command that ended with other than 0; the text is its stderr."""
+    """A git command that failed; the text is its stderr."""
 
 
 def git(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: str = "") -> str:
@@ -86,7 +86,7 @@ def git(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None, stdin:
 
 
 def resolve(bare: Path, *revisions: str) -> str | None:
-    """Returns the commit that the first of the revisions that is one names, or None."""
+    """Returns the commit of the first revision that names one, or None."""
     for revision in revisions:
         try:
             return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", cwd=bare)
@@ -103,13 +103,28 @@ def is_ancestor(bare: Path, old: str, new: str) -> bool:
     return True
 
 
-def merge(
-    bare: Path, base: str, head: str, message: str, *, name: str = "GitHub", email: str = "noreply@github.com"
+def write_request_refs(
+    bare: Path, refs: str, *, source: Path, head: str, base: str, name: str, email: str
 ) -> str | None:
-    """Returns a merge commit of head into base that no ref names yet, or None where they conflict.
+    """Writes the refs of a pull or merge request: REFS/head, and REFS/merge unless the branches conflict.
 
-    The same two commits always give the same merge: its time is the head's.
+    Returns the merge commit, or None for a conflict.
     """
+    git("fetch", "--quiet", str(source), f"+{head}:{refs}/head", cwd=bare)
+    merge_sha = _merge(bare, base, head, name=name, email=email)
+    if merge_sha:
+        git("update-ref", f"{refs}/merge", merge_sha, cwd=bare)
+    else:
+        git("update-ref", "-d", f"{refs}/merge", cwd=bare)
+    return merge_sha
+
+
+def _merge(bare: Path, base: str, head: str, *, name: str, email: str) -> str | None:
+    """Returns a merge commit of head into base, or None if they conflict.
+
+    The same two commits always give the same merge commit: it has the time of the head.
+    """
+    message = f"Merge {head} into {base}"
     try:
         tree = git("merge-tree", "--write-tree", base, head, cwd=bare).splitlines()[0]
     except GitFailed:
@@ -122,7 +137,7 @@ def merge(
 
 
 def write_hooks(folder: Path, own: Mapping[str, str] | None = None) -> Path:
-    """Writes a forge's own hooks (default: UPDATE_HOOK) into a folder, which core.hooksPath then names; returns it."""
+    """Writes a forge's hooks (default: UPDATE_HOOK) into a folder for core.hooksPath; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     names = ("pre-receive", "update", "reference-transaction", "post-receive", "post-update")
     hooks = dict.fromkeys(names, CHAINED_HOOK)
@@ -146,8 +161,8 @@ def serve(
 ) -> Response:
     """Answers a git request whose path ends in `service` from a bare repository.
 
-    `hidden` are ref prefixes that can be fetched and not pushed; `settings` are git's; `variables` are for the hooks;
-    `after_push` is called when a push is over and before the client knows.
+    Refs with the prefixes `hidden` can be fetched and not pushed. `settings` are settings of git, `variables` the
+    hooks' environment. `after_push` is called after a push, before the client gets its answer.
     """
     reasons = hooks / f"reasons-{threading.get_ident()}"
     hides = [("receive.hideRefs", prefix) for prefix in hidden]
@@ -177,10 +192,10 @@ def serve(
     response = _start_of_answer(process, feeder)
     if service == "/git-receive-pack":
         body = b"".join(response.body if not isinstance(response.body, bytes) else [response.body])
-        told = dict(line.split("\t", 1) for line in reasons.read_text().splitlines()) if reasons.exists() else {}
+        refused = dict(line.split("\t", 1) for line in reasons.read_text().splitlines()) if reasons.exists() else {}
         reasons.unlink(missing_ok=True)
         after_push()
-        response.body = with_reasons(body, told) if told else body
+        response.body = with_reasons(body, refused) if refused else body
     return response
 
 

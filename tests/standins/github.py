@@ -1,7 +1,7 @@
-"""A stand-in GitHub: one HTTP server with the REST API and git, which refuses what GitHub refuses.
+"""A stand-in for GitHub: one HTTP server with the REST API and git, which refuses what GitHub refuses.
 
-It is what tests need of GitHub and no more; the modules beside this one say what they leave out. The layout is GitHub
-Enterprise Server's: the API at BASE/api/v3, git and a few pages at BASE/OWNER/NAME. In a test:
+It has what the tests need and no more; each module says what it leaves out. Addresses are those of GitHub Enterprise
+Server: the API at BASE/api/v3, git and a few pages at BASE/OWNER/NAME. In a test:
 
     with Forge(tmp_path) as forge:
         forge.create_repository("o/r", bare=world.origin)
@@ -17,14 +17,12 @@ For other processes: `python -m standins.github --folder F --token installation`
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from standins import github_checkout, github_events, github_git, github_rest, github_rules
+from standins.base import BaseForge
 from standins.git_http import git, write_hooks
 from standins.github_state import (
     PERMISSIVE,
@@ -38,61 +36,22 @@ from standins.github_state import (
     State,
     Status,
 )
-from standins.web import Exchange, Fault, Request, Response, Site, json_response
+from standins.web import Exchange, Request, Response, json_response
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-GENERIC = ("hang", "reset", "truncated", "html", "done-500", "done-502", "done-reset", "done-hang")
 SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
 
 
-class Forge:
-    """A GitHub. Methods without a repository's name mean the first one created. `state.clock` is a test's to set."""
+class Forge(BaseForge):
+    """A GitHub. Methods use the first repository if none is named. A test can set `state.clock`."""
 
     def __init__(self, folder: Path, *, port: int = 0) -> None:
         self.state = State(folder)
-        self._port = port
+        super().__init__(self.state, lambda request: github_rules.kind(self.state, request), port=port)
         self._hooks = write_hooks(folder / "hooks")
-        self._site = Site(self._answer, lambda request: github_rules.kind(self.state, request), prefix="/api/v3")
         self._jobs = 0
-
-    def start(self) -> Self:
-        self.state.base = self._site.start(self._port)
-        return self
-
-    def stop(self) -> None:
-        self._site.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        if error is None:
-            assert not self.errors, "\n".join(self.errors)
-
-    # What it is
-
-    @property
-    def url(self) -> str:
-        """GITHUB_SERVER_URL."""
-        return self.state.base
-
-    @property
-    def api(self) -> str:
-        """GITHUB_API_URL."""
-        return self.state.api
 
     def clone_url(self, repository: str | None = None) -> str:
         return f"{self.url}/{self._repository(repository).full_name}.git"
-
-    @property
-    def errors(self) -> list[str]:
-        """Tracebacks of the stand-in itself; leaving the context fails where there is one."""
-        return self._site.errors
 
     # Setting up
 
@@ -105,17 +64,12 @@ class Forge:
         default_branch: str = "main",
         fork_of: str | None = None,
     ) -> Repository:
-        """Serves a bare repository where it lies, or a new one (of a fork: a copy) under the folder."""
-        place = bare or self.state.folder / f"{full_name}.git"
-        if not place.exists() and fork_of:
-            shutil.copytree(self.state.repositories[fork_of].bare, place)
-        elif not place.exists():
-            place.mkdir(parents=True)
-            git("init", "--quiet", "--bare", f"--initial-branch={default_branch}", cwd=place)
+        """Serves a bare repository, or a new one (for a fork: a copy) under the folder."""
+        parent = self.state.repositories[fork_of].bare if fork_of else None
         repository = Repository(
             id=self.state.next_id(),
             full_name=full_name,
-            bare=place.resolve(),
+            bare=self.state.find_or_create_bare(full_name, bare, fork_of=parent, default_branch=default_branch),
             private=private,
             default_branch=default_branch,
             parent=fork_of,
@@ -200,7 +154,7 @@ class Forge:
         return pull
 
     def close_pull(self, number: int, *, merge: bool = False, repository: str | None = None) -> None:
-        """Closes a pull request, merged into its base where asked."""
+        """Closes a pull request, with `merge` after merging it into its base."""
         repo = self._repository(repository)
         self.state.refresh(repo)
         pull = repo.pulls[number]
@@ -210,7 +164,7 @@ class Forge:
         self.state.close(pull, is_merged=merge)
 
     def comment(self, number: int, body: str, *, login: str = "ada", repository: str | None = None) -> Comment:
-        """Somebody comments on a pull request."""
+        """Adds a comment of somebody to a pull request."""
         repo, now = self._repository(repository), self.state.now()
         comment = Comment(
             id=self.state.next_id(), issue=number, body=body, login=login, app_id=None, created_at=now, updated_at=now
@@ -230,7 +184,7 @@ class Forge:
     def check_runs(
         self, sha: str | None = None, *, jobs: bool = False, repository: str | None = None
     ) -> list[CheckRun]:
-        """The check runs of a commit, or all; those that Actions itself makes for jobs only where asked."""
+        """The check runs of a commit, or all; with `jobs` also those that Actions itself creates for jobs."""
         checks = self._repository(repository).check_runs
         return [one for one in checks if sha in (None, one.head_sha) and (jobs or not one.is_job)]
 
@@ -242,33 +196,25 @@ class Forge:
 
     @property
     def requests(self) -> list[Exchange]:
-        return self._site.exchanges
+        """The same as `exchanges`."""
+        return self.exchanges
 
-    @property
-    def unknown(self) -> list[Exchange]:
-        """The requests that a test should have none of: unknown routes, unknown or wrong fields."""
-        return [one for one in self.requests if one.note]
-
-    # Trouble
+    # Faults
 
     def fail(self, route: str, times: int | None = 1, how: str = "500", *, skip: int = 0, seconds: float = 60) -> None:
-        """Makes requests fail: `route` is "METHOD path" with * in both, the path without /api/v3 and query.
+        """Makes requests fail. `route` is "METHOD path" with * in both; the path is without /api/v3 and without the query.
 
         `how`: a status of 500 to 599; "429", "403" (secondary limits), the same with "-wait" (and Retry-After); "primary"
         (no requests left); "hang", "reset", "truncated", "html"; "redirect", "redirect-elsewhere" (another host's name);
-        "done-500", "done-reset", "done-hang": the work is done first. `times` None: always. The first `skip` go well.
+        "done-500", "done-reset", "done-hang": the request is carried out first. `times` None: always. The first `skip`
+        requests do not fail.
         """
-        answer = how if how in GENERIC or re.fullmatch(r"5\d\d", how) else self._trouble(how, int(seconds))
-        self._site.faults.append(Fault(route=route, how=answer, times=times, skip=skip, seconds=seconds))
+        self.add_fault(route, how, self._own_fault, times=times, skip=skip, seconds=seconds)
 
-    def recover(self) -> None:
-        """Ends all trouble."""
-        self._site.faults.clear()
-
-    def _trouble(self, how: str, seconds: int) -> Response:
-        status, _, is_told = how.partition("-")
+    def _own_fault(self, how: str, seconds: int) -> Response:
+        status, _, detail = how.partition("-")
         reset = str(int(self.state.clock().timestamp()) + seconds)
-        wait = {"Retry-After": str(seconds)} if is_told == "wait" else {}
+        wait = {"Retry-After": str(seconds)} if detail == "wait" else {}
         match status:
             case "429" | "403":
                 return json_response({"message": SECONDARY, "documentation_url": ""}, status=int(status), headers=wait)
@@ -277,7 +223,7 @@ class Forge:
                 message = "API rate limit exceeded for installation ID 1."
                 return json_response({"message": message, "documentation_url": ""}, status=403, headers=used_up)
             case "redirect":
-                base = self.url.replace("127.0.0.1", "localhost") if is_told else self.url
+                base = self.url.replace("127.0.0.1", "localhost") if detail else self.url
                 return json_response({"message": "Moved"}, status=302, headers={"Location": f"{base}/elsewhere"})
         raise ValueError(how)
 

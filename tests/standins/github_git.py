@@ -1,4 +1,4 @@
-"""Git and the pages of a stand-in GitHub: who may fetch and push, in the words that git shows as "remote: ..."."""
+"""Git and the pages of the stand-in GitHub: who may fetch and push, with GitHub's own messages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import urllib.parse
 from pathlib import Path
 
 from standins import github_rules as rules
+from standins.base import git_refusal, html_page
 from standins.git_http import SERVICES, serve
 from standins.github_state import Repository, State, Token
 from standins.web import Exchange, Request, Response
@@ -42,25 +43,22 @@ def _refusal(
     kind: str, token: Token | None, repository: Repository | None, *, name: str, is_push: bool
 ) -> Response | None:
     if kind == "several":
-        return _told(400, 'Duplicate header: "Authorization"')
+        return _refuse(400, 'Duplicate header: "Authorization"')
     if kind in ("unknown", "expired"):
-        return _told(401, BAD_CREDENTIAL)
+        return _refuse(401, BAD_CREDENTIAL)
     if token is None and (is_push or repository is None or repository.private):
-        return _told(401, "No anonymous write access." if is_push else "Repository not found.")
+        return _refuse(401, "No anonymous write access." if is_push else "Repository not found.")
     if repository is None or not rules.sees(token, repository):
-        return _told(404, "Repository not found.")
+        return _refuse(404, "Repository not found.")
     if token and token.kind != "personal" and repository.private and not token.grants("contents:read"):
-        return _told(403, "Write access to repository not granted.")
+        return _refuse(403, "Write access to repository not granted.")
     if token and is_push and not rules.may_push(token, repository):
-        return _told(403, f"Permission to {name}.git denied to {token.login}.")
+        return _refuse(403, f"Permission to {name}.git denied to {token.login}.")
     return None
 
 
-def _told(status: int, text: str) -> Response:
-    headers = {"Content-Type": "text/plain; charset=utf-8"}
-    if status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="GitHub"'
-    return Response(status=status, body=text.encode(), headers=headers)
+def _refuse(status: int, text: str) -> Response:
+    return git_refusal(status, text, realm="GitHub")
 
 
 def _for_the_hook(repository: Repository, token: Token | None) -> dict[str, str]:
@@ -80,14 +78,12 @@ def _follow(state: State, pushed: Repository) -> None:
 
 
 def _page(state: State, request: Request, exchange: Exchange) -> Response:
-    """A public repository's pages, so that a test can follow a report's links; nobody can sign in."""
+    """Answers for the pages of a public repository. Nobody can sign in."""
     owner, name, *rest = [*urllib.parse.unquote(request.path).strip("/").split("/"), "", ""]
     repository = state.repositories.get(f"{owner}/{name}")
-    html = {"Content-Type": "text/html; charset=utf-8"}
-    if repository and not repository.private and _has_page(repository, [part for part in rest if part]):
-        return Response(body=b"<!DOCTYPE html><title>A page</title>", headers=html)
-    exchange.note = f"no such page: {request.path}"
-    return Response(status=404, body=b"<!DOCTYPE html><title>Not found</title>", headers=html)
+    is_public = repository is not None and not repository.private
+    is_there = bool(repository and is_public and _has_page(repository, [part for part in rest if part]))
+    return html_page(exchange, request.path, is_there=is_there)
 
 
 def _has_page(repository: Repository, parts: list[str]) -> bool:

@@ -17,10 +17,10 @@ from standins import github_checks as checks
 from standins import github_json as write
 from standins import github_pulls as pulls
 from standins import github_statuses as statuses
+from standins.base import Refused
 from standins.git_http import git
 from standins.github_call import Call, found, page
 from standins.github_rules import (
-    Refused,
     authenticate,
     authorize,
     check_shape,

@@ -1,26 +1,17 @@
-"""Who may do what on a stand-in GitHub, and what a body may hold; each refusal with GitHub's own status and words."""
+"""Who may do what on the stand-in GitHub, and what a body may contain. Refusals have GitHub's status and text."""
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from standins.base import Refused, basic_credentials
 from standins.github_state import Repository, State, Token
 from standins.web import Request, Response, json_response
 
 DOCS = "https://docs.github.com/rest"
 LIMIT_SECONDS = 3600
-
-
-class Refused(Exception):
-    """A request that GitHub answers with an error; `response` is that answer, `note` what the record says of it."""
-
-    def __init__(self, response: Response, note: str = "") -> None:
-        super().__init__(response.status)
-        self.response = response
-        self.note = note
 
 
 def refuse(status: int, message: str, *, errors: Any = None, note: str = "", headers: Any = None) -> Refused:
@@ -53,10 +44,10 @@ def credential(request: Request) -> str | None:
     scheme, _, value = request.authorizations[0].partition(" ")
     if scheme.lower() != "basic":
         return value.strip()
-    try:
-        user, _, password = base64.b64decode(value).decode().partition(":")
-    except ValueError:
+    pair = basic_credentials(value)
+    if pair is None:
         return ""
+    user, password = pair
     return user if password in ("", "x-oauth-basic") else password
 
 

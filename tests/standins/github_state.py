@@ -1,17 +1,14 @@
-"""What a stand-in GitHub knows: plain data, and how pull requests follow their branches. No HTTP here."""
+"""The state of the stand-in GitHub: plain data, and pull requests that follow their branches. No HTTP here."""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from standins.git_http import git, is_ancestor, merge, resolve
+from standins.base import BaseState, token_digest
+from standins.git_http import git, is_ancestor, resolve, write_request_refs
 
 Kind = Literal["installation", "personal", "fine-grained"]
 ACTIONS_APP = 15368
@@ -181,36 +178,26 @@ class Repository:
         return {ref.removeprefix("refs/heads/"): sha for ref, sha in (line.split(" ") for line in lines)}
 
 
-class State:
-    """All of it. Ids count up from the same start; times are the clock's, which a test may set."""
+class State(BaseState):
+    """Everything that the stand-in knows."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.base = ""
+        super().__init__(folder, api_path="/api/v3")
         self.repositories: dict[str, Repository] = {}
         self.tokens: dict[str, Token] = {}
-        self.clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
-        self.lock = threading.RLock()
-        self._ids = itertools.count(1_000_001)
-
-    @property
-    def api(self) -> str:
-        return f"{self.base}/api/v3"
-
-    def next_id(self) -> int:
-        return next(self._ids)
 
     def now(self) -> str:
         return self.clock().astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def add_token(self, kind: Kind, **facts: Any) -> Token:
-        digest = hashlib.sha256(f"token {len(self.tokens)}".encode()).hexdigest()[:36]
-        token = Token(value=PREFIXES[kind] + digest, kind=kind, limit=HOURLY[kind], **facts)
+        token = Token(
+            value=PREFIXES[kind] + token_digest(len(self.tokens))[:36], kind=kind, limit=HOURLY[kind], **facts
+        )
         self.tokens[token.value] = token
         return token
 
     def refresh(self, repository: Repository) -> None:
-        """Lets the open pull requests follow their branches, as GitHub does after every push."""
+        """Updates the open pull requests from their branches, as GitHub does after every push."""
         with self.lock:
             for pull in repository.pulls.values():
                 if pull.state == "open":
@@ -229,16 +216,15 @@ class State:
                 self.close(pull, is_merged=True)
 
     def write_pull_refs(self, repository: Repository, pull: Pull) -> None:
-        """Writes refs/pull/N/head, and refs/pull/N/merge with a real merge where the branches do not conflict."""
-        refs = f"refs/pull/{pull.number}"
-        source = self.repositories[pull.head_repository].bare
-        git("fetch", "--quiet", str(source), f"+{pull.head_sha}:{refs}/head", cwd=repository.bare)
-        message = f"Merge {pull.head_sha} into {pull.base_sha}"
-        pull.merge_sha = merge(repository.bare, pull.base_sha, pull.head_sha, message)
-        if pull.merge_sha:
-            git("update-ref", f"{refs}/merge", pull.merge_sha, cwd=repository.bare)
-        else:
-            git("update-ref", "-d", f"{refs}/merge", cwd=repository.bare)
+        pull.merge_sha = write_request_refs(
+            repository.bare,
+            f"refs/pull/{pull.number}",
+            source=self.repositories[pull.head_repository].bare,
+            head=pull.head_sha,
+            base=pull.base_sha,
+            name="GitHub",
+            email="noreply@github.com",
+        )
 
     def close(self, pull: Pull, *, is_merged: bool) -> None:
         pull.state, pull.is_merged = "closed", is_merged

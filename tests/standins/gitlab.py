@@ -1,6 +1,6 @@
-"""A stand-in GitLab: one HTTP server with the REST API and git, which refuses what GitLab refuses.
+"""A stand-in for GitLab: one HTTP server with the REST API and git, which refuses what GitLab refuses.
 
-It is what tests need of GitLab and no more; the modules beside this one say what they leave out. In a test:
+It has what the tests need and no more; each module says what it leaves out. In a test:
 
     with Forge(tmp_path) as forge:
         forge.create_project("ada/digits", bare=world.origin)
@@ -12,17 +12,15 @@ It is what tests need of GitLab and no more; the modules beside this one say wha
         assert forge.notes(1)[0].body.startswith("## DVC Report")
         assert forge.unknown == []
 
-With `path="/gitlab"` it lies under a path of its host. For other processes: `python -m standins.gitlab --folder F`
+With `path="/gitlab"` its addresses have that path. For other processes: `python -m standins.gitlab --folder F`
 (see gitlab_process).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from standins import (
@@ -34,6 +32,7 @@ from standins import (
     gitlab_rest,
     gitlab_rules,
 )
+from standins.base import BaseForge
 from standins.git_http import write_hooks
 from standins.gitlab_model import (
     EventType,
@@ -49,62 +48,22 @@ from standins.gitlab_model import (
     Upload,
 )
 from standins.gitlab_state import State
-from standins.web import Exchange, Fault, Request, Response, Site, json_response
+from standins.web import Exchange, Request, Response, json_response
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-GENERIC = ("hang", "reset", "truncated", "html", "done-500", "done-502", "done-503", "done-reset", "done-hang")
 SCOPES = ("api", "read_repository", "write_repository")
 
 
-class Forge:
-    """A GitLab. Methods without a project's path mean the first one created. `state.clock` is a test's to set."""
+class Forge(BaseForge):
+    """A GitLab. Methods use the first project if none is named. A test can set `state.clock`."""
 
     def __init__(self, folder: Path, *, port: int = 0, path: str = "") -> None:
         self.state = State(folder)
-        self._port = port
-        self._path = path
+        super().__init__(self.state, lambda request: gitlab_rules.kind(self.state, request), port=port, path=path)
         self._hooks = write_hooks(folder / "hooks", gitlab_hooks.HOOKS)
-        self._site = Site(self._answer, lambda request: gitlab_rules.kind(self.state, request), prefix=f"{path}/api/v4")
         self._places = 0
-
-    def start(self) -> Self:
-        self.state.base = self._site.start(self._port) + self._path
-        return self
-
-    def stop(self) -> None:
-        self._site.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        if error is None:
-            assert not self.errors, "\n".join(self.errors)
-
-    # What it is
-
-    @property
-    def url(self) -> str:
-        """CI_SERVER_URL."""
-        return self.state.base
-
-    @property
-    def api(self) -> str:
-        """CI_API_V4_URL."""
-        return self.state.api
 
     def clone_url(self, project: str | None = None) -> str:
         return f"{self.url}/{self._project(project).path}.git"
-
-    @property
-    def errors(self) -> list[str]:
-        """Tracebacks of the stand-in itself; leaving the context fails where there is one."""
-        return self._site.errors
 
     # Setting up
 
@@ -119,9 +78,9 @@ class Forge:
         job_token_may_push: bool = False,
         is_protected: bool = True,
     ) -> Project:
-        """Serves a bare repository where it lies, or a new one (of a fork: a copy) under the folder.
+        """Serves a bare repository, or a new one (for a fork: a copy) under the folder.
 
-        As on GitLab, the default branch is protected: maintainers push to it.
+        As on GitLab, the default branch is protected: only maintainers may push to it.
         """
         rules = {default_branch: Protection()} if is_protected else {}
         return self.state.create_project(
@@ -245,32 +204,18 @@ class Forge:
         """The pipelines that pushes (and releases with a new tag) have started since the forge began."""
         return self.state.started
 
-    @property
-    def exchanges(self) -> list[Exchange]:
-        return self._site.exchanges
-
-    @property
-    def unknown(self) -> list[Exchange]:
-        """The requests that a test should have none of: unknown routes, unknown or wrong fields."""
-        return [one for one in self.exchanges if one.note]
-
-    # Trouble
+    # Faults
 
     def fail(self, route: str, times: int | None = 1, how: str = "500", *, skip: int = 0, seconds: float = 60) -> None:
-        """Makes requests fail: `route` is "METHOD path" with * in both, the path without /api/v4 and query.
+        """Makes requests fail. `route` is "METHOD path" with * in both; the path is without /api/v4 and without the query.
 
         `how`: a status of 500 to 599; "429", "429-wait" (with Retry-After); "hang", "reset", "truncated", "html"; "redirect",
         "redirect-elsewhere" (another host's name); "done-500", "done-502", "done-503", "done-reset", "done-hang": the
-        work is done first. `times` None: always. The first `skip` go well.
+        request is carried out first. `times` None: always. The first `skip` requests do not fail.
         """
-        answer = how if how in GENERIC or re.fullmatch(r"5\d\d", how) else self._trouble(how, int(seconds))
-        self._site.faults.append(Fault(route=route, how=answer, times=times, skip=skip, seconds=seconds))
+        self.add_fault(route, how, self._own_fault, times=times, skip=skip, seconds=seconds)
 
-    def recover(self) -> None:
-        """Ends all trouble."""
-        self._site.faults.clear()
-
-    def _trouble(self, how: str, seconds: int) -> Response:
+    def _own_fault(self, how: str, seconds: int) -> Response:
         word, _, more = how.partition("-")
         if word == "429":
             wait = {"Retry-After": str(seconds)} if more == "wait" else {}

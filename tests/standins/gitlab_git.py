@@ -1,5 +1,5 @@
-"""Git and the pages of a stand-in GitLab: who may fetch and push, in the words that git shows as "remote: ...", and the
-pipelines that a push starts.
+"""Git and the pages of the stand-in GitLab: who may fetch and push, with GitLab's own messages, and the pipelines that a
+push starts.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import urllib.parse
 from pathlib import Path
 
 from standins import gitlab_rules as rules
+from standins.base import git_refusal, html_page
 from standins.git_http import SERVICES, git, serve
 from standins.gitlab_hooks import refusals
 from standins.gitlab_model import LEVELS, Project, Started, Token
@@ -65,31 +66,31 @@ def answer(state: State, request: Request, exchange: Exchange, *, hooks: Path) -
 def _admit(
     state: State, request: Request, project: Project | None, *, is_push: bool
 ) -> tuple[Token | None, Response | None]:
-    """Returns the token of a git request, and why it is refused, if it is."""
+    """Returns the token of a git request, and the refusal, if it is refused."""
     if len(request.authorizations) > 1:
-        return None, _told(400, "Bad Request")
+        return None, _refuse(400, "Bad Request")
     pair = rules.basic(request)
     token = _token(state, *pair) if pair else None
     if pair and token is None:
-        return None, _told(401, DENIED)
+        return None, _refuse(401, DENIED)
     if token is None and (is_push or project is None or project.private):
-        return None, _told(401, DENIED)
+        return None, _refuse(401, DENIED)
     if token and token.kind == "job" and project and not rules.sees(token, project):
         here = state.projects[token.project or ""].path
-        return token, _told(403, f"Authentication by CI/CD job token not allowed from {here} to {project.path}.")
+        return token, _refuse(403, f"Authentication by CI/CD job token not allowed from {here} to {project.path}.")
     if project is None or not rules.sees(token, project):
-        return token, _told(404, UNSEEN)
+        return token, _refuse(404, UNSEEN)
     if is_push and token and not _may_upload(token, project):
-        return token, _told(403, "You are not allowed to upload code.")
+        return token, _refuse(403, "You are not allowed to upload code.")
     if not rules.allows(token, project, "read_code"):
-        return token, _told(403, "You are not allowed to download code from this project.")
+        return token, _refuse(403, "You are not allowed to download code from this project.")
     if is_push and token and LEVELS[token.role_in(project.path)] < LEVELS["developer"]:
-        return token, _told(403, "You are not allowed to push code to this project.")
+        return token, _refuse(403, "You are not allowed to push code to this project.")
     return token, None
 
 
 def _token(state: State, user: str, password: str) -> Token | None:
-    """Returns the token that is a password; a job's only for its own user's name, a person's for any name."""
+    """Returns the token of a password: a job token only with its own user name, other tokens with any name."""
     token = state.tokens.get(password)
     if token is None or token.is_expired or token.is_revoked or rules.is_over(state, token):
         return None
@@ -104,18 +105,15 @@ def _may_upload(token: Token, project: Project) -> bool:
     return bool({"write_repository", "api"} & set(token.scopes))
 
 
-def _told(status: int, text: str) -> Response:
-    headers = {"Content-Type": "text/plain; charset=utf-8"}
-    if status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="GitLab"'
-    return Response(status=status, body=text.encode(), headers=headers)
+def _refuse(status: int, text: str) -> Response:
+    return git_refusal(status, text, realm="GitLab")
 
 
 # Pushes
 
 
 def _follow(state: State, pushed: Project, token: Token | None, record: Path) -> None:
-    """Lets the merge requests follow a push, and files the pipelines that it starts: none for a job's token."""
+    """Updates the merge requests after a push, and records the pipelines that it starts: none for a job token."""
     lines = record.read_text().splitlines() if record.exists() else []
     record.unlink(missing_ok=True)
     for project in state.projects.values():
@@ -146,18 +144,16 @@ def _start(state: State, project: Project, new: str, ref: str, *, is_skipped: bo
 
 
 def _page(state: State, path: str, exchange: Exchange) -> Response:
-    """Uploads, and a public project's pages so that a test can follow a report's links; nobody can sign in."""
-    html = {"Content-Type": "text/html; charset=utf-8"}
+    """Answers for uploads, and for the pages of a public project. Nobody can sign in."""
     if match := re.fullmatch(r"/(?:-/project/(\d+)|(.+?))/uploads/([0-9a-f]{32})/([^/]+)", path):
         upload = serve_upload(state, match[1] or match[2], match[3], match[4])
         if upload:
             return upload
     name, _, rest = path.strip("/").partition("/-/")
     project = state.projects.get(name)
-    if project and not project.private and _has_page(project, rest.split("/") if rest else []):
-        return Response(body=b"<!DOCTYPE html><title>A page</title>", headers=html)
-    exchange.note = f"no such page: {path}"
-    return Response(status=404, body=b"<!DOCTYPE html><title>Not found</title>", headers=html)
+    is_public = project is not None and not project.private
+    is_there = bool(project and is_public and _has_page(project, rest.split("/") if rest else []))
+    return html_page(exchange, path, is_there=is_there)
 
 
 def _has_page(project: Project, parts: list[str]) -> bool:

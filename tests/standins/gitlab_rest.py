@@ -21,11 +21,11 @@ from standins import gitlab_notes as notes
 from standins import gitlab_releases as releases
 from standins import gitlab_statuses as statuses
 from standins import gitlab_uploads as uploads
+from standins.base import Refused
 from standins.gitlab_call import Call, check_fields, page, read_body
 from standins.gitlab_model import Project, Token
 from standins.gitlab_rules import (
     Ability,
-    Refused,
     authenticate,
     check_scope,
     count,

@@ -1,15 +1,15 @@
-"""Who may do what on a stand-in GitLab; each refusal with GitLab's own status and words.
+"""Who may do what on the stand-in GitLab. Refusals have GitLab's status and text.
 
 Not modelled: OAuth and deploy tokens, two-factor rules, admins, internal projects, confidential notes, custom roles, and
-the allow list that lets a job's token of one project into another one.
+the allow list for job tokens of other projects.
 """
 
 from __future__ import annotations
 
-import base64
 import math
 from typing import Any, Literal
 
+from standins.base import Refused, basic_credentials
 from standins.gitlab_model import LEVELS, Project, Role, Token, Window
 from standins.gitlab_state import State
 from standins.web import Request, Response, json_response
@@ -40,15 +40,6 @@ ABILITIES: dict[Ability, tuple[Role, Role | None]] = {
     "read_job": ("reporter", None),
     "upload": ("guest", None),
 }
-
-
-class Refused(Exception):
-    """A request that GitLab answers with an error; `response` is that answer, `note` what the record says of it."""
-
-    def __init__(self, response: Response, note: str = "") -> None:
-        super().__init__(response.status)
-        self.response = response
-        self.note = note
 
 
 def refuse(status: int, message: Any, *, key: str = "message", note: str = "") -> Refused:
@@ -82,15 +73,11 @@ def basic(request: Request) -> tuple[str, str] | None:
     scheme, _, value = request.authorizations[0].partition(" ")
     if scheme.lower() != "basic":
         return "", ""
-    try:
-        user, _, password = base64.b64decode(value).decode().partition(":")
-    except ValueError:
-        return "", ""
-    return user, password
+    return basic_credentials(value) or ("", "")
 
 
 def is_over(state: State, token: Token) -> bool:
-    """Whether a token belongs to a job that is over, so that GitLab knows it no more."""
+    """Whether the token is that of a job that has ended: GitLab does not accept it any more."""
     if token.kind != "job":
         return False
     assert token.project

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import shutil
-import threading
-from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import timezone
 from pathlib import Path
 from typing import Any
 
-from standins.git_http import git, is_ancestor, merge, resolve
+from standins.base import BaseState, token_digest
+from standins.git_http import git, is_ancestor, resolve, write_request_refs
 from standins.gitlab_model import Kind, MergeRequest, Note, Project, Started, Token
 
 PREFIXES = {"personal": "glpat-", "project": "glpat-", "group": "glpat-", "job": "glcbt-"}
 
 
-class State:
-    """Ids count up from the same start; times are the clock's, which a test may set."""
+class State(BaseState):
+    """Everything that the stand-in knows."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.base = ""
+        super().__init__(folder, api_path="/api/v4")
         self.projects: dict[str, Project] = {}
         self.tokens: dict[str, Token] = {}
         self.started: list[Started] = []
-        self.clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
-        self.lock = threading.RLock()
         self.upload_limit = 100 * 1024 * 1024
-        self._ids = itertools.count(1_000_001)
         self._people: dict[str, int] = {}
-
-    @property
-    def api(self) -> str:
-        return f"{self.base}/api/v4"
-
-    def next_id(self) -> int:
-        return next(self._ids)
 
     def now(self) -> str:
         return self.clock().astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -52,18 +37,14 @@ class State:
         return next((project for project in self.projects.values() if project.id == number), None)
 
     def create_project(self, path: str, *, bare: Path | None, forked_from: str | None, **facts: Any) -> Project:
-        place = bare or self.folder / f"{path}.git"
-        if not place.exists() and forked_from:
-            shutil.copytree(self.projects[forked_from].bare, place)
-        elif not place.exists():
-            place.mkdir(parents=True)
-            git("init", "--quiet", "--bare", f"--initial-branch={facts['default_branch']}", cwd=place)
-        project = Project(id=self.next_id(), path=path, bare=place.resolve(), parent=forked_from, **facts)
+        parent = self.projects[forked_from].bare if forked_from else None
+        place = self.find_or_create_bare(path, bare, fork_of=parent, default_branch=facts["default_branch"])
+        project = Project(id=self.next_id(), path=path, bare=place, parent=forked_from, **facts)
         self.projects[path] = project
         return project
 
     def add_token(self, kind: Kind, **facts: Any) -> Token:
-        digest = hashlib.sha256(f"token {len(self.tokens)}".encode()).hexdigest()
+        digest = token_digest(len(self.tokens))
         value = PREFIXES[kind] + ("64_" if kind == "job" else "") + digest[:20]
         if "login" not in facts:
             place = facts["project"] if kind == "project" else facts["group"]
@@ -123,7 +104,7 @@ class State:
             item.state, item.closed_at = "closed", self.now()
 
     def refresh(self, project: Project) -> None:
-        """Lets the open merge requests follow their branches, as GitLab does after every push."""
+        """Updates the open merge requests from their branches, as GitLab does after every push."""
         with self.lock:
             for item in project.merge_requests.values():
                 if item.state == "opened":
@@ -139,25 +120,23 @@ class State:
             old, item.sha, item.target_sha, item.updated_at = item.sha, head, target, self.now()
             self.write_refs(project, item)
             if old != head:
-                self._tell_of_commits(project, item, old)
+                self._add_note_of_commits(project, item, old)
             if is_ancestor(project.bare, head, target):
                 item.state, item.merged_at = "merged", self.now()
 
-    def _tell_of_commits(self, project: Project, item: MergeRequest, old: str) -> None:
+    def _add_note_of_commits(self, project: Project, item: MergeRequest, old: str) -> None:
         lines = git("log", "--format=%h - %s", "--abbrev=8", f"{old}..{item.sha}", cwd=project.bare).splitlines()
         listed = "".join(f"<li>{line}</li>" for line in lines)
         count = f"{len(lines)} commit{'s' if len(lines) != 1 else ''}"
         self.add_note(project, item.iid, f"added {count}\n\n<ul>{listed}</ul>", login=item.login, is_system=True)
 
     def write_refs(self, project: Project, item: MergeRequest) -> None:
-        """Writes refs/merge-requests/N/head, and N/merge with a real merge where the branches do not conflict."""
-        refs = f"refs/merge-requests/{item.iid}"
-        source = self.projects[item.source_project].bare
-        git("fetch", "--quiet", str(source), f"+{item.sha}:{refs}/head", cwd=project.bare)
-        message = f"Merge {item.sha} into {item.target_sha}"
-        email = f"{item.login}@example.invalid"
-        item.merge_sha = merge(project.bare, item.target_sha, item.sha, message, name=item.login, email=email)
-        if item.merge_sha:
-            git("update-ref", f"{refs}/merge", item.merge_sha, cwd=project.bare)
-        else:
-            git("update-ref", "-d", f"{refs}/merge", cwd=project.bare)
+        item.merge_sha = write_request_refs(
+            project.bare,
+            f"refs/merge-requests/{item.iid}",
+            source=self.projects[item.source_project].bare,
+            head=item.sha,
+            base=item.target_sha,
+            name=item.login,
+            email=f"{item.login}@example.invalid",
+        )

@@ -1,6 +1,6 @@
-"""One real HTTP server for a stand-in forge: its requests and answers, a record of all of them, and faults on demand.
+"""A real HTTP server for a stand-in forge: requests and answers, a record of all of them, and faults on demand.
 
-What the answers are is the forge's business. TLS, HTTP/2 and compression are not modelled.
+The forge makes the answers. TLS, HTTP/2 and compression are not modelled.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO, cast
 
 CHUNK = 65536
+CONTROL_PREFIX = "/_standin/"  # see remote_control.py
 SHUTDOWN_SECONDS = 5
 HTML = b"<!DOCTYPE html><html><body><h1>Something is in the way</h1></body></html>"
 
 
 @dataclass(kw_only=True)
 class Response:
-    """What goes back: all at once (bytes), or in pieces as they come."""
+    """An answer: bytes, or pieces that are sent as they come."""
 
     status: int = 200
     body: bytes | Iterable[bytes] = b""
@@ -35,13 +36,13 @@ class Response:
 
 
 def json_response(data: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Returns data as a forge's API writes it."""
+    """Returns an answer of a forge's API."""
     content = {"Content-Type": "application/json; charset=utf-8"}
     return Response(status=status, body=json.dumps(data).encode(), headers={**content, **(headers or {})})
 
 
 class Body:
-    """A request's body as it comes in, by its length or in chunks."""
+    """The body of a request, read by its length or in chunks."""
 
     def __init__(self, stream: BinaryIO, headers: Message) -> None:
         self._stream = stream
@@ -73,7 +74,7 @@ class Body:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What came in. `path` is as sent (still quoted), without the query; `pairs` are all of the query's."""
+    """A request. `path` is as it was sent (quoted), without the query; `pairs` are all parameters of the query."""
 
     method: str
     path: str
@@ -83,7 +84,7 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        """The query by name; of several of a name the last."""
+        """The query by name; if a name is there twice, the last."""
         return dict(self.pairs)
 
     @property
@@ -93,9 +94,9 @@ class Request:
 
 @dataclass(kw_only=True)
 class Exchange:
-    """The record of one request. `path` lacks the API's prefix and has the query. `status` is 0 where none was sent.
+    """The record of one request. `path` has the query, but not the API's prefix. `status` is 0 if none was sent.
 
-    `note` says what a test may want to be empty: an unknown route, a wrong field. `json` is the body where it was JSON.
+    `note` names a mistake of the client: an unknown route, a wrong field. `json` is the body, if it was JSON.
     """
 
     method: str
@@ -110,7 +111,7 @@ class Exchange:
 
 @dataclass(kw_only=True)
 class Fault:
-    """Trouble for requests that match; the first `skip` of them go well, then `times` of them do not (None: all)."""
+    """Makes matching requests fail: not the first `skip` of them, then `times` of them (None: all)."""
 
     route: str
     how: str | Response
@@ -118,7 +119,7 @@ class Fault:
     skip: int
     seconds: float
 
-    def strikes(self, method: str, path: str) -> bool:
+    def applies_to(self, method: str, path: str) -> bool:
         wanted, _, pattern = self.route.rpartition(" ")
         if wanted not in ("", "*", method) or not fnmatch.fnmatchcase(path, pattern) or self.times == 0:
             return False
@@ -131,7 +132,7 @@ class Fault:
 
 
 class Site:
-    """A server in threads of its own. `answer` makes the answers, `identify` names the kind of a request's token."""
+    """A server in its own threads. `answer` makes the answers, `identify` names the kind of a request's token."""
 
     def __init__(
         self, answer: Callable[[Request, Exchange], Response], identify: Callable[[Request], str], *, prefix: str
@@ -147,13 +148,13 @@ class Site:
         self._server: _Server | None = None
 
     def start(self, port: int = 0) -> str:
-        """Starts to serve; returns the base URL."""
+        """Starts the server; returns its base URL."""
         self._server = server = _Server(self, port)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return f"http://127.0.0.1:{server.server_address[1]}"
 
     def stop(self) -> None:
-        """Ends every connection, those that hang included."""
+        """Ends every connection, also those that hang."""
         self.closing.set()
         if self._server:
             self._server.shutdown()
@@ -162,7 +163,7 @@ class Site:
 
     def fault_for(self, method: str, path: str) -> Fault | None:
         with self.lock:
-            return next((fault for fault in self.faults if fault.strikes(method, path)), None)
+            return next((fault for fault in self.faults if fault.applies_to(method, path)), None)
 
 
 class _Server(ThreadingHTTPServer):
@@ -218,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
             authorization=site.identify(request),
             at=time.time(),
         )
-        if not path.startswith("/_standin/"):  # a test's own door: see door.py
+        if not path.startswith(CONTROL_PREFIX):
             site.exchanges.append(exchange)
         fault = site.fault_for(self.command, short)
         try:
@@ -245,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(how, Response):
             self._send(how, exchange)
             return
-        done = how.removeprefix("done-")
+        done = how.removeprefix("done-")  # with the prefix, the request is carried out before it fails
         response = self._run(request, exchange) if how != done or how == "truncated" else Response()
         body = response.body if isinstance(response.body, bytes) else b"".join(response.body)
         match done:
@@ -290,4 +291,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Says nothing: the exchanges are the log."""
+        """Prints nothing: the exchanges are the log."""

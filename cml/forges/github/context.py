@@ -1,11 +1,11 @@
-"""Which event a GitHub job answers, as plain facts: what to work on, where results may go, and why not. Pure."""
+"""The event that started a GitHub job: what to work on, and where to push. No I/O."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from cml.errors import BadInput
 from cml.forges.base import Context, PullRequest
@@ -13,21 +13,42 @@ from cml.git.commits import Identity
 
 BOT = Identity(name="github-actions[bot]", email="41898282+github-actions[bot]@users.noreply.github.com")
 PUSH_ADVICE = (
-    "add `contents: write` under `permissions:` of the job; a protected branch takes only the token of an app that may "
-    "bypass its rules, as repo_token"
+    "add `contents: write` under `permissions:` of the job; for a protected branch set repo_token to the token of an "
+    "app that may bypass its rules"
 )
-# The code these events would run is not what their token was given for: they report on what git holds.
-FOREIGN_CODE = ("pull_request_target", "workflow_run", "issue_comment")
+# These events have a privileged token, but the commit may be anybody's: no code of it is executed, only reported on.
+PRIVILEGED_EVENTS = ("pull_request_target", "workflow_run", "issue_comment")
 BRANCH_EVENTS = ("push", "schedule", "workflow_dispatch", "repository_dispatch")
 
 
+class GitHubJob(NamedTuple):
+    """What the runner says about the job: the address of the API, its numbers, the files for outputs and summary."""
+
+    api_url: str
+    run_id: str
+    attempt: int
+    output_file: str | None
+    summary_file: str | None
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> GitHubJob:
+        attempt = environment.get("GITHUB_RUN_ATTEMPT", "1")
+        return cls(
+            api_url=environment.get("GITHUB_API_URL", "").rstrip("/"),
+            run_id=environment.get("GITHUB_RUN_ID", ""),
+            attempt=int(attempt) if attempt.isdecimal() else 1,
+            output_file=environment.get("GITHUB_OUTPUT") or None,
+            summary_file=environment.get("GITHUB_STEP_SUMMARY") or None,
+        )
+
+
 def read_context(environment: Mapping[str, str], event_text: str) -> Context:
-    """Returns the context of a GitHub Actions job. Raises BadInput where the event file is no JSON object."""
+    """Returns the context of a GitHub Actions job. Raises BadInput if the event file is not a JSON object."""
     event = _parse(event_text, environment)
     name = environment.get("GITHUB_EVENT_NAME", "")
     repository = environment.get("GITHUB_REPOSITORY", "")
     if repository and not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise BadInput(f"GITHUB_REPOSITORY is {repository!r}: expected OWNER/NAME, as the runner sets it")
+        raise BadInput(f"GITHUB_REPOSITORY is {repository!r}: expected OWNER/NAME, as GitHub's runner sets it")
     project = f"{environment.get('GITHUB_SERVER_URL', '').rstrip('/')}/{repository}" if repository else None
     pull = _pull_request(event, name, repository)
     return Context(
@@ -36,7 +57,7 @@ def read_context(environment: Mapping[str, str], event_text: str) -> Context:
         head=pull.head if pull else _head(event, name) or environment.get("GITHUB_SHA") or None,
         push_branch=_push_branch(environment, name, pull),
         no_push=_no_push(environment, name, pull),
-        reproduces=name not in FOREIGN_CODE,
+        reproduces=name not in PRIVILEGED_EVENTS,
         target_branch=pull.target if pull else None,
         default_branch=_text(event, "repository", "default_branch") or None,
         identity=BOT,
@@ -58,7 +79,7 @@ def _parse(text: str, environment: Mapping[str, str]) -> dict[str, Any]:
         event = None
     if not isinstance(event, dict):
         path = environment.get("GITHUB_EVENT_PATH", "")
-        raise BadInput(f"GITHUB_EVENT_PATH names {path!r}, which is no whole JSON object: was the file cut short?")
+        raise BadInput(f"GITHUB_EVENT_PATH is {path!r}: expected a file with one complete JSON object")
     return event
 
 
@@ -76,7 +97,7 @@ def _pull_request(event: Mapping[str, Any], name: str, repository: str) -> PullR
     number = pull.get("number") if isinstance(pull, dict) else None
     head, target = _text(event, "pull_request", "head", "sha"), _text(event, "pull_request", "base", "ref")
     if not isinstance(number, int) or isinstance(number, bool) or not head or not target:
-        raise BadInput("GITHUB_EVENT_PATH: the event lacks pull_request.number, head.sha or base.ref")
+        raise BadInput("GITHUB_EVENT_PATH: the event file has no pull_request.number, head.sha or base.ref")
     return PullRequest(
         number=number,
         head=head,
@@ -102,7 +123,7 @@ def _push_branch(environment: Mapping[str, str], name: str, pull: PullRequest | 
 
 
 def _pull_query(environment: Mapping[str, str], event: Mapping[str, Any], name: str, repository: str) -> str:
-    """Returns OWNER:BRANCH of the branch whose open pull request the event belongs to, or "" where there is none."""
+    """Returns OWNER:BRANCH of the branch that the event is for, or "" if it is for none."""
     if name == "workflow_run":
         owner = _text(event, "workflow_run", "head_repository", "owner", "login")
         branch = _text(event, "workflow_run", "head_branch")
@@ -112,8 +133,8 @@ def _pull_query(environment: Mapping[str, str], event: Mapping[str, Any], name: 
 
 
 def _no_push(environment: Mapping[str, str], name: str, pull: PullRequest | None) -> str | None:
-    """Returns why nothing is pushed for this kind of event, or None where it is."""
-    if name in FOREIGN_CODE or name == "merge_group":
+    """Returns why nothing is pushed for this kind of event, or None if results are pushed."""
+    if name in PRIVILEGED_EVENTS or name == "merge_group":
         return f"{name} never pushes"
     if pull and pull.is_fork:
         return "the pull request comes from a fork"
@@ -122,7 +143,7 @@ def _no_push(environment: Mapping[str, str], name: str, pull: PullRequest | None
     if pull:
         return None
     if environment.get("GITHUB_REF", "").startswith("refs/tags/"):
-        return "a tag is no branch"
+        return "the run is for a tag, not for a branch"
     if name in BRANCH_EVENTS:
         return None
     return f"{name} never pushes" if name else None

@@ -1,4 +1,4 @@
-"""Which pipeline a GitLab job is part of, as plain facts: what to work on, where results may go, and why not. Pure."""
+"""The pipeline of a GitLab job: what to work on, and where to push. No I/O."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from cml.forges.base import Context, PullRequest
 from cml.git.commits import Identity
 
 PUSH_ADVICE = (
-    "set GITLAB_TOKEN to a project access token (role Developer, scopes api and write_repository), or let job tokens "
-    "push (Settings > CI/CD > Job token permissions); a protected branch takes only a role that it allows to push"
+    "set GITLAB_TOKEN to a project access token (role Developer, scopes api and write_repository), or allow job tokens "
+    "to push (Settings > CI/CD > Job token permissions); for a protected branch the token needs a role that may push "
+    "to it"
 )
+# Only these start two pipelines for the same work. Pipelines of other sources may have other variables.
+DUPLICATE_EVENTS = ("push", "merge_request_event")
 
 
 class GitLabJob(NamedTuple):
-    """What the runner says of the job: where its API is, and by which numbers GitLab knows it. `merge_project` is the
-    project that holds the merge request, which a fork's pipeline does not run in. `refs` are those that pipelines of
-    this job's branch have: its own, and its open merge requests'.
+    """What the runner says about the job: the address of the API, and the ids of job, pipeline and project.
+
+    `merge_project` is the project of the merge request; the pipeline of a fork runs in another project. `refs` are the
+    refs of all pipelines for this job's branch: the branch itself, and its open merge requests.
     """
 
     url: str
@@ -51,7 +55,7 @@ class GitLabJob(NamedTuple):
 
 
 def read_context(environment: Mapping[str, str]) -> Context:
-    """Returns the context of a GitLab job. Raises BadInput where the variables contradict what GitLab documents."""
+    """Returns the context of a GitLab job. Raises BadInput if the variables of a merge request are incomplete."""
     merge = _merge_request(environment)
     tag = environment.get("CI_COMMIT_TAG")
     name = environment.get("GITLAB_USER_NAME")
@@ -82,12 +86,13 @@ def _merge_request(environment: Mapping[str, str]) -> PullRequest | None:
         return None
     branch = environment.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "")
     target = environment.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "")
-    # In a merged-result pipeline CI_COMMIT_SHA is a merge commit that no branch holds; in others this one is empty.
+    # In a merged-result pipeline CI_COMMIT_SHA is a merge commit that is on no branch. In other pipelines
+    # CI_MERGE_REQUEST_SOURCE_BRANCH_SHA is empty.
     head = environment.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or environment.get("CI_COMMIT_SHA", "")
     if not number.isdecimal() or not branch or not target or not head:
         raise BadInput(
-            f"CI_MERGE_REQUEST_IID is {number!r}: expected a number, with the merge request's source branch, target "
-            "branch and commit beside it, as GitLab sets them"
+            f"CI_MERGE_REQUEST_IID is {number!r}: expected a number, and the source branch, target branch and commit "
+            "of the merge request in the other CI_MERGE_REQUEST_ variables, as GitLab sets them"
         )
     source = environment.get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID")
     return PullRequest(
@@ -102,20 +107,20 @@ def _merge_request(environment: Mapping[str, str]) -> PullRequest | None:
 
 
 def _no_push(environment: Mapping[str, str], merge: PullRequest | None, tag: str | None) -> str | None:
-    """Returns why nothing is pushed for this kind of pipeline, or None where it is."""
+    """Returns why nothing is pushed for this kind of pipeline, or None if results are pushed."""
     if merge and merge.is_fork:
         return "the merge request comes from a fork"
     if environment.get("CI_MERGE_REQUEST_EVENT_TYPE") == "merge_train":
         return "a merge train never pushes"
     if tag:
-        return "a tag is no branch"
+        return "the run is for a tag, not for a branch"
     if _source(environment) == "external_pull_request_event":
-        return "the branch belongs to another host"
+        return "the branch is on another host"
     return None
 
 
 def _source(environment: Mapping[str, str]) -> str:
-    """Returns what started the pipeline: of the child pipeline of a plan, what started the one that planned."""
+    """Returns what started the pipeline. For the child pipeline of a plan: what started its parent."""
     source = environment.get("CI_PIPELINE_SOURCE", "")
     return environment.get("CML_PIPELINE_SOURCE", source) if source == "parent_pipeline" else source
 
