@@ -1,8 +1,7 @@
-"""The main job on a real pipeline, on one machine: no account, no server.
+"""`make demo`: runs CML on an example project, on one machine, without an account or a server.
 
-Takes its own copy of examples/quickstart with a bare git origin and a DVC remote in a folder, lets `cml run` make a
-short history of tagged experiments on main, then changes parameters on a branch and runs `cml run` once more, as a CI
-job would.
+Copies examples/quickstart, with a bare git repository as origin and a folder as DVC remote. Makes a few tagged
+experiments on main with `cml run`, then changes parameters on a branch and runs `cml run` once more, as a CI job does.
 """
 
 from __future__ import annotations
@@ -49,9 +48,9 @@ def main() -> None:
     report = PROJECT.relative_to(TOP) / "cml-report"
     print(
         f"""
-The pipeline ran in an environment of its own, and only the stages that the change touched.
-Data and model are on the DVC remote ({STORAGE.relative_to(TOP)}), and each of their files was checked to be there.
-One commit with dvc.lock and metrics is on origin's branch learn-faster, tagged {tag}.
+Only the stages that the change affects were run, with their own Python packages.
+Data and model are on the DVC remote ({STORAGE.relative_to(TOP)}); CML checked that each file is there.
+One commit with dvc.lock and metrics is on the branch learn-faster of origin, with the tag {tag}.
 Read {report / "report.md"} or open {report / "report.html"} in a browser.
 Done in {time.monotonic() - started:.0f} s. Next: change {PROJECT.relative_to(TOP)}/params.yaml, and then
     (cd {PROJECT.relative_to(TOP)} && PATH="$PWD/../env/bin:$PATH" ../../.venv/bin/cml run --tag-prefix dvc_)
@@ -60,12 +59,12 @@ Done in {time.monotonic() - started:.0f} s. Next: change {PROJECT.relative_to(TO
 
 
 def make_environment() -> None:
-    """The pipeline's own packages, apart from CML's: that is how CI has them."""
+    """Installs the packages of the pipeline apart from those of CML, as in CI."""
     wanted = (QUICKSTART / "requirements.txt").read_text()
     ready = ENV / "ready"
     if ready.exists() and ready.read_text() == wanted:
         return
-    say("installing the pipeline's own packages (scikit-learn, matplotlib) into .demo/env")
+    say("installing the packages of the pipeline (scikit-learn, matplotlib) in .demo/env")
     uv = str(Path(sys.executable).with_name("uv"))
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--clear", str(ENV)], check=True)
     install = ["pip", "install", "--quiet", "--compile-bytecode", "--require-hashes"]
@@ -75,7 +74,7 @@ def make_environment() -> None:
 
 
 def make_project() -> None:
-    say("making a copy of examples/quickstart with a bare origin and a DVC remote in a folder")
+    say("copying examples/quickstart, with a bare git origin and a folder as DVC remote")
     for folder in (PROJECT, ORIGIN, STORAGE):
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(QUICKSTART, PROJECT)
@@ -115,7 +114,7 @@ def git(*arguments: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """A laptop's environment: the pipeline's Python first, an author for commits, and no CI around it."""
+    """The environment of a laptop: the Python of the pipeline first, an author for commits, no CI variables."""
     who = {f"GIT_{role}_{what}": text for role in ("AUTHOR", "COMMITTER") for what, text in AUTHOR.items()}
     kept = {name: value for name, value in os.environ.items() if name not in ("GITHUB_ACTIONS", "GITLAB_CI", "CI")}
     return {**kept, **who, "PATH": f"{ENV / 'bin'}{os.pathsep}{os.environ['PATH']}"}

@@ -1,18 +1,18 @@
 #!/bin/sh
-# What CML's images hold, told once: Dockerfile and Dockerfile.gpu run these steps, on whatever base they stand on.
+# The steps that install CML in an image. Dockerfile and Dockerfile.gpu run them.
 #
-#   image.sh packages LOCK [PYTHON]   /opt/cml with the lock's packages; without PYTHON it gets a Python of its own
-#   image.sh cml                      CML's wheel, built from /build, in /opt/cml
-#   image.sh system                   what CML and DVC call, from the base's distribution
-#   image.sh finish                   /opt/cml/bin's programs on PATH, and the proof that nothing is missing
+#   image.sh packages LOCK [PYTHON]   installs the locked packages in /opt/cml; without PYTHON it also installs a Python
+#   image.sh cml                      builds the wheel of CML from /build and installs it in /opt/cml
+#   image.sh system                   installs the system packages that CML and DVC use
+#   image.sh finish                   links the programs of /opt/cml/bin into PATH and checks that nothing is missing
 set -eu
 lib=/opt/cml/lib/python3.12
 
 packages() {
   lock=$1 python=${2:-}
   if [ -z "$python" ]; then
-    # A portable build, apart from the base's Python, which may be older, or be changed by the project. uv checks it
-    # against the checksums that it carries.
+    # A portable Python, because that of the base image may be too old, or the project may change it. uv verifies its
+    # checksum.
     UV_PYTHON_INSTALL_DIR=/opt/cml/python
     export UV_PYTHON_INSTALL_DIR
     uv python install --quiet --no-bin 3.12
@@ -21,11 +21,11 @@ packages() {
   uv venv --quiet --allow-existing --python "$python" /opt/cml
   uv pip install --quiet --python /opt/cml --no-deps --require-hashes --build-constraints "$lock" --requirement "$lock"
 
-  # What is left out, with its size, and why nobody misses it:
-  #   110 MB  Google's descriptions of its 500 services: only Drive's version 2 is asked for (pydrive2)
-  #    60 MB  of Arrow: Flight, S3, headers, copies of libarrow_python under other names. HDFS needs the rest
-  #    25 MB  AWS's descriptions of 430 services: S3 and four ways to sign in stay
-  #    40 MB  symbols of shared libraries, which only a debugger reads
+  # What is removed, with its size and the reason:
+  #   110 MB  descriptions of 500 Google services: pydrive2 needs only Drive version 2
+  #    60 MB  parts of Arrow: Flight, S3, headers, copies of libarrow_python under other names. HDFS needs the rest
+  #    25 MB  descriptions of 430 AWS services: S3 and four services for signing in stay
+  #    40 MB  symbols of shared libraries, which only a debugger needs
   #    20 MB  tests, C and Cython sources, setuptools
   cd "$lib/site-packages"
   find googleapiclient/discovery_cache/documents -name '*.json' ! -name 'drive.v2.json' -delete
@@ -37,11 +37,11 @@ packages() {
   find pyarrow \( -name 'libarrow*.so' -o -name 'libarrow*.so.*.*' \) -delete
   find . -depth -type d \( -name tests -o -name test \) -exec rm -r {} +
   find . -type f \( -name '*.c' -o -name '*.h' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.pyi' \) -delete
-  # *.libs are libraries that a wheel's builder has patched; the binutils of Ubuntu 18.04 would break them.
+  # Libraries in *.libs were patched when their wheel was built; strip of Ubuntu 18.04 would break them.
   find . -type f -name '*.so*' ! -path '*.libs/*' -exec strip --strip-unneeded {} +
   compile .
 
-  #    60 MB  of a Python of CML's own: its tests, Tk, IDLE, headers, the library that embeds it
+  #    60 MB  parts of the portable Python: its tests, Tk, IDLE, headers, the library for embedding
   if [ -d /opt/cml/python ]; then
     rm -rf /opt/cml/python/.[a-z]*
     cd "$(dirname "$(dirname "$(readlink -f /opt/cml/bin/python)")")"
@@ -53,7 +53,7 @@ packages() {
   fi
 }
 
-compile() {  # bytecode, trusted as it is: no file of an image changes
+compile() {  # bytecode without checks of the source files: no file of an image changes
   /opt/cml/bin/python -I -m compileall -q -j 0 --invalidation-mode unchecked-hash "$1"
 }
 
@@ -62,7 +62,7 @@ cml() {
     --out-dir /build/dist /build
   uv pip install --quiet --no-cache --offline --no-deps --python /opt/cml /build/dist/*.whl
   compile "$lib/site-packages/cml"
-  # The report's templates, compiled beside the modules, where a run finds them.
+  # Compile the templates of the report, so that a run need not do it.
   /opt/cml/bin/python -I - <<'END'
 from cml.report.html import render_html
 from cml.report.markdown import render_markdown
@@ -74,21 +74,21 @@ form = {"number_format": read_settings({}, {}, is_ci=False).metrics_format, "loc
 render_markdown(report, **form)
 "".join(render_html(report, **form, images={}))
 END
-  # -I: whatever PYTHONPATH a job sets is for its own Python.
+  # -I: the PYTHONPATH of a job is for its own Python, not for CML.
   sed -i '1s/$/ -I/' /opt/cml/bin/cml /opt/cml/bin/dvc /opt/cml/bin/dvc_cml_run
 }
 
 system() {
   apt-get update
-  # OpenMP: LightGBM and its like do not start without. A compiler would add 250 MB for the few projects that build
-  # packages: they say `apt-get install -y build-essential` in their setup.
+  # libgomp1 (OpenMP): LightGBM and similar packages need it. There is no compiler, which would add 250 MB: projects
+  # that build packages run `apt-get install -y build-essential` in their setup.
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
     ca-certificates git git-lfs libgomp1 openssh-client
   git lfs install --system
   apt-get clean
   rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log
-  # apt's lists of packages grow stale within days, so they are not in the image: the first `apt-get install` fetches
-  # them, also for those who never say `apt-get update`.
+  # The package lists of apt are outdated within days, so the image has none. This wrapper updates them before the first
+  # `apt-get install`, so that nobody has to run `apt-get update`.
   cat >/usr/local/bin/apt-get <<'END'
 #!/bin/sh
 case " $* " in *" install "*) ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || /usr/bin/apt-get -qq update ;; esac
@@ -99,7 +99,7 @@ END
 
 finish() {
   ln -s /opt/cml/bin/cml /opt/cml/bin/dvc /opt/cml/bin/dvc_cml_run /usr/local/bin/
-  # Imports what runs import: it also leaves the bytecode of the base's standard library behind, which slim bases lack.
+  # Import what a run imports. This also compiles the standard library of the base image, which slim images do not have.
   for name in cml.run.workflow cml.run.context dvc.repo dvc_azure dvc_gdrive dvc_gs dvc_hdfs dvc_http dvc_oss dvc_s3 dvc_ssh \
     dvc_webdav dvc_webhdfs github gitlab pyarrow.fs vl_convert; do printf 'import %s\n' "$name"; done |
     /opt/cml/bin/python -I -

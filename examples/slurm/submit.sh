@@ -1,6 +1,7 @@
 #!/bin/sh
-# Hands a plan to Slurm: a job for each of the plan's, which begins when those that it needs are done, and `cml gather`
-# after the last. From a clone on a file system that all nodes see; options are sbatch's: submit.sh --partition short
+# Submits a plan to Slurm: one Slurm job for each job of the plan, which starts when the jobs that it needs are done, and
+# `cml gather` as the last one. Run it in a clone that all nodes can access. Options are passed to sbatch, for example:
+# submit.sh --partition short
 set -eu
 top=$(git rev-parse --show-toplevel)
 plan=$(mktemp)
@@ -22,7 +23,7 @@ while read -r number stages needs minutes gres constraint; do
   for need in $(echo "$needs" | tr ',-' '  '); do
     eval "after=\$after:\$job_$need"
   done
-  # Each works in a clone of its own, at the commit of the plan.
+  # Each job works in its own clone, at the commit of the plan.
   id=$(
     sbatch --parsable --job-name "cml-${stages%%,*}" ${after:+--dependency "afterok$after"} "$@" <<END
 #!/bin/sh
