@@ -27,6 +27,7 @@ FOREIGN = {
 }
 # What the program puts into a message at run time, as the README shows it.
 VALUES = {
+    "The Python package dvclive is missing": "The Python package ",
     "GitHub refuses the check run (403 Resource not accessible by integration)": "GitHub refuses the",
     "GitHub refuses the comment (403 Resource not accessible by integration)": "GitHub refuses the",
     "GitLab refuses the note (403": "GitLab refuses the",
