@@ -38,6 +38,7 @@ def data_changes(repo: Repo, old: Snapshot, new: Snapshot) -> DataChanges:
         meta_cmp_key=lambda meta: meta.isdir if meta else meta,
         roots=roots,
     ):
+        # An output that was never made is no change, whatever DVC calls it.
         before, after = _made(found.old), _made(found.new)
         if found.typ not in outputs or not (before or after):
             continue

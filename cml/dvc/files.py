@@ -54,6 +54,7 @@ class ProjectFiles:
         if not stage.cmd or stage.path in self._variable_files:
             return self._variable_files.get(stage.path, set())
         text = Path(stage.path).read_text(encoding="utf-8")
+        # Most pipelines use no templates, and parsing a large dvc.yaml takes long.
         document = load_yaml(stage.path) if "vars" in text or "${" in text else None
         names = {name for name in _vars_of(document) if isinstance(name, str)}
         if "${" in json.dumps(document, default=str):

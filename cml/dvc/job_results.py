@@ -59,6 +59,7 @@ def take_results(repo: Repo, names: Sequence[str], record: JobRecord, log: Log) 
     stages = stages_by_name(repo, names)
     outputs = OutputIndex(repo.index.outs)
     found: dict[str, StageResult] = {}
+    # In order: the result of a stage fits only if the stages before it have theirs.
     for name, stage in stages.items():
         if result := _fitting_result(stage, record.results.get(name), outputs, log):
             found[name] = result
@@ -67,6 +68,7 @@ def take_results(repo: Repo, names: Sequence[str], record: JobRecord, log: Log) 
     _write({stages[name]: result.entry for name, result in found.items()})
     repo._reset()  # dvc.lock has changed
     stages = stages_by_name(repo, found)
+    # An older output in the work tree would make its stage stale; one that is not there does not.
     older = [out.fs_path for stage in stages.values() for out in stage.outs if out.use_cache and _is_older(out)]
     if older:
         pull_paths(repo, older, log=log)
@@ -148,6 +150,7 @@ def _prepare_folders(stage: Stage) -> None:
     """
     with OneCommand(stage.repo):
         for out in stage.outs:
+            # git shows other outputs, so they are not in .gitignore.
             if out.use_cache:
                 Path(out.fs_path).parent.mkdir(parents=True, exist_ok=True)
                 out.ignore()

@@ -24,6 +24,7 @@ def merge_locks(base: bytes, ours: bytes, theirs: bytes, *, path: str) -> bytes:
     """Returns a dvc.lock with the stages of both sides. Raises WorkFailed where both changed the same stage."""
     old, mine, other = (_stages(text) for text in (base, ours, theirs))
     merged = dict(other)
+    # Theirs is the newer one: ours adds and removes only what this run has changed.
     for name in changed_stages(base, ours):
         if other.get(name) not in (old.get(name), mine.get(name)):
             raise WorkFailed(
@@ -96,6 +97,7 @@ def stages_with_other_inputs(
     """
     wanted = set(stages)
     then, now = _read_commit(repo, ours, from_top), _read_commit(repo, tip, from_top)
+    # Outputs of the stages themselves differ, since both sides may have made them.
     own = {out for key in wanted if key in then.stages for out in then.stages[key].makes}
     others = (then.outs.keys() | now.outs.keys()) - own
     differing = changed | {path for path in others if then.outs.get(path) != now.outs.get(path)}
@@ -125,6 +127,7 @@ def _read_commit(repo: Repo, revision: str, from_top: Callable[[str], str]) -> _
                 continue
             params = {dep.def_path: dep.read_params() for dep in stage.deps if isinstance(dep, ParamsDependency)}
             files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+            # Text, so that two commits can be compared without their objects.
             definition = json.dumps(
                 [stage.cmd, sorted(str(dep) for dep in stage.deps), sorted(str(out) for out in stage.outs), params],
                 default=str,

@@ -74,12 +74,14 @@ def forward_warnings(log: Log) -> None:
     the warnings of those libraries are shown too.
     """
     forward = _Forward(log, logging.WARNING)
+    # DVC's own handlers print to stdout and stderr, which are not our log.
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers[:] = [forward if name == "dvc" else logging.NullHandler()]
         logger.propagate = False
         logger.setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
+    # Without a handler, Python itself prints the warnings of other libraries.
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(forward if os.environ.get("CML_DEBUG") == "1" else logging.NullHandler())

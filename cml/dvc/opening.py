@@ -30,6 +30,7 @@ def open_repo(directory: Path, log: Log, configure: Configure | None) -> Repo:
     read it.
     """
     check_version(dvc.__version__, log)
+    # DVC 3 reads a Dvcfile as nothing at all, and then reports a project without stages.
     if (directory / "Dvcfile").exists():
         raise BadInput("Dvcfile is from DVC 0.x, and DVC 3 cannot read it: move its stage to dvc.yaml (dvc stage add)")
     # `cli` disables the garbage collector while modules are imported. What was imported stays until the end.
@@ -39,11 +40,14 @@ def open_repo(directory: Path, log: Log, configure: Configure | None) -> Repo:
     forward_warnings(log)
     try:
         root = Path(Repo.find_root(str(directory)))
+        # Before the project is opened: with an rwlock that is not JSON, each command of DVC fails (dvc #7615).
         recovery.remove_stale_lock(root / ".dvc" / "tmp" / "rwlock")
         found = Config(str(root / ".dvc"))
         # Passed to Repo, not merged later: DVC reads its configuration again after each locked call.
         settings = dict(configure(found["remote"], found["core"].get("remote", ""))) if configure else None
         repo = Repo(str(directory), config=settings)
+        # DVC prints hints for its users, and with `core.autostage` adds files to the index of git. We commit only what
+        # belongs to the results.
         repo.scm_context.quiet = True
         repo.scm_context.autostage = False
     except NotDvcRepoError:
@@ -58,11 +62,13 @@ def open_repo(directory: Path, log: Log, configure: Configure | None) -> Repo:
 def check_version(version: str, log: Log) -> None:
     """Raises BadInput for a DVC that is too old; for one that CI has not tested, the log gets a warning."""
     match = re.match(r"(\d+)\.(\d+)", version)
+    # A version that cannot be read is one that somebody built, for a test of their own.
     found = (int(match[1]), int(match[2])) if match else NEWEST_TESTED
     if found < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise BadInput(f"DVC {version} is installed, and CML needs {oldest} or newer: pip install 'dvc>={oldest},<4'")
     if found > NEWEST_TESTED:
+        # Not a warning of the report: its readers cannot change the version.
         newest = ".".join(map(str, NEWEST_TESTED))
         log.line(f"warning: DVC {version} is newer than {newest}, the newest version that CML was tested with")
 

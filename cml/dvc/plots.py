@@ -26,6 +26,7 @@ class CollectedPlots:
 
 def collect_plots(repo: Repo, targets: Sequence[str]) -> CollectedPlots:
     """Collects the plots of the revision that DVC reads now, with their data. Raises nothing."""
+    # DVC's own way loads much that a project without plots does not need.
     index = repo.index
     if not targets and not index._plots and not any(out.plot for out in index.outs):
         return CollectedPlots()

@@ -54,11 +54,13 @@ class Project:
         merge. Raises BadInput where there is no project, or DVC cannot read it.
         """
         with ExitStack() as patches:
+            # Before the project is opened, which parses its files for the first time.
             patches.enter_context(ParseOnce())
             repo = open_repo(directory, log, configure)
             patches.enter_context(AtomicWrites(Path(repo.tmp_dir)))
             try:
                 recovery.begin(repo)
+                # Finds overlapping outputs and cycles now. Otherwise a command of DVC finds them after some work.
                 repo.index.check_graph()
             except DvcException as error:
                 raise unreadable_project(error) from None
@@ -142,6 +144,7 @@ class Project:
         `pull_missing` fetches only what stages that must run need. Raises StageFailed, and StorageError where that
         cannot be fetched.
         """
+        # After an error too: some stages may have run before it.
         has_changed = True
         try:
             has_changed = self._reproduction.reproduce(targets, pull_missing=pull_missing, alone=alone)
@@ -267,6 +270,7 @@ class Project:
         WorkFailed and StorageError.
         """
         outs = [out for out in self._repo.index.outs if out.use_cache and out.hash_info]
+        # `verify` checks each file of a directory, and knows the files from the listing.
         for out in outs:
             if out.hash_info.isdir:
                 out.get_dir_cache()

@@ -33,6 +33,7 @@ def pull(repo: Repo, targets: tuple[str, ...], *, log: Log, may_overwrite: bool)
     remote, and StorageError where a remote refuses or cannot be reached.
     """
     names = list(targets) or None
+    # Not `Repo.pull`, which overwrites changes that no cache has.
     fetched, notes = fetch(repo, names, log=log, run_cache=True)
     kept = set() if may_overwrite else _unsaved_outputs(repo, names)
     outs = [out for out in _outputs(repo, names) if out.use_cache]
@@ -57,6 +58,7 @@ def pull(repo: Repo, targets: tuple[str, ...], *, log: Log, may_overwrite: bool)
 
 
 def _check_missing(repo: Repo, names: list[str] | None, notes: list[str], log: Log) -> None:
+    # DVC's errors name objects, and not always all of them. What is not in the work tree now was not found anywhere.
     missing = [out for out in _outputs(repo, names) if out.use_cache and out.hash_info and not out.exists]
     if sources := sorted(str(out) for out in missing if not out.stage.cmd):
         raise WorkFailed(
@@ -129,6 +131,7 @@ def fetch_objects(repo: Repo, outs: Iterable[Output], *, log: Log) -> None:
         with whole_objects(repo) as messages:
             for objects in wanted:
                 repo.cloud.pull(objects)
+        # DVC logs the errors of single objects, and raises nothing.
         if messages.errors and (problem := classify(messages.errors)).kind != "missing":
             raise StorageError(problem, remote=str(repo.config["core"].get("remote", "")))
 
@@ -148,6 +151,7 @@ def _fetch(repo: Repo, names: list[str] | None, *, run_cache: bool) -> tuple[int
     remotes = _remotes_of(repo, names)
     if messages.errors and classify(messages.errors).kind != "missing":
         has_imports = any(out.stage.is_import or out.stage.is_repo_import for out in _outputs(repo, names))
+        # An import comes from another place than the remotes, so its errors say nothing about them.
         is_sure = len(remotes) == 1 and not has_imports
         raise attribute_error(repo, remotes, messages.errors, is_sure=is_sure) from messages.errors[0]
     notes = messages.warnings
@@ -171,12 +175,15 @@ def whole_objects(repo: Repo) -> Iterator[TransferMessages]:
         try:
             yield messages
         finally:
+            # DVC names the objects, and not the cache that they are for.
             for odb in (repo.cache.local, repo.cache.legacy):
                 for oid in messages.failed_objects:
                     if "/" in oid or not odb.exists(oid):
                         continue
                     path = odb.oid_to_path(oid)
+                    # Some failures leave a complete object: only the hash tells.
                     if hash_file(path, odb.fs, odb.hash_name)[1].value != oid.removesuffix(".dir"):
+                        # Objects in the cache are read-only.
                         odb.unprotect(path)
                         odb.delete(oid)
 

@@ -93,6 +93,7 @@ def is_entry_on_remotes(stage: Stage, entry: Mapping[str, Any], log: Log) -> boo
         out.remote, out.can_push = own[out.fs_path].remote, own[out.fs_path].can_push
         if not out.can_push and not out.cache.exists(out.hash_info.value):
             return False  # it never leaves the machine that made it
+        # The listing of a directory, fetched if necessary: its files must be on the remote too.
         if out.hash_info.isdir:
             out.get_dir_cache()
     objects_of = _objects_of(out for out in outs if is_saved(out))
@@ -133,6 +134,7 @@ def verify(repo: Repo, head: str, log: Log) -> Verified:
         upload = _upload_missing(repo, remote, hash_name, objects, log)
         checked, uploaded = checked + len(objects), uploaded + upload.uploaded
         lost |= {objects[oid] for oid in upload.missing}
+    # What the commit before this run names already is the loss of somebody else: it must not block new results.
     if lost:
         with at_revision(repo, head):
             before = _pairs(_objects_of(repo.index.outs))
@@ -180,6 +182,7 @@ def _upload_missing(repo: Repo, remote: str | None, hash_name: str, objects: dic
 
 def _try_upload(repo: Repo, remote: str | None, hash_name: str, objects: dict[str, str]) -> _Upload:
     name = remote or _default_remote(repo)
+    # Each hash name has a cache and a place on the remote of its own.
     cache = repo.cache.legacy if hash_name == LEGACY else repo.cache.local
     try:
         odb = repo.cloud.get_remote_odb(remote, "push", hash_name=hash_name)
@@ -188,6 +191,7 @@ def _try_upload(repo: Repo, remote: str | None, hash_name: str, objects: dict[st
         # The files of a directory before its listing: who sees the listing must find them.
         for oid in sorted(cached, key=lambda oid: (oid.endswith(".dir"), oid)):
             odb.add(cache.oid_to_path(oid), cache.fs, oid, check_exists=False)
+        # Checked again: an upload counts only if the object is there afterwards.
         missing = absent - existing_objects(odb, cached)
     except StorageError as error:
         raise StorageError(error.problem, remote=name) from error
@@ -210,6 +214,7 @@ def _objects_of(outs: Iterable[Output]) -> Objects:
     """Returns the objects that belong on each remote."""
     found: Objects = {}
     for out in outs:
+        # An output without a hash was never made.
         if not is_saved(out) or not out.hash_info or _is_cloud_versioned(out):
             continue
         objects = found.setdefault((out.remote, out.hash_info.name), {})

@@ -92,6 +92,7 @@ class Records:
         with contextlib.suppress(Exception):
             for path in self._paths():
                 self._fs.rm_file(path)
+            # Object storages have no folders that stay behind.
             if self._fs.protocol == "local":
                 self._fs.rmdir(self._folder)
                 self._fs.rmdir(self._fs.parent(self._folder))

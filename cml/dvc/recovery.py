@@ -71,6 +71,7 @@ def end(repo: Repo) -> None:
 @contextlib.contextmanager
 def checking_out(repo: Repo, paths: Iterable[str]) -> Iterator[None]:
     """Inside, data is written to these paths of the work tree. If that ends early, the next run knows the paths."""
+    # On a disk that is full or read-only the run itself fails with a better message.
     with contextlib.suppress(OSError):
         _run_file(repo).write_text(json.dumps(sorted({*_unfinished_checkouts(repo), *paths})))
     yield
@@ -87,6 +88,7 @@ def recover(repo: Repo) -> None:
 
     Raises BadInput for data that is neither complete nor in the cache.
     """
+    # A DVC process that works here holds the lock, and then the temporary files are its own.
     with contextlib.suppress(LockError, OSError), repo.lock:
         for path in (*_temporary_files(repo), *unfinished_files(Path(repo.tmp_dir))):
             with contextlib.suppress(OSError):
@@ -99,6 +101,7 @@ def recover(repo: Repo) -> None:
                 f"neither complete nor in the cache. To check it out again: dvc checkout --force {unknown[0]}; to keep "
                 "what is there: dvc commit"
             )
+        # The cache has all of it, so a pull or a checkout puts it back.
         for out in unfinished:
             out.remove()
         _run_file(repo).write_text("")
@@ -136,6 +139,7 @@ def _temporary_files(repo: Repo) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             yield from _only_temporary(folder.iterdir())
     for out in outs:
+        # Not through a link, which may lead out of the project.
         if out.is_dir() and not out.is_symlink():
             yield from _only_temporary(_files(out))
     for path in _only_temporary(_files(Path(repo.cache.local.path))):

@@ -98,6 +98,7 @@ class Reproduction:
                     **options,
                 )
         except DvcException as error:
+            # DVC wraps whatever `_run_stage` raises in a ReproductionError.
             if isinstance(error.__cause__, (StageFailed, StorageError)):
                 raise error.__cause__ from error
             failed = next((run.name for run in self.runs if run.status == "failed"), "the pipeline")
@@ -106,11 +107,13 @@ class Reproduction:
 
     def _run_stage(self, stage: Stage, **options: Any) -> Stage | None:
         """Runs one stage: DVC calls this (`repro_fn`) in place of its own function."""
+        # `Repo.reproduce` passes it on; `_reproduce_stage` would take it for "do not use the run cache".
         options.pop("run_cache", None)
         if not stage.cmd:
             return self._run_source(stage, **options)
         if options.get("pull") and not stage.frozen:
             self._force_stale(stage, options)
+        # The monitor starts with the first command: a restored stage uses no GPU.
         started, monitor = time.monotonic(), GpuMonitor()
         with NoMetricCheck(stage), started_commands(self._log, monitor.start) as commands:
             try:

@@ -62,6 +62,7 @@ def read_snapshot(repo: Repo, revision: str | None, request: SnapshotRequest) ->
     root = repo.root_dir  # of the work tree: at a commit DVC has another one
     metrics_targets, params_targets = _in_project(request.metrics, root), _in_project(request.params, root)
     try:
+        # All parts in one visit: DVC builds the index of a commit once for it, which is most of the time.
         with at_revision(repo, revision), WholeMetrics():
             metrics = {} if metrics_targets is None else _gather_metrics(repo, targets=metrics_targets)
             params = {} if params_targets is None else _gather_params(repo, targets=params_targets or None)

@@ -49,12 +49,14 @@ def _fetch_runs(repo: Repo, key: str) -> None:
         remote = repo.cloud.get_remote_odb(None, "fetch --run-cache", hash_name=LEGACY)
     except DvcException:  # there is no default remote, or it has no run cache
         return
+    # The run cache is beside the objects of DVC 2, here and on a remote.
     fs, cache = remote.fs, repo.cache.legacy
     if fs.protocol in ("http", "https"):  # DVC has no run cache on HTTP remotes
         return
     try:
         for entry in fs.find(fs.join(remote.path, "runs", key[:2], key)):
             target = cache.fs.join(cache.path, "runs", key[:2], key, fs.name(entry))
+            # An entry never changes: its name is the hash of its content.
             if not cache.fs.exists(target):
                 copy(fs, entry, cache.fs, target)
     except FileNotFoundError:

@@ -32,6 +32,7 @@ def find_stale_stages(repo: Repo, targets: tuple[str, ...]) -> list[StageToRun]:
 
     with OneLock(repo, stages):
         for stage in stages:
+            # A frozen stage does not run, so nothing that needs it must run because of it.
             if stage.cmd and not stage.frozen and must_run(stage):
                 needs = tuple(stale[need].name for need in graph.successors(stage) if need in stale)
                 stale[stage] = StageToRun(name=stage.addressing, needs=needs, meta=stage.meta)

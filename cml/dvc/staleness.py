@@ -50,6 +50,7 @@ class OutputIndex:
             return str(out.hash_info.value) if out.hash_info else UNKNOWN
         if out := self.above(dep.fs_path):
             return _hash_of_part(out, dep.fs_path)
+        # A folder that contains outputs: DVC hashes what is there, and misses outputs that were not pulled.
         inside = self.inside(dep.fs_path)
         return None if all(out.exists for out in inside) else _hash_of_folder(dep, inside)
 
@@ -62,6 +63,7 @@ def _hash_of_part(out: Output, path: str) -> str:
     key = PurePath(path).relative_to(out.fs_path).parts
     if found := tree.get(key):
         return str(found[1].value)
+    # Not a file of the output but a folder in it. Its hash is that of a listing with its files only.
     part = Tree()
     for name, (meta, oid) in tree.iteritems():
         if name[: len(key)] == key:
@@ -79,6 +81,7 @@ def _hash_of_folder(dep: Dependency, inside: list[Output]) -> str:
         for name, (meta, oid) in found.iteritems() if isinstance(found, Tree) else ():
             if not any(name[: len(key)] == key for key in keys):
                 whole.add(name, meta, oid)
+    # And the outputs, as dvc.lock has them.
     for key, out in keys.items():
         tree = out.get_dir_cache() if out.hash_info and out.is_dir_checksum else None
         if not out.hash_info or (tree is None and out.is_dir_checksum):
@@ -108,6 +111,7 @@ def is_stale(stage: Stage, outputs: OutputIndex, *, with_always_changed: bool = 
 
     `with_always_changed` counts the stages that DVC runs each time.
     """
+    # The command, the lists of inputs and outputs, or the whole stage is new.
     if stage.changed_stage() or was_never_made(stage):
         return True
     if with_always_changed and not stage.frozen and (stage.is_callback or stage.always_changed):
@@ -118,6 +122,7 @@ def is_stale(stage: Stage, outputs: OutputIndex, *, with_always_changed: bool = 
 
 def _is_changed(dep: Dependency, outputs: OutputIndex) -> bool:
     if (now := outputs.hash_of(dep)) is not None:
+        # An output that somebody edited in the work tree counts too; a folder of outputs was hashed with its files.
         is_edited = dep.exists and not outputs.inside(dep.fs_path) and dep.workspace_status()
         return bool(not dep.hash_info or now != dep.hash_info.value or is_edited)
     status = dep.status()

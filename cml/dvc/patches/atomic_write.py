@@ -74,10 +74,12 @@ def _copy_permissions(old: Path, new: Path) -> None:
     """Gives the new file the group, the mode and, if allowed, the owner of the old one. Raises OSError."""
     if not old.exists():
         return
+    # A rename would replace a file that its owner has made read-only.
     if not os.access(old, os.W_OK):
         raise PermissionError
     of_old, of_new = old.stat(), new.stat()
     if (of_old.st_uid, of_old.st_gid) != (of_new.st_uid, of_new.st_gid):
+        # Only root may change the owner; a member of the group may keep the group.
         try:
             os.chown(new, of_old.st_uid, of_old.st_gid)
         except PermissionError:
@@ -91,6 +93,7 @@ def _overwrite(file: Path, text: str) -> None:
     try:
         file.write_text(text, encoding="utf-8")
     except OSError:
+        # The disk is full: the old text fits, as it was there before.
         with contextlib.suppress(OSError):
             if before:
                 file.write_bytes(before)

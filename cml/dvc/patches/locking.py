@@ -31,6 +31,7 @@ class OneCommand(Patch):
         self._lock = contextlib.ExitStack()
 
     def install(self) -> None:
+        # DVC's lock cannot be taken twice by one process.
         if self._repo._lock_depth == 0:
             self._lock.enter_context(self._repo.lock)
         self._repo._lock_depth += 1
@@ -61,6 +62,7 @@ class OneLock(Replacement):
         paths = [item.fs_path for item in items if not isinstance(item, RepoDependency | AbstractDependency)]
         is_hardlinked = repo.config["core"].get("hardlink_lock", False)
         with contextlib.ExitStack() as locks:
+            # In DVC's own order: first the project, then the files.
             locks.enter_context(repo.lock)
             locks.enter_context(rwlock.rwlock(repo.tmp_dir, repo.fs, f"cml {os.getpid()}", paths, [], is_hardlinked))
             super().install()

@@ -57,6 +57,7 @@ class ParseOnce(Replacement):
             return self._parse(text, path, typ=typ)  # for an error that names the path
 
     def _validate_once(self, data: Any, schema: Schema, text: str | None = None, **options: Any) -> Any:
+        # Validation only raises: DVC does not use what a schema returns here.
         if text is None or (text, id(schema)) not in self._valid:
             self._validate(data, schema, text=text, **options)
         if text is not None:
