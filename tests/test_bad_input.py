@@ -134,7 +134,7 @@ BAD_VALUES = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_VALUES)
-def test_a_bad_value_is_refused_by_the_variables_name(name: str, value: str) -> None:
+def test_the_error_for_a_bad_value_names_the_variable(name: str, value: str) -> None:
     for environment, options in (({name: value}, {}), ({f"INPUT_{name.upper()}": value}, {}), ({}, {name: value})):
         with pytest.raises(BadInput) as caught:
             read_settings(environment, options, is_ci=False)
@@ -143,7 +143,7 @@ def test_a_bad_value_is_refused_by_the_variables_name(name: str, value: str) -> 
         assert len(str(caught.value).splitlines()) == 1
 
 
-def test_every_variable_with_a_grammar_has_a_bad_value() -> None:
+def test_every_variable_with_a_grammar_is_tested_with_a_bad_value() -> None:
     free = {"repo_token"}
     assert {variable.name for variable in VARIABLES} - free == {name for name, _ in BAD_VALUES}
 
@@ -157,7 +157,7 @@ def test_every_variable_with_a_grammar_has_a_bad_value() -> None:
     ),
     is_ci=st.booleans(),
 )
-def test_any_values_are_settings_or_one_line(values: dict[str, str], *, is_ci: bool) -> None:
+def test_any_values_give_settings_or_a_one_line_error(values: dict[str, str], *, is_ci: bool) -> None:
     try:
         settings = read_settings(values, {}, is_ci=is_ci)
     except BadInput as error:
@@ -189,7 +189,7 @@ def test_any_values_are_settings_or_one_line(values: dict[str, str], *, is_ci: b
         ("metrics_gate", "accuracy is good", "metrics_gate"),
     ],
 )
-def test_the_command_refuses_and_touches_nothing(shared: World, name: str, value: str, says: str) -> None:
+def test_a_run_with_a_bad_value_changes_nothing(shared: World, name: str, value: str, says: str) -> None:
     given = {"push": "true", "tag_prefix": "x_", f"INPUT_{name.upper()}": value}
     refused(shared, "run", says=says, env=given)
     assert not list(shared.folder.rglob("evil"))
@@ -211,14 +211,14 @@ def test_the_command_refuses_and_touches_nothing(shared: World, name: str, value
         (("doctor", "--nope"), "--nope"),
     ],
 )
-def test_a_bad_command_line_is_one_line(shared: World, arguments: tuple[str, ...], says: str) -> None:
+def test_a_bad_command_line_gives_a_one_line_error(shared: World, arguments: tuple[str, ...], says: str) -> None:
     refused(shared, *arguments, says=says)
 
 
 # Places
 
 
-def test_where_there_is_nothing_to_run(shared: World, tmp_path: Path) -> None:
+def test_a_run_without_repository_commit_project_or_remote_is_refused(shared: World, tmp_path: Path) -> None:
     refused(shared, "run", cwd=tmp_path, says="not in a git repository")
     world = World(tmp_path)
     world.project.mkdir()
@@ -244,7 +244,7 @@ def test_where_there_is_nothing_to_run(shared: World, tmp_path: Path) -> None:
     [("echo git version 2.20.1", "git version 2.20.1 is too old"), (None, "git is not installed")],
     ids=["old", "absent"],
 )
-def test_git_that_is_too_old_or_absent(shared: World, tmp_path: Path, script: str | None, says: str) -> None:
+def test_an_old_or_missing_git_is_refused(shared: World, tmp_path: Path, script: str | None, says: str) -> None:
     if script:
         (tmp_path / "git").write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "git").chmod(0o755)
@@ -252,12 +252,12 @@ def test_git_that_is_too_old_or_absent(shared: World, tmp_path: Path, script: st
     refused(shared, "run", says=says, env={"PATH": path})
 
 
-def test_a_detached_head_has_no_branch_to_push_to(own: World) -> None:
+def test_a_push_with_a_detached_head_is_refused(own: World) -> None:
     own.git("checkout", "--quiet", "--detach")
     refused(own, *PUSH, says="HEAD is detached")
 
 
-def test_an_author_that_git_does_not_know(own: World) -> None:
+def test_a_push_without_a_git_author_is_refused(own: World) -> None:
     nobody = {f"GIT_{role}_{what}": "" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     nobody |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.useConfigOnly", "GIT_CONFIG_VALUE_0": "true"}
     refused(own, *PUSH, says="git does not know the author", env=nobody)
@@ -289,7 +289,7 @@ def test_an_author_that_git_does_not_know(own: World) -> None:
         ({".dvc/config": "[core]\n    remote = nowhere\n"}, "out.txt"),
     ],
 )
-def test_a_project_that_dvc_cannot_read(own: World, files: dict[str, str], says: str) -> None:
+def test_a_project_that_dvc_cannot_read_is_refused(own: World, files: dict[str, str], says: str) -> None:
     own.write(files)
     refused(own, "run", says=says)
 
@@ -315,14 +315,12 @@ def add_untracked_dependency(world: World) -> None:
     ],
     ids=["dependency", "params", "inside", "new inside", "deleted", "dvc.yaml", "untracked"],
 )
-def test_what_no_commit_holds_is_named_while_push_is_on(
-    own: World, change: Callable[[World], object], named: str
-) -> None:
+def test_uncommitted_inputs_are_named_if_push_is_on(own: World, change: Callable[[World], object], named: str) -> None:
     change(own)
     refused(own, *PUSH, says=f"uncommitted changes: {named}.")
 
 
-def test_without_push_uncommitted_changes_are_fine(own: World) -> None:
+def test_uncommitted_changes_are_allowed_without_push(own: World) -> None:
     own.write({"in.txt": "2", "dvc.yaml": dvc_yaml(make=COPY)})
     done = own.cml("run")
     assert done.code == 0, done.err

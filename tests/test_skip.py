@@ -18,10 +18,10 @@ def test_a_skip_word_anywhere_in_the_message_skips(word: str) -> None:
     assert skip_reason(f"Words\n\nand more\n{word}") is not None
 
 
-def test_our_own_trailer_skips_and_a_quoted_one_does_not() -> None:
+def test_our_trailer_skips_and_a_quoted_one_does_not() -> None:
     assert skip_reason(f"Update DVC results\n\nCML-Run: {SHA}\n") is not None
     assert skip_reason(f"Words\n\nSigned-off-by: Ada <a@example.invalid>\nCML-Run: {SHA}") is not None
-    assert skip_reason(f"About trailers\n\nCML-Run: {SHA}\n\nis how a run is known") is None
+    assert skip_reason(f"About trailers\n\nCML-Run: {SHA}\n\nidentifies a run") is None
 
 
 @pytest.mark.parametrize("message", ["", "skip ci", "[ci-skip]", "CML-Run: later", "[skip] ci"])
@@ -29,14 +29,14 @@ def test_other_messages_do_not_skip(message: str) -> None:
     assert skip_reason(message) is None
 
 
-def test_a_skip_word_is_quoted() -> None:
+def test_the_reason_for_a_skip_is_given() -> None:
     assert skip_reason("Words [CI skip]") == "[ci skip] in the commit message"
     assert skip_reason(results_message("Words", head=SHA, key="0a", scope="1b")) == (
         "the commit contains the results of another run (CML-Run trailer)"
     )
 
 
-def test_a_results_commit_says_what_it_holds() -> None:
+def test_a_results_commit_has_head_key_and_scope() -> None:
     message = results_message("Update", head=SHA, key="0a1b", scope="2c3d")
     assert message == f"Update\n\nCML-Work: 0a1b 2c3d\nCML-Run: {SHA}\n"
     assert (head_of_results(message), key_of_results(message), scope_of_results(message)) == (SHA, "0a1b", "2c3d")
@@ -56,7 +56,7 @@ def test_in_ci_a_run_is_skipped_with_its_outputs(world: World, place: dict[str, 
     assert not (world.project / "model.bin").exists()
 
 
-def test_on_a_laptop_nothing_is_skipped(world: World) -> None:
+def test_no_run_is_skipped_on_a_laptop(world: World) -> None:
     world.commit("Only words [skip ci]")
     done = world.cml("run")
     assert done.code == 0, done.err
@@ -64,25 +64,23 @@ def test_on_a_laptop_nothing_is_skipped(world: World) -> None:
     assert (world.project / "model.bin").exists()
 
 
-def test_in_ci_our_own_results_commit_is_not_run_again(trained_world: World) -> None:
+def test_in_ci_a_run_for_our_results_commit_is_skipped(trained_world: World) -> None:
     done = trained_world.cml("run", env={"GITLAB_CI": "true", "CI_JOB_TOKEN": "token-of-the-job"})
     assert done.code == 0, done.err
     assert trained_world.outputs()["skipped"] == "true"
 
 
-def test_a_squash_merge_that_quotes_our_message_is_run() -> None:
+def test_a_squash_merge_that_quotes_our_message_is_not_skipped() -> None:
     assert skip_reason(f"Feature (#7)\n\n* Try a rate\n\n* Update DVC results\n\nCML-Run: {SHA}") is None
 
 
-def test_a_run_that_somebody_asked_for_is_no_loop() -> None:
+def test_a_run_that_a_person_asked_for_is_not_skipped_for_our_trailer() -> None:
     assert skip_reason(f"Update DVC results\n\nCML-Run: {SHA}", is_asked_for=True) is None
     assert skip_reason("Words [skip ci]", is_asked_for=True) is not None
 
 
 @pytest.mark.parametrize("depth", [1, 20])
-def test_results_of_another_part_of_the_repository_skip_no_job_that_has_yet_to_run(
-    trained_world: World, depth: int
-) -> None:
+def test_results_of_another_part_of_the_repository_do_not_skip_a_job(trained_world: World, depth: int) -> None:
     world = trained_world
     ci = {"GITLAB_CI": "true", "CI_JOB_TOKEN": "token-of-the-job", "push": "false"}
     clone = world.folder / "clone"
@@ -95,7 +93,7 @@ def test_results_of_another_part_of_the_repository_skip_no_job_that_has_yet_to_r
     assert "CML_SKIPPED=true" in (clone / "cml-report" / "cml.env").read_text(), same.err
 
 
-def test_a_jobs_own_results_below_those_of_another_skip_it(trained_world: World) -> None:
+def test_results_below_those_of_another_job_skip_a_job(trained_world: World) -> None:
     world = trained_world
     results = world.git("log", "-1", "--format=%B")
     theirs = results.replace(re.search(r"CML-Work: \w+ (\w+)", results)[1], "0123abcd")  # type: ignore[index]

@@ -56,6 +56,7 @@ def _parse_rule(text: str) -> Rule:
 def _read_rule(text: str) -> Rule:
     """Raises ValueError, which says what is wrong with the rule."""
     left, operator, right = _split_at_operator(text)
+    # A metric may be called `change` too: only a last word after a name is the keyword.
     name = re.sub(r"(?<=\S)\s+change\Z", "", left)
     is_change = name != left
     path, metric = _split_name(name)

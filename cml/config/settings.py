@@ -63,6 +63,7 @@ class Settings(NamedTuple):
     @property
     def key(self) -> str:
         """Identifies what a run does: runs of one commit with the same key have the same results."""
+        # `comment` changes no result, so a run with another `comment` must not repeat the work.
         return _digest(repr(self._replace(comment="update", given={})))[:16]
 
     @property
@@ -85,12 +86,14 @@ def read_settings(environment: Mapping[str, str], options: Mapping[str, str], *,
     given: dict[str, str] = {}
 
     def text(name: str) -> str:
+        # GitHub's runner passes an input that is not set as an empty INPUT_ variable.
         value = options.get(name) or environment.get(f"INPUT_{name.upper()}") or environment.get(name) or ""
         value = _check_characters(BY_NAME[name], value.strip())
         if value:
             given[name] = value
         return value or BY_NAME[name].default
 
+    # `repo_token` is not a setting: cml.process.tokens has removed it from the environment before.
     baseline = _baseline(text("baseline"))
     return Settings(
         baseline=baseline,
@@ -216,6 +219,7 @@ def _report_name(value: str) -> str:
 
 
 def _locale(value: str) -> str:
+    # Only the form is checked here. `preflight` asks Babel, which a skipped run must not import.
     if not re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}", value):
         raise BadInput(f"locale is {value!r}: expected a language such as en, de or pt_BR")
     return value.replace("-", "_")

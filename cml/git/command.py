@@ -34,9 +34,12 @@ class Git:
 
     def __init__(self, directory: Path, *, token: str | None = None, user: str = "x-access-token") -> None:
         self.top = _find_top(directory)
+        # Git must never wait for a password, and `remote` reads its messages in English.
         self._environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+        # In a container the clone often belongs to another user, and git refuses to work in such a clone.
         _add_settings(self._environment, {"safe.directory": str(self.top), PROBE: PROBE_VALUE})
         self._settings = self._read_settings()
+        # A second environment for commands that talk to origin. No other process ever gets it.
         self._authorized = dict(self._environment)
         if token:
             self._authorize(token, user)
@@ -56,6 +59,7 @@ class Git:
         """
         if self._authorized == self._environment:
             return
+        # As it was when the repository was opened: a stage may have changed the configuration since.
         configured = self._settings.get("core.hookspath")
         hooks = Path(self.top, Path(configured).expanduser()) if configured else self._git_path("hooks")
         if hooks.is_dir() and any(not file.name.endswith(".sample") for file in hooks.iterdir()):
@@ -63,6 +67,7 @@ class Git:
             folder.chmod(0o700)
         else:
             folder.mkdir()
+        # An empty credential.helper removes all helpers that other configuration has set.
         _add_settings(self._authorized, {"core.hooksPath": str(folder), "credential.helper": ""})
 
     def remove_stale_locks(self) -> None:
@@ -90,6 +95,7 @@ class Git:
         try:
             entries = self._git("config", "-z", "--get-regexp", wanted).split("\0")
         except GitFailed:
+            # Exit code 1: no such setting is set. So git did not read ours either, and the version is checked below.
             entries = []
         except FileNotFoundError:
             raise BadInput("git is not installed, or not on PATH: install it") from None
@@ -100,6 +106,7 @@ class Git:
 
     def _git_path(self, name: str) -> Path:
         """Returns the path of one of git's own files. A linked work tree shares some of them with the main one."""
+        # Nearly always the answer is known without a git process. In a linked work tree or a submodule, .git is a file.
         folder = self.top / ".git"
         if folder.is_dir() and "GIT_DIR" not in self._environment:
             return folder / name

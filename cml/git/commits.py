@@ -44,11 +44,12 @@ class Commits(History):
 
         `contents` are the contents of paths that both sides changed, merged.
         """
+        # Lines for `git update-index --index-info`: mode, blob, a tab, path. Mode 0 removes the path.
         entries = []
         for path in paths:
             entry = self._tree_entry(commit, path)
             if entry is None:
-                entries.append(f"0 {'0' * len(commit)}\t{path}")  # removes it
+                entries.append(f"0 {'0' * len(commit)}\t{path}")
                 continue
             blob = entry.blob
             if path in contents:
@@ -81,8 +82,10 @@ class Commits(History):
 
     def _commit_tree(self, tree: str, *, parent: str, message: str, identity: Identity | None) -> str:
         """Returns the sha of a new commit of a tree, or the parent where it has the same tree."""
+        # Nothing to commit: the results are those of the parent.
         if tree == self._git("rev-parse", f"{parent}^{{tree}}").strip():
             return parent
+        # Not signed, even if git is configured to sign: in CI nobody can enter a passphrase.
         arguments = ("commit-tree", "--no-gpg-sign", tree, "-p", parent, "-F", "-")
         return self._git(*arguments, stdin=message.encode(), env=_identity_environment(identity)).strip()
 

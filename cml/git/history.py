@@ -44,6 +44,7 @@ class History(Git):
 
     def resolve(self, revision: str) -> str | None:
         """Returns the sha of the commit that a revision names in this clone, or None."""
+        # `commits` remembers the answer, and most callers ask for the commit itself next.
         if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision):
             return next((commit.sha for commit in self.commits([revision])), None)
         try:
@@ -81,6 +82,7 @@ class History(Git):
         """Returns those of the commits, named by full shas, that are in this clone, in the same order."""
         unknown = [sha for sha in shas if sha not in self._known_commits]
         if unknown:
+            # One process for all of them. A commit that is missing is no error, and signatures are not verified.
             options = ("--no-walk=unsorted", "--ignore-missing", "--no-show-signature", "-z")
             fields = f"--format={'%x00'.join(COMMIT_FIELDS)}"
             texts = self._git("log", *options, fields, "--end-of-options", *unknown).split("\0")
@@ -106,6 +108,7 @@ class History(Git):
 
     def changed_from(self, old: str, shas: Iterable[str]) -> dict[str, set[str]]:
         """Returns, for each of several commits, the paths that differ from the commit `old`."""
+        # One process for all commits: a list of experiments has hundreds.
         changed: dict[str, set[str]] = {sha: set() for sha in shas}
         pairs = "".join(f"{sha} {old}\n" for sha in changed).encode()
         sha = ""
@@ -146,6 +149,7 @@ class History(Git):
         return found
 
     def _tree_entry(self, sha: str, path: str) -> TreeEntry | None:
+        # (literal,top): the path is no pattern, and is relative to the top also in a sub-folder.
         entry = self._git("ls-tree", "-z", "--full-tree", sha, "--", f":(literal,top){path}")
         if not entry:
             return None
@@ -161,6 +165,7 @@ class History(Git):
         """Returns up to `count` (tag, sha), the newest first: the commits in the history of `sha` that have a tag made
         of the prefix and their own short sha.
         """
+        # --simplify-by-decoration: git walks the history, but prints only commits with a matching tag.
         lines = self._git(
             "log",
             "--topo-order",

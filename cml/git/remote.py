@@ -79,11 +79,13 @@ class Remote(History):
         return self._fetch(f"--deepen={commits}", REMOTE, refspec)
 
     def _fetch(self, *arguments: str) -> bool:
+        # In a shallow clone, commits have parents after a fetch that they did not show before.
         self._known_commits.clear()
         return self._succeeds("fetch", *FETCH_OPTIONS, *arguments, is_remote=True)
 
     def try_push(self, sha: str, branch: str) -> PushOutcome:
         """Asks origin whether a commit may be pushed to a branch. Changes nothing."""
+        # --no-verify: the hooks of the clone are for the push itself.
         return self._push([f"{sha}:refs/heads/{branch}"], "--dry-run", "--no-verify")
 
     def push(self, sha: str, *, branch: str, tag: str | None) -> PushOutcome:

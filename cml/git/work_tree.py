@@ -21,6 +21,7 @@ class WorkTree(Commits):
 
     def changed_files(self) -> set[str]:
         """Returns the paths, relative to the top, that differ from HEAD or are new and not ignored."""
+        # -z: git quotes no path. A rename is a removed and a new file. No diff program of the user is started.
         changed = self._git("diff", "--name-only", "--no-renames", "--no-ext-diff", "-z", "HEAD")
         new = self._git("ls-files", "--others", "--exclude-standard", "-z")
         return {path for path in (changed + new).split("\0") if path}
@@ -36,8 +37,10 @@ class WorkTree(Commits):
     def _blob_in_work_tree(self, path: str) -> str | None:
         """Returns the sha of what git would store for a file, None where there is no regular file."""
         file = Path(self.top, path)
+        # Git stores a link as its target, and hash-object would read the file behind it.
         if not file.is_file() or file.is_symlink():
             return None
+        # --path: line endings and filters (LFS) as for this path.
         return self._git("hash-object", "--path", path, "--stdin", stdin=file.read_bytes()).strip()
 
     def check_out(self, sha: str) -> bool:
@@ -75,6 +78,7 @@ class WorkTree(Commits):
             self._add_to_index(paths)
             if ours:
                 self._git("read-tree", "-m", "-u", ours, sha)
+            # Last, and only if HEAD is still `head`: until here, a failure leaves the branch as it was.
             self._git("update-ref", "-m", "cml run", "HEAD", sha, head)
         except (GitFailed, OSError):
             return False

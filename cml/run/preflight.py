@@ -16,6 +16,7 @@ from cml.git.command import REMOTE
 from cml.git.repository import Repository
 from cml.model.report import Baseline
 from cml.process.log import Log
+from cml.report.number_locale import number_locale
 from cml.run import report_folder
 from cml.run.baseline import find_baseline
 from cml.run.context import Command
@@ -108,9 +109,6 @@ def check_report_settings(settings: Settings) -> str | None:
     """
     try:
         if settings.locale != BY_NAME["locale"].default:
-            # A skipped run does not pay for Babel.
-            from cml.report.number_locale import number_locale
-
             number_locale(settings.locale)
     except ValueError:
         raise BadInput(

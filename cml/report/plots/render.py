@@ -95,6 +95,7 @@ def serve(seconds: int) -> None:
 
 
 def _png(order: Order) -> bytes:
+    # Only the process that draws needs it.
     import vl_convert
 
     svg = order.get("svg", "")
