@@ -1,4 +1,4 @@
-"""The contract that every place keeps: the same runs, on a laptop, on GitHub and on GitLab, come to the same."""
+"""The contract of all forges: the same runs have the same results on a laptop, on GitHub and on GitLab."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_second_run_adds_nothing(place: Any) -> None:
 
 
 @everywhere(FORGES_AND_LOCAL)
-def test_a_failing_stage_pushes_nothing_and_is_shown(place: Any) -> None:
+def test_a_failing_stage_pushes_nothing_and_is_reported(place: Any) -> None:
     place.world.git("switch", "--quiet", "--create", "try")
     head = place.world.commit("Broken", {"train.py": "print('the reason')\nraise SystemExit(3)\n"})
     number = place.open_pull("try") if place.name != "local" else 0
@@ -108,7 +108,7 @@ def test_bad_input_touches_nothing(place: Any) -> None:
 @everywhere(FORGES)
 def test_a_pull_request_shows_one_report_that_is_updated(place: Any) -> None:
     head = push_branch(place.world, "try", 0.1)
-    place.world.commit("Main moves on", {"README.md": "words\n"})
+    place.world.commit("Main moves on", {"README.md": "text\n"})
     number = place.open_pull("try")
     done = place.run(place.pull(number))
     assert done.code == 0, done.err
@@ -149,7 +149,7 @@ def test_push_and_pull_request_of_one_commit_train_once(place: Any, order: tuple
 
 
 @everywhere(FORGES)
-def test_of_two_runs_at_once_one_trains(place: Any) -> None:
+def test_one_of_two_simultaneous_runs_trains(place: Any) -> None:
     push_branch(place.world, "try", 0.1)
     number = place.open_pull("try")
     jobs = (place.push("try"), place.pull(number))
@@ -163,10 +163,10 @@ def test_of_two_runs_at_once_one_trains(place: Any) -> None:
             subprocess.Popen(["cml", "run"], cwd=space, env=place.world.environment(extra), stderr=subprocess.PIPE)
         )
         time.sleep(1)
-    said = [run.communicate(timeout=100)[1].decode() for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], said
-    assert sum("train ran" in text for text in said) == 1, said
-    assert sum("another run is already processing this commit" in text for text in said) == 1, said
+    logs = [run.communicate(timeout=100)[1].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], logs
+    assert sum("train ran" in text for text in logs) == 1, logs
+    assert sum("another run is already processing this commit" in text for text in logs) == 1, logs
     assert len(place.reports(number)) == 1
 
 

@@ -1,4 +1,4 @@
-"""`cml run` as a job on GitHub, against the stand-in: what is pushed, what is shown, what is refused, for every event."""
+"""`cml run` as a job on GitHub, against the stand-in: what is pushed, published and refused, for every event."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Hub:
         checkout: Mapping[str, Any] | None = None,
         **variables: str,
     ) -> Result:
-        """One job: checkout, then `cml run` with the token as the action hands it in."""
+        """Runs a job: checkout, then `cml run` with the token as the action gets it."""
         token = token or self.token
         workspace = self.forge.checkout(env, token=token, **(checkout or {}))
         return self.again(env, *arguments, token=token, workspace=workspace, **variables)
@@ -107,7 +107,7 @@ def test_a_push_saves_and_shows_a_check_on_both_commits(hub: Hub) -> None:
     hub.world.assert_complete("origin/try")
 
 
-def test_a_run_that_died_is_trained_again_and_its_check_ended(hub: Hub) -> None:
+def test_the_work_of_a_killed_run_is_repeated_and_its_check_run_ended(hub: Hub) -> None:
     head = hub.branch("try", 0.1)
     dead = hub.forge.event("push", ref="try")
     workspace = hub.forge.checkout(dead, token=hub.token)
@@ -148,8 +148,8 @@ def left_open(hub: Hub, route: str, skip: int = 0) -> tuple[str, int, str]:
 
 
 @pytest.mark.parametrize(("route", "skip"), [("PATCH /repos/*/check-runs/*", 0), ("* /repos/*check-runs*", 3)])
-def test_a_check_that_a_run_could_not_end_is_ended_by_the_run_of_its_results(hub: Hub, route: str, skip: int) -> None:
-    """Whether the results' own check says so, or is not there either; never while the run is at work."""
+def test_a_check_run_that_was_left_open_is_ended_by_the_run_of_the_results(hub: Hub, route: str, skip: int) -> None:
+    """Also if the results commit has no check run; never while the run is still running."""
     head, number, run = left_open(hub, route, skip)
     for status in ("in_progress", "completed"):
         env = hub.forge.event("pull_request", pull=number, action="synchronize")
@@ -161,8 +161,8 @@ def test_a_check_that_a_run_could_not_end_is_ended_by_the_run_of_its_results(hub
 
 
 @pytest.mark.parametrize("event", ["pull_request", "schedule"])
-def test_a_check_that_a_run_could_not_end_is_ended_by_the_next_that_works(hub: Hub, event: str) -> None:
-    """On the commit after the results, since GitHub starts no run for what a job's own token pushes; or on them."""
+def test_a_check_run_that_was_left_open_is_ended_by_the_next_run(hub: Hub, event: str) -> None:
+    """The next run is for a later commit, since GitHub starts none for a push with the job token, or for the results."""
     head, number, run = left_open(hub, "PATCH /repos/*/check-runs/*")
     hub.forge.finish_run(run)
     hub.world.git("fetch", "--quiet")
@@ -171,7 +171,7 @@ def test_a_check_that_a_run_could_not_end_is_ended_by_the_next_that_works(hub: H
         hub.world.git("push", "--quiet", "origin", "HEAD:main")
         env = hub.forge.event("schedule")
     else:
-        hub.world.git("commit", "--quiet", "--allow-empty", "--message", "Words")
+        hub.world.git("commit", "--quiet", "--allow-empty", "--message", "A change")
         hub.world.git("push", "--quiet", "origin", "HEAD:try")
         env = hub.forge.event("pull_request", pull=number, action="synchronize")
     assert hub.job(env, checkout={"depth": 0}).code == 0
@@ -224,7 +224,7 @@ def test_a_forks_pull_request_gets_a_report_and_no_push(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("dvc_pull", ["", "auto"])
-def test_a_fork_whose_storage_cannot_be_read_is_only_looked_at(hub: Hub, dvc_pull: str) -> None:
+def test_a_fork_that_cannot_read_the_remote_gets_a_report_only(hub: Hub, dvc_pull: str) -> None:
     fork = hub.forge.create_repository("bob/digits", fork_of="ada/digits")
     clone = hub.world.folder / "bobs"
     hub.world.git("clone", "--quiet", str(fork.bare), str(clone), cwd=hub.world.folder)
@@ -322,7 +322,7 @@ def test_every_checkout_works(hub: Hub, credentials: str, depth: int) -> None:
         ("POST /repos/*/comments", "done-reset"),
     ],
 )
-def test_trouble_of_the_api_doubles_nothing_and_loses_nothing(hub: Hub, route: str, how: str) -> None:
+def test_errors_of_the_api_duplicate_nothing_and_lose_nothing(hub: Hub, route: str, how: str) -> None:
     """`make chaos` tries every endpoint in every way."""
     head = hub.branch("try", 0.1)
     pull = hub.forge.open_pull("try")
@@ -334,8 +334,8 @@ def test_trouble_of_the_api_doubles_nothing_and_loses_nothing(hub: Hub, route: s
     assert hub.check(hub.world.tip("try")).conclusion == "success"
 
 
-def test_an_answer_that_is_none_is_not_taken_for_one(hub: Hub) -> None:
-    """PyGithub reads a redirect of an update as its success."""
+def test_a_redirect_is_not_taken_for_an_answer(hub: Hub) -> None:
+    """PyGithub takes the redirect of an update for success."""
     hub.branch("try", 0.1)
     pull = hub.forge.open_pull("try")
     assert hub.job(hub.forge.event("pull_request", pull=pull.number)).code == 0
@@ -364,7 +364,7 @@ def test_a_broken_event_file_is_bad_input(hub: Hub) -> None:
         assert len([line for line in done.err.splitlines() if line.startswith("::error::")]) == 1
 
 
-def test_the_sticky_comment_is_found_on_any_page_and_never_anothers(hub: Hub) -> None:
+def test_the_comment_is_found_on_any_page_and_only_our_own(hub: Hub) -> None:
     hub.branch("try", 0.1)
     pull = hub.forge.open_pull("try")
     fake = hub.forge.comment(pull.number, "<!-- cml-report: DVC Report -->\nmine", login="mallory")
@@ -393,7 +393,7 @@ def test_matrix_jobs_keep_their_own_reports(hub: Hub) -> None:
     assert [body.splitlines()[1] for body in bodies] == ["## small", "## large"]
 
 
-def test_the_fewest_calls_that_are_right(hub: Hub) -> None:
+def test_few_calls_of_the_api_are_made(hub: Hub) -> None:
     hub.branch("try", 0.1)
     pull = hub.forge.open_pull("try")
     assert hub.job(hub.forge.event("pull_request", pull=pull.number)).code == 0
@@ -403,7 +403,7 @@ def test_the_fewest_calls_that_are_right(hub: Hub) -> None:
 
 def test_a_shallow_clone_lists_the_branchs_experiments(hub: Hub) -> None:
     for number in range(60):
-        hub.world.git("commit", "--quiet", "--allow-empty", "--message", f"Words {number}")
+        hub.world.git("commit", "--quiet", "--allow-empty", "--message", f"A change {number}")
     hub.world.git("push", "--quiet", "origin", "main")
     hub.branch("try", 0.1)
     done = hub.job(hub.forge.event("push", ref="try"), tag_prefix="dvc_")
@@ -411,7 +411,7 @@ def test_a_shallow_clone_lists_the_branchs_experiments(hub: Hub) -> None:
     assert "Latest 2 experiments in the branch" in hub.check(hub.world.tip("try")).output["summary"]
 
 
-def test_data_that_changes_is_saved_day_after_day(hub: Hub) -> None:
+def test_data_that_changes_is_saved_every_day(hub: Hub) -> None:
     source = hub.world.folder / "news.csv"
     days = (("schedule", "a,b\n9,9\n"), ("workflow_dispatch", "a,b\n9,9\n"), ("schedule", "a,b\n7,7\n"))
     for number, (event, news) in enumerate(days):
@@ -469,7 +469,7 @@ def test_a_stage_cannot_get_the_token_through_a_hook(hub: Hub, tmp_path: Path) -
     assert not stolen.exists()
 
 
-def test_a_head_branch_that_is_gone_is_not_made_again(hub: Hub) -> None:
+def test_a_deleted_head_branch_is_not_created_again(hub: Hub) -> None:
     hub.branch("try", 0.1)
     pull = hub.forge.open_pull("try")
     env = hub.forge.event("pull_request", pull=pull.number)
@@ -482,7 +482,7 @@ def test_a_head_branch_that_is_gone_is_not_made_again(hub: Hub) -> None:
     assert "try" not in hub.world.git("branch", "--list", cwd=hub.world.origin)
 
 
-def test_another_bots_comment_is_never_touched(hub: Hub) -> None:
+def test_a_comment_of_another_bot_is_never_changed(hub: Hub) -> None:
     hub.branch("try", 0.1)
     pull = hub.forge.open_pull("try")
     theirs = hub.forge.comment(pull.number, "<!-- cml-report: DVC Report -->\ntheirs", login="echo[bot]")
@@ -491,7 +491,7 @@ def test_another_bots_comment_is_never_touched(hub: Hub) -> None:
     assert len(hub.forge.comments(pull.number)) == 2
 
 
-def test_a_skipped_run_writes_through_no_link(hub: Hub, tmp_path: Path) -> None:
+def test_a_skipped_run_does_not_write_through_a_link(hub: Hub, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (hub.world.project / "cml-report").mkdir(exist_ok=True)
@@ -508,7 +508,7 @@ def test_a_skipped_run_writes_through_no_link(hub: Hub, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["done-500", "done-reset", "502", "reset"])
-def test_a_push_without_an_answer_is_looked_up_and_then_done(hub: Hub, how: str) -> None:
+def test_a_push_without_an_answer_is_checked_and_repeated(hub: Hub, how: str) -> None:
     head = hub.branch("try", 0.1)
     env = hub.forge.event("push", ref="try")
     workspace = hub.forge.checkout(env, token=hub.token)
@@ -523,7 +523,7 @@ def test_a_push_without_an_answer_is_looked_up_and_then_done(hub: Hub, how: str)
 
 
 @pytest.mark.parametrize("route", ["GET *info/refs", "POST */git-upload-pack"])
-def test_a_git_server_that_is_away_for_a_moment_costs_no_training(hub: Hub, route: str) -> None:
+def test_a_short_outage_of_the_git_server_costs_no_training(hub: Hub, route: str) -> None:
     head = hub.branch("try", 0.1)
     env = hub.forge.event("push", ref="try")
     workspace = hub.forge.checkout(env, token=hub.token)
@@ -545,7 +545,7 @@ PATH=${{PATH#*:}} exec git "$@"
 
 
 def with_slow_git(hub: Hub, place: Path) -> str:
-    """A PATH with a git that waits for the API, whose check runs wait for that git to begin."""
+    """A PATH with a git that waits for the API, while the check runs of the API wait for git."""
     (place / "bin").mkdir(parents=True)
     git = place / "bin" / "git"
     git.write_text(DRY.format(place=place))
@@ -564,8 +564,8 @@ def with_slow_git(hub: Hub, place: Path) -> str:
     return f"{git.parent}:{hub.world.environment()['PATH']}"
 
 
-def test_origin_is_asked_beside_the_api(hub: Hub, tmp_path: Path) -> None:
-    """One after the other, each would wait until its time is up."""
+def test_origin_and_the_api_are_asked_in_parallel(hub: Hub, tmp_path: Path) -> None:
+    """If they were asked one after the other, each would wait until its time is over."""
     hub.branch("try", 0.1)
     env = hub.forge.event("push", ref="try")
     done = hub.job(env, PATH=with_slow_git(hub, tmp_path / "slow"))
@@ -574,7 +574,7 @@ def test_origin_is_asked_beside_the_api(hub: Hub, tmp_path: Path) -> None:
     assert hub.outputs(env)["changed"] == "true"
 
 
-def test_a_twins_results_do_not_wait_for_origin(hub: Hub, tmp_path: Path) -> None:
+def test_results_of_a_duplicate_run_do_not_wait_for_origin(hub: Hub, tmp_path: Path) -> None:
     hub.branch("try", 0.1)
     first, second = (hub.forge.event("push", ref="try") for _ in range(2))
     assert hub.job(first).code == 0

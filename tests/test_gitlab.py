@@ -1,4 +1,4 @@
-"""`cml run` as a job on GitLab, against the stand-in: what only GitLab has."""
+"""`cml run` as a job on GitLab, against the stand-in: tests of what only GitLab has."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lab(trained_world: World, tmp_path: Path) -> Iterator[GitLabJobs]:
 
 
 def push_again(lab: GitLabJobs, files: dict[str, str]) -> str:
-    """Somebody pushes a commit on top of what the branch `try` holds; returns its sha."""
+    """Pushes a commit of somebody to the branch `try`; returns its sha."""
     lab.world.git("fetch", "--quiet")
     lab.world.git("switch", "--quiet", "--detach", "origin/try")
     lab.world.write(files)
@@ -47,7 +47,7 @@ def test_a_tag_gets_a_release_with_the_report(lab: GitLabJobs) -> None:
 
 
 @pytest.mark.parametrize("may_push", [True, False])
-def test_with_the_jobs_own_token(lab: GitLabJobs, *, may_push: bool) -> None:
+def test_with_the_job_token(lab: GitLabJobs, *, may_push: bool) -> None:
     lab.token = None
     lab.project.job_token_may_push = may_push
     head = push_branch(lab.world, "try", 0.1)
@@ -69,7 +69,7 @@ def test_with_the_jobs_own_token(lab: GitLabJobs, *, may_push: bool) -> None:
     assert lab.forge.unknown == []
 
 
-def test_push_and_merge_request_train_once_with_the_jobs_own_token(lab: GitLabJobs) -> None:
+def test_push_and_merge_request_train_once_with_the_job_token(lab: GitLabJobs) -> None:
     lab.token = None
     lab.project.job_token_may_push = True
     push_branch(lab.world, "try", 0.1)
@@ -88,7 +88,7 @@ def test_push_and_merge_request_train_once_with_the_jobs_own_token(lab: GitLabJo
 @pytest.mark.parametrize("event_type", ["detached", "merged_result", "merge_train"])
 def test_every_kind_of_merge_request_pipeline(lab: GitLabJobs, event_type: str) -> None:
     head = push_branch(lab.world, "try", 0.1)
-    lab.world.commit("Main moves on", {"README.md": "words\n"})
+    lab.world.commit("Main moves on", {"README.md": "text\n"})
     number = lab.open_pull("try")
     env = lab.forge.pipeline("merge_request_event", merge_request=number, event_type=event_type)  # type: ignore[arg-type]
     done = lab.run(env)
@@ -127,7 +127,7 @@ def test_a_forks_merge_request_reports_in_the_fork_and_pushes_nothing(lab: GitLa
 
 
 @pytest.mark.parametrize(("state", "kind"), [("closed", "project"), ("merged", "project"), ("closed", "job")])
-def test_a_merge_request_that_is_over_is_only_reported_on(lab: GitLabJobs, state: str, kind: str) -> None:
+def test_a_closed_merge_request_gets_a_report_only(lab: GitLabJobs, state: str, kind: str) -> None:
     lab.project.job_token_may_push = True
     lab.token = lab.token if kind == "project" else None
     head = push_branch(lab.world, "try", 0.1)
@@ -151,7 +151,7 @@ def test_a_tag_pipeline_reports_only(lab: GitLabJobs) -> None:
 
 
 @pytest.mark.parametrize("kind", ["project", "job"])
-def test_no_token_makes_a_chain_of_pipelines(lab: GitLabJobs, kind: str) -> None:
+def test_no_kind_of_token_starts_an_endless_chain_of_pipelines(lab: GitLabJobs, kind: str) -> None:
     if kind == "job":
         lab.token = None
         lab.project.job_token_may_push = True
@@ -183,7 +183,7 @@ def test_a_protected_branch_is_refused_before_any_training(lab: GitLabJobs, kind
     assert len([line for line in done.err.splitlines() if line.startswith("error:")]) == 1
 
 
-def test_a_protected_tag_is_refused_and_nothing_is_half_pushed(lab: GitLabJobs) -> None:
+def test_a_protected_tag_is_refused_and_the_branch_is_not_pushed_either(lab: GitLabJobs) -> None:
     lab.token = lab.forge.token("project", role="developer")
     lab.forge.protect_tag("dvc_*")
     head = push_branch(lab.world, "try", 0.1)
@@ -194,22 +194,20 @@ def test_a_protected_tag_is_refused_and_nothing_is_half_pushed(lab: GitLabJobs) 
 
 
 @pytest.mark.parametrize(
-    ("facts", "words"),
+    ("facts", "advice"),
     [
         ({"scopes": ("read_repository", "write_repository")}, "scopes api and write_repository"),
         ({"role": "guest"}, "role Developer"),
         ({"is_expired": True}, "expired"),
     ],
 )
-def test_a_token_that_may_too_little_is_told_what_it_lacks(
-    lab: GitLabJobs, facts: dict[str, object], words: str
-) -> None:
+def test_what_a_token_lacks_is_named(lab: GitLabJobs, facts: dict[str, object], advice: str) -> None:
     head = push_branch(lab.world, "try", 0.1)
     env = lab.push("try")
     workspace = lab.start(env)
     lab.token = lab.forge.token("project", **facts)  # type: ignore[arg-type]
     done = lab.run(env, workspace=workspace)
-    assert words in done.err
+    assert advice in done.err
     if "scopes" in facts:
         assert done.code == 0, done.err
         assert lab.world.tip("try") != head
@@ -236,7 +234,7 @@ def test_images_are_uploaded_once_under_hashed_names(lab: GitLabJobs) -> None:
     for text in (report, release.description or ""):
         assert f"](/uploads/{uploads[0].secret}/{uploads[0].name})" in text
     assert len(uploads[0].name) == len("0123456789abcdef.png")
-    push_again(lab, {"README.md": "words\n"})
+    push_again(lab, {"README.md": "text\n"})
     assert lab.run(lab.pull(number), tag_prefix="dvc_").code == 0
     assert len(lab.forge.uploads()) == 1
 
@@ -259,7 +257,7 @@ def test_every_checkout_works(lab: GitLabJobs, credentials: Credentials, depth: 
         ("POST /projects/*/releases", "done-reset"),
     ],
 )
-def test_trouble_of_the_api_doubles_nothing_and_loses_nothing(lab: GitLabJobs, route: str, how: str) -> None:
+def test_errors_of_the_api_duplicate_nothing_and_lose_nothing(lab: GitLabJobs, route: str, how: str) -> None:
     """`make chaos` tries every endpoint in every way."""
     push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
@@ -272,7 +270,7 @@ def test_trouble_of_the_api_doubles_nothing_and_loses_nothing(lab: GitLabJobs, r
     assert len([status for status in lab.forge.statuses(tip) if status.name == "DVC Report"]) == 1
 
 
-def test_the_sticky_note_is_found_on_any_page_and_never_anothers(lab: GitLabJobs) -> None:
+def test_the_note_is_found_on_any_page_and_only_our_own(lab: GitLabJobs) -> None:
     push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     fake = lab.forge.comment(number, "<!-- cml-report: DVC Report -->\nmine", login="mallory")
@@ -288,7 +286,7 @@ def test_the_sticky_note_is_found_on_any_page_and_never_anothers(lab: GitLabJobs
     assert fake.body.endswith("mine")
 
 
-def test_no_line_of_a_report_is_a_quick_action(lab: GitLabJobs) -> None:
+def test_no_line_of_a_report_is_executed_as_a_quick_action(lab: GitLabJobs) -> None:
     lab.world.git("switch", "--quiet", "--create", "try")
     lab.world.commit("Broken", {"train.py": "print('/close')\nprint('  /merge')\nraise SystemExit(1)\n"})
     number = lab.open_pull("try")
@@ -298,7 +296,7 @@ def test_no_line_of_a_report_is_a_quick_action(lab: GitLabJobs) -> None:
     assert "/close" in note.body
 
 
-def test_variables_of_the_template_win_over_those_of_the_project(lab: GitLabJobs) -> None:
+def test_variables_of_the_template_override_those_of_the_project(lab: GitLabJobs) -> None:
     push_branch(lab.world, "try", 0.1)
     done = lab.run(lab.push("try"), INPUT_TAG_PREFIX="input_", tag_prefix="variable_", INPUT_PUSH="")
     assert done.code == 0, done.err
@@ -309,7 +307,7 @@ def test_variables_of_the_template_win_over_those_of_the_project(lab: GitLabJobs
     ("name", "value"),
     [("CI_MERGE_REQUEST_IID", "one"), ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", ""), ("CI_MERGE_REQUEST_IID", "-1")],
 )
-def test_a_pipeline_that_contradicts_itself_is_bad_input(lab: GitLabJobs, name: str, value: str) -> None:
+def test_incomplete_variables_of_a_merge_request_are_bad_input(lab: GitLabJobs, name: str, value: str) -> None:
     push_branch(lab.world, "try", 0.1)
     env = lab.pull(lab.open_pull("try"))
     workspace = lab.start(env)
@@ -327,7 +325,7 @@ def test_a_project_that_the_token_cannot_see_loses_nothing(lab: GitLabJobs) -> N
     assert "404" in done.err
 
 
-def test_the_fewest_calls_that_are_right(lab: GitLabJobs) -> None:
+def test_few_calls_of_the_api_are_made(lab: GitLabJobs) -> None:
     push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     assert lab.run(lab.pull(number), tag_prefix="dvc_").code == 0
@@ -335,13 +333,13 @@ def test_the_fewest_calls_that_are_right(lab: GitLabJobs) -> None:
     assert len(calls) <= 10, calls
 
 
-def test_what_children_print_folds_in_the_log(lab: GitLabJobs) -> None:
+def test_the_output_of_subprocesses_is_a_section_of_the_log(lab: GitLabJobs) -> None:
     push_branch(lab.world, "try", 0.1)
-    done = lab.run(lab.push("try"), setup="echo words of setup")
-    assert done.err.index("section_start") < done.err.index("words of setup") < done.err.index("section_end")
+    done = lab.run(lab.push("try"), setup="echo output of setup")
+    assert done.err.index("section_start") < done.err.index("output of setup") < done.err.index("section_end")
 
 
-def test_another_name_is_another_note(lab: GitLabJobs) -> None:
+def test_each_report_name_has_its_own_note(lab: GitLabJobs) -> None:
     push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     for name in ("small", "large"):
@@ -349,7 +347,7 @@ def test_another_name_is_another_note(lab: GitLabJobs) -> None:
     assert [body.splitlines()[1] for body in lab.reports(number)] == ["## small", "## large"]
 
 
-def test_a_merge_requests_job_does_not_hold_up_its_target(lab: GitLabJobs) -> None:
+def test_a_job_of_a_merge_request_does_not_block_its_target(lab: GitLabJobs) -> None:
     push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     lab.forge.pipeline("merge_request_event", merge_request=number, event_type="merged_result")
@@ -361,7 +359,7 @@ def test_a_merge_requests_job_does_not_hold_up_its_target(lab: GitLabJobs) -> No
 
 
 @pytest.mark.parametrize("first", ["tag", "merge_train", "closed"])
-def test_a_run_that_saves_nothing_is_no_twin_of_one_that_saves(lab: GitLabJobs, first: str) -> None:
+def test_a_run_without_push_and_one_with_push_are_not_duplicates(lab: GitLabJobs, first: str) -> None:
     head = push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     if first == "tag":
@@ -380,7 +378,7 @@ def test_a_run_that_saves_nothing_is_no_twin_of_one_that_saves(lab: GitLabJobs, 
     assert lab.world.git("rev-parse", "try~1", cwd=lab.world.origin) == head
 
 
-def test_jobs_of_a_matrix_are_no_twins(lab: GitLabJobs) -> None:
+def test_jobs_of_a_matrix_are_not_duplicates(lab: GitLabJobs) -> None:
     push_branch(lab.world, "try", 0.1)
     envs = [lab.forge.pipeline("push", ref="try", job=f"train: [{name}]") for name in ("a", "b")]
     spaces = [lab.start(env) for env in envs]
@@ -389,7 +387,7 @@ def test_jobs_of_a_matrix_are_no_twins(lab: GitLabJobs) -> None:
         assert "train ran" in done.err
 
 
-def test_a_branch_that_was_set_back_is_trained_again(lab: GitLabJobs) -> None:
+def test_a_branch_that_was_reset_is_trained_again(lab: GitLabJobs) -> None:
     head = push_branch(lab.world, "try", 0.1)
     assert lab.run(lab.push("try")).code == 0
     lab.world.git("update-ref", "refs/heads/try", head, cwd=lab.world.origin)
@@ -398,7 +396,7 @@ def test_a_branch_that_was_set_back_is_trained_again(lab: GitLabJobs) -> None:
     assert lab.world.git("rev-parse", "try~1", cwd=lab.world.origin) == head
 
 
-def test_new_data_of_a_schedule_is_not_thrown_away_for_older_results(lab: GitLabJobs) -> None:
+def test_new_data_of_a_scheduled_run_is_not_lost_to_older_results(lab: GitLabJobs) -> None:
     push_branch(lab.world, "try", 0.1)
     news = lab.world.folder / "news.csv"
     news.write_text("a,b\n9,9\n")
@@ -411,7 +409,7 @@ def test_new_data_of_a_schedule_is_not_thrown_away_for_older_results(lab: GitLab
     assert lab.world.tip("try") == tip
 
 
-def test_a_gate_that_failed_holds_the_merge_request_in_the_results_pipeline_too(lab: GitLabJobs) -> None:
+def test_a_failed_gate_blocks_the_merge_request_also_in_the_pipeline_of_the_results(lab: GitLabJobs) -> None:
     push_branch(lab.world, "try", 0.3)
     number = lab.open_pull("try")
     assert lab.run(lab.pull(number), metrics_gate="accuracy >= 0.9").code == 3
@@ -424,7 +422,7 @@ def test_a_gate_that_failed_holds_the_merge_request_in_the_results_pipeline_too(
     assert len(lab.reports(number)) == 1
 
 
-def test_the_report_of_an_older_commit_replaces_no_newer_one(lab: GitLabJobs) -> None:
+def test_the_report_of_an_older_commit_does_not_replace_a_newer_one(lab: GitLabJobs) -> None:
     push_branch(lab.world, "try", 0.1)
     number = lab.open_pull("try")
     old = lab.pull(number)
@@ -448,7 +446,7 @@ def test_jobs_of_a_child_pipeline_know_whether_somebody_requested_them(
     assert context.is_requested is is_requested
 
 
-def test_no_stage_sees_the_jobs_token_under_its_other_names(lab: GitLabJobs) -> None:
+def test_no_stage_sees_the_job_token_under_its_other_names(lab: GitLabJobs) -> None:
     push_branch(lab.world, "try", 0.1)
     env = lab.push("try")
     assert env["CI_REGISTRY_PASSWORD"] == env["CI_JOB_TOKEN"]

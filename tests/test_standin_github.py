@@ -1,4 +1,4 @@
-"""The stand-in GitHub refuses what GitHub refuses, to real git and to PyGithub; else our own tests would prove nothing."""
+"""The stand-in GitHub refuses what GitHub refuses, to real git and to PyGithub. Else our tests would prove nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def header(token: str) -> str:
 
 
 def authorized(token: str, url: str) -> dict[str, str]:
-    """What cml sets: exactly one credential for a server, whatever the clone holds."""
+    """Returns what cml sets: exactly one credential for a server, whatever the clone has."""
     key = f"http.{url}/.extraheader"
     settings = {"GIT_CONFIG_KEY_0": key, "GIT_CONFIG_VALUE_0": "", "GIT_CONFIG_KEY_1": key}
     return {**AUTHOR, **settings, "GIT_CONFIG_VALUE_1": header(token), "GIT_CONFIG_COUNT": "2"}
@@ -46,7 +46,7 @@ def commit(clone: Path, files: dict[str, str], message: str = "A change") -> str
 
 @pytest.fixture(scope="session")
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bare repository whose main has two commits, made once; tests take copies."""
+    """A bare repository whose main has two commits, created once; tests use copies."""
     place = tmp_path_factory.mktemp("seed")
     git("init", "--quiet", "--initial-branch=main", "work", cwd=place)
     commit(place / "work", {"a.txt": "1\n"})
@@ -71,14 +71,14 @@ def token(forge: Forge) -> str:
 
 @pytest.fixture
 def clone(forge: Forge, seed: Path, tmp_path: Path) -> Path:
-    """A clone without credentials of its own."""
+    """A clone without credentials."""
     git("clone", "--quiet", str(seed), "clone", cwd=tmp_path)
     git("remote", "set-url", "origin", forge.clone_url(), cwd=tmp_path / "clone")
     return tmp_path / "clone"
 
 
 def branch(forge: Forge, clone: Path, name: str, files: dict[str, str] | None = None) -> str:
-    """Makes a branch with one commit on the server, past every rule."""
+    """Creates a branch with one commit on the server, ignoring all rules."""
     git("checkout", "--quiet", "-B", name, "origin/main", cwd=clone)
     sha = commit(clone, files or {f"{name.replace('/', '-')}.txt": "1\n"})
     git("push", "--quiet", "--force", str(forge._repository(None).bare), name, cwd=clone)
@@ -135,7 +135,7 @@ def test_git_speaks_protocol_2_and_sends_compressed_bodies(forge: Forge, token: 
 
 
 @pytest.mark.parametrize(
-    ("kind", "facts", "push", "said"),
+    ("kind", "facts", "push", "message"),
     [
         ("installation", {}, True, ""),
         (
@@ -153,13 +153,13 @@ def test_git_speaks_protocol_2_and_sends_compressed_bodies(forge: Forge, token: 
         ("fine-grained", {"permissions": {"contents": "write"}}, True, ""),
     ],
 )
-def test_git_is_refused_by_what_a_token_may(
-    forge: Forge, clone: Path, kind: Any, facts: Any, push: Any, said: str
+def test_git_requests_that_a_token_may_not_make_are_refused(
+    forge: Forge, clone: Path, kind: Any, facts: Any, push: Any, message: str
 ) -> None:
     env = authorized(forge.token(kind, **facts), forge.url)
     command = ["push", "--dry-run", "origin", "HEAD:refs/heads/x"] if push else ["fetch", "origin"]
-    if said:
-        with pytest.raises(GitFailed, match=rf"remote: {said.replace('[', '.').replace(']', '.')}"):
+    if message:
+        with pytest.raises(GitFailed, match=rf"remote: {message.replace('[', '.').replace(']', '.')}"):
             git(*command, cwd=clone, env=env)
     else:
         git(*command, cwd=clone, env=env)
@@ -180,20 +180,20 @@ def test_git_is_refused_without_a_credential_and_with_two(forge: Forge, token: s
 
 
 @pytest.mark.parametrize(
-    ("ruleset", "said"),
+    ("ruleset", "message"),
     [
         (False, r"(?s)GH006: Protected branch update failed for refs/heads/main\..*\(protected branch hook declined\)"),
         (True, r"(?s)GH013: Repository rule .*\(push declined due to repository rule violations\)"),
     ],
 )
-def test_a_protected_branch_refuses_all_but_the_allowed(
-    forge: Forge, token: str, clone: Path, ruleset: Any, said: str
+def test_a_protected_branch_accepts_only_allowed_tokens(
+    forge: Forge, token: str, clone: Path, ruleset: Any, message: str
 ) -> None:
     robot = forge.token("installation", app_id=7, app_slug="robot")
     forge.protect("main", allowed=[robot], ruleset=ruleset)
     sha = commit(clone, {"c.txt": "1\n"})
     push = ["push", "--atomic", "origin", "HEAD:refs/heads/main", "HEAD:refs/tags/v1"]
-    with pytest.raises(GitFailed, match=said):
+    with pytest.raises(GitFailed, match=message):
         git(*push, cwd=clone, env=authorized(token, forge.url))
     assert tip(forge) != sha
     assert git("tag", cwd=forge._repository(None).bare) == ""
@@ -297,7 +297,7 @@ def test_pages_link_to_each_other(forge: Forge, token: str, clone: Path) -> None
     assert answer.headers["x-ratelimit-remaining"] == "999"
 
 
-def test_a_check_run_from_begin_to_end(forge: Forge, repo: Repository) -> None:
+def test_a_check_run_from_start_to_end(forge: Forge, repo: Repository) -> None:
     sha = tip(forge)
     started = datetime.now(timezone.utc)
     check = repo.create_check_run("DVC Report", sha, status="in_progress", started_at=started)
@@ -317,7 +317,7 @@ def test_a_check_run_from_begin_to_end(forge: Forge, repo: Repository) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ({"status": "completed"}, '"conclusion" wasn\'t supplied.'),
         ({"conclusion": "good"}, "For 'properties/conclusion', \"good\" is not a member of"),
@@ -331,10 +331,10 @@ def test_a_check_run_from_begin_to_end(forge: Forge, repo: Repository) -> None:
         ({"head_sha": "0" * 40}, "No commit found for SHA"),
     ],
 )
-def test_a_check_run_with_a_wrong_body_is_refused(forge: Forge, token: str, body: dict[str, Any], said: str) -> None:
+def test_a_check_run_with_a_wrong_body_is_refused(forge: Forge, token: str, body: dict[str, Any], message: str) -> None:
     answer = api(forge, token, "POST", "/repos/o/r/check-runs", json={"name": "n", "head_sha": tip(forge), **body})
     assert answer.status_code == 422
-    assert said in answer.json()["message"]
+    assert message in answer.json()["message"]
     assert forge.check_runs() == []
 
 
@@ -359,7 +359,7 @@ def test_check_runs_belong_to_the_app_that_made_them(forge: Forge, token: str, r
 
 
 @pytest.mark.parametrize(
-    ("kind", "facts", "request_", "status", "said"),
+    ("kind", "facts", "request_", "status", "message"),
     [
         ("personal", {}, "POST /check-runs", 403, "You must authenticate via a GitHub App."),
         ("fine-grained", {}, "POST /check-runs", 403, "Resource not accessible by personal access token"),
@@ -386,18 +386,18 @@ def test_check_runs_belong_to_the_app_that_made_them(forge: Forge, token: str, r
         ("installation", {}, "GET /branches/main/protection", 403, "Resource not accessible by integration"),
     ],
 )
-def test_the_api_is_refused_by_what_a_token_may(
-    forge: Forge, kind: Any, facts: Any, request_: str, status: int, said: str
+def test_api_requests_that_a_token_may_not_make_are_refused(
+    forge: Forge, kind: Any, facts: Any, request_: str, status: int, message: str
 ) -> None:
     method, path = request_.split(" ")
     answer = api(forge, forge.token(kind, **facts) if kind else None, method, f"/repos/o/r{path}", json={})
-    assert (answer.status_code, answer.json().get("message", "")) == (status, said)
-    if "integration" in said and "comments" in path:
+    assert (answer.status_code, answer.json().get("message", "")) == (status, message)
+    if "integration" in message and "comments" in path:
         level = "read" if method == "GET" else "write"
         assert answer.headers["x-accepted-github-permissions"] == f"issues={level}; pull_requests={level}"
 
 
-def test_bad_credentials_and_used_up_ones(forge: Forge, token: str) -> None:
+def test_bad_tokens_and_too_many_requests_are_refused(forge: Forge, token: str) -> None:
     unknown = api(forge, "ghs_nobody", "GET", "/repos/o/r")
     assert (unknown.status_code, unknown.json()["message"]) == (401, "Bad credentials")
     twice = requests.get(
@@ -410,7 +410,7 @@ def test_bad_credentials_and_used_up_ones(forge: Forge, token: str) -> None:
     assert "API rate limit exceeded" in used_up.json()["message"]
 
 
-def test_a_public_repository_is_read_by_all_and_written_by_few(forge: Forge) -> None:
+def test_a_public_repository_can_be_read_by_everybody(forge: Forge) -> None:
     forge._repository(None).private = False
     assert api(forge, None, "GET", "/repos/o/r/commits/main/status").json()["state"] == "pending"
     assert api(forge, None, "POST", "/repos/o/r/issues/1/comments", json={"body": "x"}).status_code == 401
@@ -437,13 +437,13 @@ def test_unknown_routes_are_recorded(forge: Forge, token: str) -> None:
     ]
 
 
-# Trouble
+# Faults
 
 
 @pytest.mark.parametrize(
     "how", ["500", "502", "503", "504", "429", "403", "429-wait", "403-wait", "primary", "html", "redirect"]
 )
-def test_faults_that_answer(forge: Forge, token: str, how: str) -> None:
+def test_faults_that_are_answers(forge: Forge, token: str, how: str) -> None:
     forge.fail("GET /repos/*", 1, how, seconds=7)
     bad = api(forge, token, "GET", "/repos/o/r", allow_redirects=False)
     assert bad.status_code == {"html": 200, "redirect": 302, "primary": 403}.get(
@@ -457,7 +457,7 @@ def test_faults_that_answer(forge: Forge, token: str, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "is_done"), [("reset", False), ("truncated", True), ("done-reset", True), ("done-500", True)]
 )
-def test_faults_in_the_middle(forge: Forge, token: str, how: str, is_done: Any) -> None:
+def test_faults_in_the_middle_of_an_answer(forge: Forge, token: str, how: str, is_done: Any) -> None:
     forge.fail("POST */statuses/*", None, how)
     path = f"/repos/o/r/statuses/{tip(forge)}"
     if how == "done-500":
@@ -475,7 +475,7 @@ def test_a_hang_ends_with_the_forge(tmp_path: Path) -> None:
             requests.get(forge.api, timeout=0.1, headers={"Connection": "close"})
 
 
-def test_a_push_that_is_done_and_then_cut(forge: Forge, token: str, clone: Path) -> None:
+def test_a_push_that_is_carried_out_without_an_answer(forge: Forge, token: str, clone: Path) -> None:
     forge.fail("POST */git-receive-pack", 1, "done-reset")
     sha = commit(clone, {"e.txt": "1\n"})
     with pytest.raises(GitFailed):
@@ -580,21 +580,23 @@ def test_it_runs_as_a_process(forge: Forge, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "standins.github", "--folder", str(tmp_path / "served"), "--token", "installation"]
     with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        told = json.loads(process.stdout.readline())
-        door, quiet = f"{told['url']}/_standin", {"Connection": "close"}
+        answer = json.loads(process.stdout.readline())
+        control, quiet = f"{answer['url']}/_standin", {"Connection": "close"}
         git(
             "clone",
             "--quiet",
-            f"{told['url']}/o/r",
+            f"{answer['url']}/o/r",
             "copy",
             cwd=tmp_path,
-            env=authorized(told["tokens"][0], told["url"]),
+            env=authorized(answer["tokens"][0], answer["url"]),
         )
         assert (
-            requests.post(f"{door}/event", json={"name": "push"}, timeout=20, headers=quiet).json()["GITHUB_REPOSITORY"]
+            requests.post(f"{control}/event", json={"name": "push"}, timeout=20, headers=quiet).json()[
+                "GITHUB_REPOSITORY"
+            ]
             == "o/r"
         )
-        state = requests.get(f"{door}/state", timeout=20, headers=quiet).json()
+        state = requests.get(f"{control}/state", timeout=20, headers=quiet).json()
         assert {one["path"] for one in state["requests"]} == {
             "/o/r/info/refs?service=git-upload-pack",
             "/o/r/git-upload-pack",

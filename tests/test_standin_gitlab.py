@@ -1,4 +1,4 @@
-"""The stand-in GitLab refuses what GitLab refuses, to real git and to python-gitlab; else our own tests would prove nothing."""
+"""The stand-in GitLab refuses what GitLab refuses, to real git and to python-gitlab. Else our tests would prove nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def commit(clone: Path, files: dict[str, str], message: str = "A change") -> str
 
 @pytest.fixture(scope="session")
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bare repository whose main has three commits, made once; tests take copies."""
+    """A bare repository whose main has three commits, created once; tests use copies."""
     place = tmp_path_factory.mktemp("seed")
     git("init", "--quiet", "--initial-branch=main", "work", cwd=place)
     for number in range(3):
@@ -47,7 +47,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def forge(seed: Path, tmp_path: Path) -> Iterator[Forge]:
-    """A forge under a path of its host, with one private project in a subgroup."""
+    """A forge under a path of its host, with a private project in a subgroup."""
     shutil.copytree(seed, tmp_path / "digits.git")
     with Forge(tmp_path / "forge", path="/gitlab") as forge:
         forge.create_project(PATH, bare=tmp_path / "digits.git")
@@ -61,7 +61,7 @@ def token(forge: Forge) -> str:
 
 @pytest.fixture
 def clone(seed: Path, tmp_path: Path) -> Path:
-    """A clone of no forge."""
+    """A clone without a forge."""
     git("clone", "--quiet", str(seed), "clone", cwd=tmp_path)
     return tmp_path / "clone"
 
@@ -78,13 +78,13 @@ def client(forge: Forge, token: str) -> Gitlab:
 
 
 def url(forge: Forge, token: str, user: str | None = None, project: str = PATH) -> str:
-    """The address of a project with a credential in it."""
+    """Returns the address of a project with a credential in it."""
     user = user or ("gitlab-ci-token" if token.startswith("glcbt-") else "any")
     return forge.clone_url(project).replace("://", f"://{user}:{token}@")
 
 
 def branch(forge: Forge, clone: Path, name: str, files: dict[str, str] | None = None, *, of: str = PATH) -> str:
-    """Makes a branch with one commit on the server, past every rule."""
+    """Creates a branch with one commit on the server, ignoring all rules."""
     git("checkout", "--quiet", "-B", name, "origin/main", cwd=clone)
     sha = commit(clone, files or {"b.txt": f"{name}\n"})
     git("push", "--quiet", "--force", str(forge.state.projects[of].bare), f"{name}:refs/heads/{name}", cwd=clone)
@@ -96,7 +96,7 @@ def tip(forge: Forge, ref: str = "refs/heads/main") -> str:
 
 
 def api(forge: Forge, token: str | None, method: str, path: str, **options: Any) -> requests.Response:
-    """A request with a token in its own header; the path is under the project unless it begins with //."""
+    """Makes a request with a token in GitLab's own header. Paths are under the project unless they begin with //."""
     name = "JOB-TOKEN" if (token or "").startswith("glcbt-") else "PRIVATE-TOKEN"
     headers = {"Connection": "close", **({name: token} if token else {}), **options.pop("headers", {})}
     where = path[1:] if path.startswith("//") else f"/projects/{quote(PATH, safe='')}{path}"
@@ -126,7 +126,7 @@ NO_UPLOAD, NO_PUSH = "You are not allowed to upload code.", "You are not allowed
 
 
 @pytest.mark.parametrize(
-    ("kind", "facts", "push", "said"),
+    ("kind", "facts", "push", "message"),
     [
         ("project", {}, True, ""),
         ("group", {}, True, ""),
@@ -144,20 +144,20 @@ NO_UPLOAD, NO_PUSH = "You are not allowed to upload code.", "You are not allowed
         ("job", {}, True, NO_UPLOAD),
     ],
 )
-def test_git_is_refused_by_what_a_token_may(
-    forge: Forge, clone: Path, kind: Any, facts: Any, push: Any, said: str
+def test_git_requests_that_a_token_may_not_make_are_refused(
+    forge: Forge, clone: Path, kind: Any, facts: Any, push: Any, message: str
 ) -> None:
     address = url(forge, forge.token(kind, **facts))
     command = ["push", address, "HEAD:refs/heads/topic"] if push else ["fetch", address, "main"]
-    if said:
-        with pytest.raises(GitFailed, match=said.replace(".", r"\.")):
+    if message:
+        with pytest.raises(GitFailed, match=message.replace(".", r"\.")):
             git(*command, cwd=clone)
     else:
         git(*command, cwd=clone)
-    assert ("topic" in forge.state.projects[PATH].branches()) == (push and not said)
+    assert ("topic" in forge.state.projects[PATH].branches()) == (push and not message)
 
 
-def test_git_knows_only_one_credential_and_only_the_right_one(forge: Forge, token: str) -> None:
+def test_git_accepts_only_one_credential_and_only_the_right_one(forge: Forge, token: str) -> None:
     job = forge.token("job")
     server = urlsplit(forge.clone_url())
 
@@ -179,14 +179,14 @@ def test_git_knows_only_one_credential_and_only_the_right_one(forge: Forge, toke
     assert status(f"gitlab-ci-token:{job}") == 401
 
 
-def test_a_public_project_is_fetched_by_all_and_pushed_to_by_few(forge: Forge, clone: Path) -> None:
+def test_a_public_project_can_be_fetched_by_everybody(forge: Forge, clone: Path) -> None:
     forge.create_project("eve/open", private=False, forked_from=PATH)
     git("fetch", forge.clone_url("eve/open"), "main", cwd=clone)
     with pytest.raises(GitFailed, match="could not read Username"):
         git("push", forge.clone_url("eve/open"), "HEAD:topic", cwd=clone)
 
 
-def test_a_job_reaches_no_private_project_but_its_own(forge: Forge, clone: Path) -> None:
+def test_a_job_token_reaches_only_its_own_private_project(forge: Forge, clone: Path) -> None:
     forge.create_project("eve/digits", forked_from=PATH)
     job = forge.token("job", project="eve/digits")
     git("fetch", url(forge, job, project="eve/digits"), "main", cwd=clone)
@@ -203,7 +203,7 @@ REFUSED = "You are not allowed to push code to protected branches on this projec
 
 
 def push(forge: Forge, clone: Path, role: Any, *refspecs: str) -> str:
-    """Pushes with a role's token; returns what git says of a refusal."""
+    """Pushes with the token of a role; returns git's message, if it is refused."""
     try:
         git("push", "--porcelain", url(forge, forge.token("project", role=role)), *refspecs, cwd=clone)
     except GitFailed as error:
@@ -211,12 +211,12 @@ def push(forge: Forge, clone: Path, role: Any, *refspecs: str) -> str:
     return ""
 
 
-def test_a_protected_branch_refuses_the_whole_push_in_gitlabs_words(forge: Forge, clone: Path) -> None:
+def test_a_protected_branch_refuses_the_whole_push_with_gitlabs_message(forge: Forge, clone: Path) -> None:
     commit(clone, {"c.txt": "1\n"})
-    said = push(forge, clone, "developer", "HEAD:main", "HEAD:refs/tags/v1")
-    assert f"remote: GitLab: {REFUSED}" in said
-    assert "!\tHEAD:refs/heads/main\t[remote rejected] (pre-receive hook declined)" in said
-    assert "!\tHEAD:refs/tags/v1\t[remote rejected] (pre-receive hook declined)" in said
+    message = push(forge, clone, "developer", "HEAD:main", "HEAD:refs/tags/v1")
+    assert f"remote: GitLab: {REFUSED}" in message
+    assert "!\tHEAD:refs/heads/main\t[remote rejected] (pre-receive hook declined)" in message
+    assert "!\tHEAD:refs/tags/v1\t[remote rejected] (pre-receive hook declined)" in message
     assert forge.state.projects[PATH].tags() == {}
     assert push(forge, clone, "maintainer", "HEAD:main", "HEAD:refs/tags/v1") == ""
     forge.protect("main", push="none")
@@ -227,7 +227,7 @@ def test_a_protected_branch_refuses_the_whole_push_in_gitlabs_words(forge: Forge
 
 
 @pytest.mark.parametrize(
-    ("pattern", "rule", "refspec", "said"),
+    ("pattern", "rule", "refspec", "message"),
     [
         ("release-*", {}, "HEAD:refs/heads/release-1", "You are not allowed to create protected branches"),
         (
@@ -249,29 +249,31 @@ def test_a_protected_branch_refuses_the_whole_push_in_gitlabs_words(forge: Forge
     ],
 )
 def test_what_a_developer_may_do_to_branches(
-    forge: Forge, clone: Path, pattern: str, rule: Any, refspec: str, said: str
+    forge: Forge, clone: Path, pattern: str, rule: Any, refspec: str, message: str
 ) -> None:
     branch(forge, clone, "kept")
     commit(clone, {"c.txt": "1\n"})
     forge.protect(pattern, **rule)
-    told = push(forge, clone, "developer", refspec)
-    assert said in told
-    assert bool(told) == bool(said)
+    answer = push(forge, clone, "developer", refspec)
+    assert message in answer
+    assert bool(answer) == bool(message)
 
 
 @pytest.mark.parametrize(
-    ("role", "said"), [("developer", "You are not allowed to create this tag as it is"), ("owner", "")]
+    ("role", "message"), [("developer", "You are not allowed to create this tag as it is"), ("owner", "")]
 )
-def test_a_protected_tag_is_created_by_few_and_moved_by_nobody(forge: Forge, clone: Path, role: Any, said: str) -> None:
+def test_a_protected_tag_is_created_by_some_roles_and_moved_by_none(
+    forge: Forge, clone: Path, role: Any, message: str
+) -> None:
     forge.protect_tag("dvc_*")
-    assert said in push(forge, clone, role, "HEAD:refs/tags/dvc_1")
-    assert ("dvc_1" in forge.state.projects[PATH].tags()) == (not said)
+    assert message in push(forge, clone, role, "HEAD:refs/tags/dvc_1")
+    assert ("dvc_1" in forge.state.projects[PATH].tags()) == (not message)
     git("tag", "--force", "dvc_1", "main~1", cwd=forge.state.projects[PATH].bare)
     assert "Protected tags cannot be updated." in push(forge, clone, "owner", "+HEAD:refs/tags/dvc_1")
     assert "only delete protected tags using the web" in push(forge, clone, "owner", ":refs/tags/dvc_1")
 
 
-def test_names_that_shells_and_patterns_would_read_are_only_names(forge: Forge, clone: Path, tmp_path: Path) -> None:
+def test_special_characters_in_names_have_no_effect(forge: Forge, clone: Path, tmp_path: Path) -> None:
     forge.protect("[ab]?\\")
     name = "a;b$(touch$IFS'done')`id`'é"
     assert push(forge, clone, "developer", f"HEAD:refs/heads/{name}") == ""
@@ -309,7 +311,7 @@ def test_a_push_starts_pipelines_for_its_branch_tag_and_merge_requests(forge: Fo
 @pytest.mark.parametrize(
     ("message", "options"), [("A [ci skip] change", []), ("A\n\n[skip-ci]", []), ("A change", ["-o", "ci.skip"])]
 )
-def test_only_a_merge_requests_pipeline_starts_where_the_push_asks_for_none(
+def test_a_push_option_prevents_all_but_the_merge_request_pipeline(
     forge: Forge, token: str, clone: Path, message: str, options: list[str]
 ) -> None:
     branch(forge, clone, "topic")
@@ -319,7 +321,7 @@ def test_only_a_merge_requests_pipeline_starts_where_the_push_asks_for_none(
     assert [one.kind for one in forge.pipelines_started] == ["merge_request"]
 
 
-def test_a_jobs_push_starts_nothing_and_needs_leave(forge: Forge, clone: Path) -> None:
+def test_a_push_with_the_job_token_must_be_allowed_and_starts_no_pipeline(forge: Forge, clone: Path) -> None:
     branch(forge, clone, "topic")
     forge.open_merge_request("topic")
     job = forge.token("job", role="developer")
@@ -349,8 +351,8 @@ def test_merge_requests_follow_their_branches(forge: Forge, token: str, clone: P
     (note,) = forge.notes(1, system=True)
     assert f"added 1 commit\n\n<ul><li>{sha[:8]} - More" in note.body
     git("push", "--quiet", url(forge, token), ":refs/heads/topic", cwd=clone)
-    told = project.mergerequests.get(1)
-    assert (told.state, told.sha, told.source_branch, told.id) == ("opened", sha, "topic", item.id)
+    answer = project.mergerequests.get(1)
+    assert (answer.state, answer.sha, answer.source_branch, answer.id) == ("opened", sha, "topic", item.id)
     forge.close_merge_request(1, merge=True)
     assert project.mergerequests.get(1).state == "merged"
     branch(forge, clone, "conflict", {"a.txt": "other\n"})
@@ -394,7 +396,7 @@ def test_merge_requests_are_found_by_branch_state_and_commit(forge: Forge, clone
     ("role", "level", "push_main", "push_topic"),
     [("reporter", 20, False, False), ("developer", 30, False, True), ("maintainer", 40, True, True)],
 )
-def test_a_project_and_its_branches_tell_what_a_role_may(
+def test_a_project_and_its_branches_say_what_a_role_may_do(
     forge: Forge, clone: Path, role: Any, level: int, push_main: Any, push_topic: Any
 ) -> None:
     branch(forge, clone, "a/topic")
@@ -412,7 +414,7 @@ def test_a_project_and_its_branches_tell_what_a_role_may(
         project.commits.get("0" * 40)
 
 
-def test_a_token_knows_who_it_is(forge: Forge) -> None:
+def test_a_token_can_read_its_own_user(forge: Forge) -> None:
     bot = client(forge, forge.token("project"))
     bot.auth()
     assert bot.user and bot.user.username.startswith(f"project_{forge.state.projects[PATH].id}_bot_")
@@ -433,7 +435,7 @@ SCOPE = {"error": "insufficient_scope"}
 
 
 @pytest.mark.parametrize(
-    ("kind", "facts", "request_", "status", "said"),
+    ("kind", "facts", "request_", "status", "message"),
     [
         (None, {}, "GET ", 404, {"message": "404 Project Not Found"}),
         (None, {}, "GET /jobs/1", 401, {"message": "401 Unauthorized"}),
@@ -472,8 +474,8 @@ SCOPE = {"error": "insufficient_scope"}
         ("job", {"role": "reporter"}, "POST /releases", 403, {"message": "403 Forbidden"}),
     ],
 )
-def test_the_api_is_refused_by_what_a_token_may(
-    forge: Forge, clone: Path, kind: Any, facts: Any, request_: str, status: int, said: dict[str, str]
+def test_api_requests_that_a_token_may_not_make_are_refused(
+    forge: Forge, clone: Path, kind: Any, facts: Any, request_: str, status: int, message: dict[str, str]
 ) -> None:
     branch(forge, clone, "topic")
     forge.open_merge_request("topic")
@@ -485,11 +487,11 @@ def test_the_api_is_refused_by_what_a_token_may(
     body = {"/releases": {"tag_name": "v1"}, "/merge_requests/1/notes": {"body": "x"}}.get(path, {"state": "success"})
     answer = api(forge, value, method, path, json=body if method == "POST" else None)
     assert answer.status_code == status, answer.text
-    if said:
-        assert said.items() <= answer.json().items()
+    if message:
+        assert message.items() <= answer.json().items()
 
 
-def test_a_jobs_token_is_good_for_nothing_once_the_job_is_over(forge: Forge) -> None:
+def test_a_job_token_is_invalid_after_the_end_of_the_job(forge: Forge) -> None:
     env = forge.pipeline("push")
     assert api(forge, env["CI_JOB_TOKEN"], "GET", "/releases").ok
     as_private = api(forge, None, "GET", "/releases", headers={"PRIVATE-TOKEN": env["CI_JOB_TOKEN"]})
@@ -499,7 +501,7 @@ def test_a_jobs_token_is_good_for_nothing_once_the_job_is_over(forge: Forge) -> 
     assert [one.authorization for one in forge.exchanges] == ["job", "job", "unknown"]
 
 
-def test_a_public_project_is_read_by_all(forge: Forge, clone: Path) -> None:
+def test_a_public_project_can_be_read_by_everybody(forge: Forge, clone: Path) -> None:
     forge.state.projects[PATH].private = False
     branch(forge, clone, "topic")
     forge.open_merge_request("topic")
@@ -531,8 +533,10 @@ def test_notes_are_written_and_listed_page_by_page(forge: Forge, request_: Any) 
     page = request_.notes.list(page=2, per_page=30, sort="asc", order_by="created_at")
     assert [one.body for one in page] == [f"note {number}" for number in range(30, 45)]
     first = api(forge, forge.token(), "GET", "/merge_requests/1/notes", params={"per_page": 20})
-    told = {name: first.headers[name] for name in ("X-Total", "X-Total-Pages", "X-Page", "X-Next-Page", "X-Prev-Page")}
-    assert list(told.values()) == ["45", "3", "1", "2", ""]
+    answer = {
+        name: first.headers[name] for name in ("X-Total", "X-Total-Pages", "X-Page", "X-Next-Page", "X-Prev-Page")
+    }
+    assert list(answer.values()) == ["45", "3", "1", "2", ""]
     assert first.links["next"]["url"].startswith(f"{forge.api}/projects/{quote(PATH, safe='')}/merge_requests/1/notes?")
     only = request_.notes.list(get_all=True, activity_filter="only_comments")
     assert (len(only), forge.unknown) == (23, [])
@@ -563,17 +567,17 @@ def forge_project(item: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ({}, "body is missing"),
         ({"body": "  "}, "can't be blank"),
         ({"body": "x" * 1_000_001}, "is too long (maximum is 1000000 characters)"),
     ],
 )
-def test_a_note_without_a_right_body_is_refused(forge: Forge, request_: Any, body: Any, said: str) -> None:
+def test_a_note_with_a_wrong_body_is_refused(forge: Forge, request_: Any, body: Any, message: str) -> None:
     answer = api(forge, forge.token(), "POST", "/merge_requests/1/notes", json=body)
     assert answer.status_code == 400
-    assert said in answer.text
+    assert message in answer.text
     assert forge.notes(1) == []
     request_.notes.create({"body": "é" * 1_000_000})
 
@@ -585,11 +589,11 @@ def test_too_many_notes_a_minute_are_refused_until_it_is_over(forge: Forge, toke
     answer = api(forge, token, "POST", "/merge_requests/1/notes", json={"body": "x"})
     assert (answer.status_code, answer.headers["Retry-After"], answer.headers["RateLimit-Remaining"]) == (429, "1", "0")
     assert "requested too many times" in answer.json()["message"]["error"]
-    request_.notes.create({"body": "python-gitlab waits as it is told"})
+    request_.notes.create({"body": "python-gitlab waits as the server asks"})
     assert len(forge.notes(1)) == 3
 
 
-def test_quick_actions_are_obeyed_but_not_in_code(forge: Forge, request_: Any) -> None:
+def test_quick_actions_are_executed_but_not_in_code(forge: Forge, request_: Any) -> None:
     quiet = "text /close\n\n```\n/close\n```\n\n<details>\n\n/merge\n\n</details>\n\n`x`\n/unknown"
     assert request_.notes.create({"body": quiet}).body == quiet
     assert request_.notes.create({"body": "## Report\n/close\n| a |\n"}).body == "## Report\n\n| a |"
@@ -601,7 +605,7 @@ def test_quick_actions_are_obeyed_but_not_in_code(forge: Forge, request_: Any) -
 # Releases
 
 
-def test_releases_are_made_for_tags_and_updated(forge: Forge, project: Project) -> None:
+def test_releases_are_created_for_tags_and_updated(forge: Forge, project: Project) -> None:
     bare = forge.state.projects[PATH].bare
     git("tag", "--annotate", "--message=v1", "v1", "main", cwd=bare, env=AUTHOR)
     with pytest.raises(GitlabError, match="404: 404 Not Found"):
@@ -612,7 +616,7 @@ def test_releases_are_made_for_tags_and_updated(forge: Forge, project: Project) 
     release.save()
     assert forge.releases()["v1"].description == "x" * 1_000_000
     assert project.tags.get("v1").release["tag_name"] == "v1"
-    for body, said in (
+    for body, message in (
         ({"tag_name": "v1"}, "409: Release already exists"),
         ({"tag_name": "v2"}, "422: Ref is not specified"),
         ({"tag_name": "v2", "ref": "nowhere"}, "400: Target nowhere is invalid"),
@@ -621,7 +625,7 @@ def test_releases_are_made_for_tags_and_updated(forge: Forge, project: Project) 
             "400: Validation failed: Description is too",
         ),
     ):
-        with pytest.raises(GitlabError, match=said):
+        with pytest.raises(GitlabError, match=message):
             project.releases.create(body)
     assert list(forge.state.projects[PATH].tags()) == ["v1"]
     release.description += "x"
@@ -633,7 +637,7 @@ def test_releases_are_made_for_tags_and_updated(forge: Forge, project: Project) 
     assert forge.unknown == []
 
 
-def test_a_protected_tag_takes_a_release_from_few(forge: Forge, project: Project) -> None:
+def test_only_some_roles_may_create_a_release_for_a_protected_tag(forge: Forge, project: Project) -> None:
     git("tag", "v1", "main", cwd=forge.state.projects[PATH].bare)
     forge.protect_tag("v*")
     developer = forge.token("project", role="developer")
@@ -648,7 +652,7 @@ def test_a_protected_tag_takes_a_release_from_few(forge: Forge, project: Project
 
 
 @pytest.mark.parametrize(
-    ("moves", "said", "left"),
+    ("moves", "message", "left"),
     [
         ("pending running success", "", ["success"]),
         ("running failed", "", ["failed"]),
@@ -664,17 +668,17 @@ def test_a_protected_tag_takes_a_release_from_few(forge: Forge, project: Project
         ("running skipped", ":skip from :running", ["running"]),
     ],
 )
-def test_the_states_of_a_status(forge: Forge, project: Project, moves: str, said: str, left: list[str]) -> None:
+def test_the_states_of_a_status(forge: Forge, project: Project, moves: str, message: str, left: list[str]) -> None:
     statuses = project.commits.get(tip(forge)).statuses
     *good, last = [{"state": state, "name": "DVC Report", "description": state} for state in moves.split()]
     for body in good:
         statuses.create(body)
-    if said:
-        event = said.partition(" ")[0].strip(":")
+    if message:
+        event = message.partition(" ")[0].strip(":")
         with pytest.raises(GitlabError) as refused:
             statuses.create(last)
         assert refused.value.error_message == (
-            f'Cannot transition status via {said} (Reason(s): Status cannot transition via "{event}")'
+            f'Cannot transition status via {message} (Reason(s): Status cannot transition via "{event}")'
         )
     else:
         statuses.create(last)
@@ -710,7 +714,7 @@ def test_a_status_belongs_to_a_pipeline_and_a_user(forge: Forge, clone: Path, pr
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ({"state": "done"}, "state does not have a valid value"),
         ({}, "state is missing"),
@@ -721,17 +725,17 @@ def test_a_status_belongs_to_a_pipeline_and_a_user(forge: Forge, clone: Path, pr
         ({"state": "success", "description": "x" * 255, "coverage": 12.5}, ""),
     ],
 )
-def test_a_status_with_a_wrong_body_is_refused(forge: Forge, project: Project, body: Any, said: str) -> None:
+def test_a_status_with_a_wrong_body_is_refused(forge: Forge, project: Project, body: Any, message: str) -> None:
     forge.pipeline("push")
     path = f"/statuses/{tip(forge)}"
     answer = api(forge, forge.token(), "POST", path, json=body)
-    assert answer.status_code == (400 if said else 201)
-    told = answer.json()
-    assert said in str(told.get("message", told.get("error", "")))
-    assert bool(forge.statuses()) == (not said)
+    assert answer.status_code == (400 if message else 201)
+    answer = answer.json()
+    assert message in str(answer.get("message", answer.get("error", "")))
+    assert bool(forge.statuses()) == (not message)
 
 
-def test_a_commit_on_no_branch_takes_a_status_only_with_a_ref(forge: Forge, clone: Path, project: Project) -> None:
+def test_a_status_for_a_commit_on_no_branch_needs_a_ref(forge: Forge, clone: Path, project: Project) -> None:
     sha = branch(forge, clone, "topic")
     git("update-ref", "-d", "refs/heads/topic", cwd=forge.state.projects[PATH].bare)
     statuses = project.commits.get(sha).statuses
@@ -743,27 +747,32 @@ def test_a_commit_on_no_branch_takes_a_status_only_with_a_ref(forge: Forge, clon
 # Uploads, jobs, limits
 
 
-def test_uploads_are_kept_as_they_are_and_shown_to_all(forge: Forge, project: Project) -> None:
+def test_uploads_are_unchanged_and_can_be_read_by_everybody(forge: Forge, project: Project) -> None:
     content = bytes(range(256)) * 5 + b"\r\n--boundary\r\n"
-    told: Any = project.upload("a plot.png", filedata=content)
-    assert told["markdown"] == f"![a plot]({told['url']})"
+    answer: Any = project.upload("a plot.png", filedata=content)
+    assert answer["markdown"] == f"![a plot]({answer['url']})"
     root = "{0.scheme}://{0.netloc}".format(urlsplit(forge.url))
-    assert told["full_path"].startswith(f"/gitlab/-/project/{project.id}/uploads/")
-    shown = requests.get(root + quote(told["full_path"]), timeout=20, headers={"Connection": "close"})
+    assert answer["full_path"].startswith(f"/gitlab/-/project/{project.id}/uploads/")
+    shown = requests.get(root + quote(answer["full_path"]), timeout=20, headers={"Connection": "close"})
     assert (shown.content, shown.headers["Content-Type"]) == (content, "image/png")
     assert forge.uploads()[0].content == content
-    assert requests.get(f"{forge.url}/{PATH}{quote(told['url'])}", timeout=20, headers={"Connection": "close"}).ok
+    assert requests.get(f"{forge.url}/{PATH}{quote(answer['url'])}", timeout=20, headers={"Connection": "close"}).ok
     forge.state.upload_limit = 10
     with pytest.raises(GitlabError, match="413"):
         project.upload("b.png", filedata=content)
     assert forge.unknown == []
 
 
-def test_jobs_and_pipelines_tell_whether_they_run(forge: Forge, project: Project) -> None:
+def test_jobs_and_pipelines_have_a_status(forge: Forge, project: Project) -> None:
     env = forge.pipeline("push")
     job, run = int(env["CI_JOB_ID"]), int(env["CI_PIPELINE_ID"])
-    told = project.jobs.get(job)
-    assert (told.status, told.name, told.pipeline["id"], told.web_url) == ("running", "train", run, env["CI_JOB_URL"])
+    answer = project.jobs.get(job)
+    assert (answer.status, answer.name, answer.pipeline["id"], answer.web_url) == (
+        "running",
+        "train",
+        run,
+        env["CI_JOB_URL"],
+    )
     assert (project.pipelines.get(run).status, project.pipelines.get(run).source) == ("running", "push")
     forge.finish_job(job, "failed")
     assert (project.jobs.get(job).status, project.pipelines.get(run).status) == ("failed", "failed")
@@ -799,7 +808,7 @@ def test_too_many_requests_are_refused_until_the_window_is_over(forge: Forge, to
     assert client(forge, token).projects.get(PATH).id == forge.state.projects[PATH].id
 
 
-def test_what_no_test_should_send_is_recorded(forge: Forge, token: str, request_: Any) -> None:
+def test_mistakes_of_the_client_are_recorded(forge: Forge, token: str, request_: Any) -> None:
     before = len(forge.exchanges)
     api(forge, token, "GET", "/issues")
     api(forge, token, "POST", "//graphql", json={})
@@ -815,11 +824,11 @@ def test_what_no_test_should_send_is_recorded(forge: Forge, token: str, request_
     ]
 
 
-# Trouble
+# Faults
 
 
 @pytest.mark.parametrize("how", ["500", "502", "503", "504", "429", "429-wait", "html", "redirect"])
-def test_faults_that_answer(forge: Forge, token: str, how: str) -> None:
+def test_faults_that_are_answers(forge: Forge, token: str, how: str) -> None:
     forge.fail("GET /projects/*", 1, how, seconds=7)
     bad = api(forge, token, "GET", "", allow_redirects=False)
     assert bad.status_code == {"html": 200, "redirect": 302}.get(how, int(how[:3]) if how[0].isdigit() else 0)
@@ -831,7 +840,7 @@ def test_faults_that_answer(forge: Forge, token: str, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "is_done"), [("reset", False), ("truncated", True), ("done-reset", True), ("done-502", True)]
 )
-def test_faults_in_the_middle(forge: Forge, token: str, request_: Any, how: str, is_done: Any) -> None:
+def test_faults_in_the_middle_of_an_answer(forge: Forge, token: str, request_: Any, how: str, is_done: Any) -> None:
     forge.fail("POST */notes", None, how)
     with pytest.raises((requests.exceptions.RequestException, GitlabError)):
         request_.notes.create({"body": "x"})
@@ -845,7 +854,7 @@ def test_a_hang_ends_with_the_forge(tmp_path: Path) -> None:
             requests.get(f"{forge.api}/user", timeout=0.1, headers={"Connection": "close"})
 
 
-def test_a_push_that_is_done_and_then_cut(forge: Forge, token: str, clone: Path) -> None:
+def test_a_push_that_is_carried_out_without_an_answer(forge: Forge, token: str, clone: Path) -> None:
     forge.fail("POST */git-receive-pack", 1, "done-reset")
     sha = commit(clone, {"e.txt": "1\n"})
     with pytest.raises(GitFailed):
@@ -959,13 +968,13 @@ def test_it_runs_as_a_process(forge: Forge, tmp_path: Path) -> None:
     command += ["--path", "/gitlab"]
     with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        told = json.loads(process.stdout.readline())
-        root, quiet = told["url"].removesuffix("/gitlab"), {"Connection": "close"}
+        answer = json.loads(process.stdout.readline())
+        root, quiet = answer["url"].removesuffix("/gitlab"), {"Connection": "close"}
         env = requests.post(
             f"{root}/_standin/pipeline", json={"source": "push", "place": str(tmp_path)}, timeout=20, headers=quiet
         ).json()
         git("clone", "--quiet", env["CI_REPOSITORY_URL"], "copy", cwd=tmp_path)
-        project = Gitlab(told["url"], private_token=told["tokens"][0]).projects.get(PATH)
+        project = Gitlab(answer["url"], private_token=answer["tokens"][0]).projects.get(PATH)
         project.commits.get("main").statuses.create({"state": "success", "name": "DVC Report"})
         state = requests.get(f"{root}/_standin/state", timeout=20, headers=quiet).json()
         assert [one["name"] for one in state["projects"][PATH]["statuses"]] == ["DVC Report"]

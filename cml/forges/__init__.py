@@ -1,1 +1,1 @@
-"""The places a run can happen in, and how each is told what happened. They never import each other."""
+"""The forges: GitHub, GitLab and none. Each reads the event of a run and publishes its report; none imports another."""

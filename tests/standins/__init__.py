@@ -1,1 +1,1 @@
-"""Stand-ins for the forges: real HTTP servers on loopback that refuse what the real ones refuse. No test lives here."""
+"""Stand-ins for GitHub and GitLab: HTTP servers on loopback that refuse what the real ones refuse. No tests here."""

@@ -53,7 +53,7 @@ class Forge(BaseForge):
     def clone_url(self, repository: str | None = None) -> str:
         return f"{self.url}/{self._repository(repository).full_name}.git"
 
-    # Setting up
+    # Set-up
 
     def create_repository(
         self,
@@ -105,13 +105,13 @@ class Forge(BaseForge):
         self.state.tokens[token].is_expired = True
 
     def limit(self, token: str, remaining: int) -> None:
-        """Leaves a token so many requests in this hour."""
+        """Sets how many requests a token has left in this hour."""
         self.state.tokens[token].limit = self.state.tokens[token].used + remaining
 
     def protect(
         self, branch: str, *, repository: str | None = None, allowed: Sequence[str] = (), ruleset: bool = False
     ) -> None:
-        """Lets nobody push to a branch but the tokens that are allowed; by a ruleset the refusal reads otherwise."""
+        """Protects a branch: only the allowed tokens may push. The refusal of a ruleset has another text."""
         rule = Protection(code="GH013" if ruleset else "GH006", allowed=tuple(allowed))
         self._repository(repository).protected[branch] = rule
 
@@ -128,7 +128,7 @@ class Forge(BaseForge):
         title: str = "A change",
         draft: bool = False,
     ) -> Pull:
-        """Opens a pull request; `from_fork` names the repository that the head branch is in."""
+        """Opens a pull request; `from_fork` names the repository of the head branch."""
         repo = self._repository(repository)
         source = self.state.repositories[from_fork or repo.full_name]
         head_sha, base_sha = source.branches()[head], repo.branches()[base]
@@ -227,7 +227,7 @@ class Forge(BaseForge):
                 return json_response({"message": "Moved"}, status=302, headers={"Location": f"{base}/elsewhere"})
         raise ValueError(how)
 
-    # A job
+    # Jobs
 
     def event(
         self,
@@ -244,8 +244,8 @@ class Forge(BaseForge):
     ) -> dict[str, str]:
         """Returns the environment of a job for an event; `facts` are those of github_events.describe.
 
-        The workflow run is under way until finish_run; `job_of` is one that gets another job. `place` is the runner's
-        folder (default: a new one); to give an earlier one is to reuse its workspace.
+        The workflow run is in progress until finish_run; `job_of` is a run that gets another job. `place` is the folder of
+        the runner (default: a new one); an earlier one has its old workspace.
         """
         repo = self._repository(repository)
         self.state.refresh(repo)
@@ -265,7 +265,7 @@ class Forge(BaseForge):
 
     checkout = staticmethod(github_checkout.checkout)
 
-    # Answering
+    # Answers
 
     def _repository(self, full_name: str | None) -> Repository:
         return self.state.repositories[full_name or next(iter(self.state.repositories))]

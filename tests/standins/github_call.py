@@ -1,4 +1,4 @@
-"""One call of a stand-in GitHub's API, and what every route needs of it: who calls, which commit, which page."""
+"""One call of the stand-in's GitHub API: who calls, which commit, which page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PER_PAGE, MOST_PER_PAGE = 30, 100
 
 @dataclass
 class Call:
-    """What a route's function is given; `parameters` are the named parts of its path."""
+    """The argument of a route's function; `parameters` are the named parts of the path."""
 
     state: State
     request: Request
@@ -38,11 +38,11 @@ class Call:
 
     @property
     def app_id(self) -> int | None:
-        """The app that an installation token belongs to; None for a person's."""
+        """The app of an installation token; None for the token of a person."""
         return self.token.app_id if self.token and self.token.kind == "installation" else None
 
     def commit(self, ref: str) -> str:
-        """Returns the sha that a commit, branch or tag names. Raises Refused (422, as GitHub does) for none."""
+        """Returns the sha of a commit, branch or tag. Raises Refused (422, as GitHub answers) if there is none."""
         sha = self.repository.resolve(ref)
         if sha is None:
             raise refuse(422, f"No commit found for SHA: {ref}")
@@ -50,7 +50,7 @@ class Call:
 
 
 def found(item: T | None, message: str = "Not Found") -> T:
-    """Returns what is there. Raises Refused (404) for what is not."""
+    """Returns the item. Raises Refused (404) if it is None."""
     if item is None:
         raise refuse(404, message)
     return item
@@ -63,7 +63,7 @@ def _number(text: str, default: int) -> int:
 def page(
     call: Call, items: Sequence[T], show: Callable[[T], Any] = lambda item: item, *, key: str | None = None
 ) -> Response:
-    """Returns one page of a list, with the links to the others; under a key, with the total count, where given one."""
+    """Returns one page of a list, with links to the others. With `key`, the list is under it, beside the total count."""
     query = call.request.query
     size = min(_number(query.get("per_page", ""), PER_PAGE), MOST_PER_PAGE)
     number = _number(query.get("page", ""), 1)

@@ -1,4 +1,4 @@
-"""The workspace as actions/checkout leaves it. Submodules, LFS, ssh keys and sparse checkouts are not modelled."""
+"""The workspace as actions/checkout leaves it. Not modelled: submodules, LFS, ssh keys, sparse checkouts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def checkout(
     ref: str | None = None,
     repository: str | None = None,
 ) -> Path:
-    """Fills GITHUB_WORKSPACE over HTTP with what the job's event is for, or with `ref`; returns it.
+    """Checks out the commit of the job's event, or `ref`, in GITHUB_WORKSPACE over HTTP; returns the folder.
 
-    `depth` 0 is the whole history. `credentials`: "config" as versions up to 5 leave them (in .git/config), "included"
-    as version 6 does (in a file under RUNNER_TEMP), "none" as with `persist-credentials: false`. A workspace that there
-    is already gets cleaned and used again, as on a self-hosted runner. `ref` is a branch, a sha or a full ref.
+    `depth` 0 is the whole history. `credentials`: "config" as up to version 5 (in .git/config), "included" as since
+    version 6 (in a file under RUNNER_TEMP), "none" as with `persist-credentials: false`. An existing workspace is
+    cleaned and used again, as on a self-hosted runner. `ref` is a branch, a sha or a full ref.
     """
     workspace = Path(env["GITHUB_WORKSPACE"])
     server = "{0.scheme}://{0.netloc}".format(urlsplit(env["GITHUB_SERVER_URL"]))
@@ -56,7 +56,7 @@ def checkout(
 
 
 def _clean(workspace: Path, key: str) -> None:
-    """Takes back what the checkout of an earlier job left, as the action does."""
+    """Removes what the checkout of an earlier job left, as the action does."""
     git("checkout", "--quiet", "--detach", cwd=workspace)
     for branch in git("for-each-ref", "--format=%(refname:short)", "refs/heads", cwd=workspace).splitlines():
         git("branch", "--quiet", "-D", branch, cwd=workspace)
@@ -68,7 +68,7 @@ def _clean(workspace: Path, key: str) -> None:
 
 
 def _tracking(ref: str) -> str:
-    """Where a fetched ref is kept: a branch under origin, a pull request's under pull, a tag where it is."""
+    """Returns the local name of a fetched ref: a branch under origin, a pull request under pull, a tag unchanged."""
     if ref.startswith("refs/heads/"):
         return f"refs/remotes/origin/{ref.removeprefix('refs/heads/')}"
     return ref if ref.startswith("refs/tags/") else f"refs/remotes/{ref.removeprefix('refs/')}"
@@ -96,7 +96,7 @@ def _switch(workspace: Path, ref: str) -> None:
 
 
 def _include(workspace: Path, temp: Path, key: str, header: str) -> None:
-    """Both the machine's paths and those inside a container action, for the work tree and for its worktrees."""
+    """Includes the credentials by the paths of the machine and by those inside a container action."""
     file = temp / "git-credentials-5c0ffee0-0000-4000-8000-000000000000.config"
     git("config", "--file", str(file), key, header, cwd=workspace)
     inside = f"/github/runner_temp/{file.name}"

@@ -1,4 +1,4 @@
-"""Check runs of a stand-in GitHub: who may write them, what they may hold, and which of them are shown."""
+"""Check runs of the stand-in GitHub: who may write them, their limits, and which of them are listed."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def update(call: Call) -> Response:
 
 
 def _apply(call: Call, check: CheckRun) -> None:
-    """Writes a body's fields into a check run, all of them or none."""
+    """Writes the fields of a body into a check run: all of them, or none."""
     body = call.body
     _check_texts(body)
     conclusion = body.get("conclusion")
@@ -127,7 +127,7 @@ def list_annotations(call: Call) -> Response:
 
 
 def list_for_ref(call: Call) -> Response:
-    """The newest first; unless all are asked for, of each app's name only the latest."""
+    """Lists the newest first. Without filter=all, only the latest of each app and name."""
     sha, query = call.commit(call.parameters["ref"]), call.request.query
     checks = [check for check in reversed(call.repository.check_runs) if check.head_sha == sha]
     if query.get("filter", "latest") == "latest":

@@ -1,4 +1,4 @@
-"""What a job of Actions finds: the event's JSON file, and the environment that the runner gives to every step.
+"""The event's JSON file, and the environment that the runner gives to every step of a job.
 
 Paths are those of the machine; whoever starts a container maps them (/github/workspace, /github/home, ...) as the runner
 does. Inputs, secrets and tokens are the workflow's to pass, so none is here.
@@ -31,7 +31,7 @@ NOBODY = "0" * 40
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """`ref` and `sha` are what GITHUB_REF and GITHUB_SHA will say; `head_*` what the workflow run is filed under."""
+    """`ref` and `sha` become GITHUB_REF and GITHUB_SHA; the workflow run is listed under `head_*`."""
 
     name: EventName
     payload: Json
@@ -56,7 +56,7 @@ def describe(
     inputs: dict[str, str] | None = None,
     actor: str = "ada",
 ) -> Event:
-    """Returns the event as GitHub would tell it now.
+    """Returns the event as GitHub would send it now.
 
     `ref`: of a push or dispatch, a branch unless it begins with refs/; `before`: the commit before a push, default the
     parent; `pull`: the pull request's number; `run`: the workflow run that a workflow_run is about.
@@ -86,7 +86,7 @@ def describe(
             assert pull, f"{name} needs a pull request"
             full_ref, payload = _merge_group(state, repo, repo.pulls[pull])
         case "schedule":
-            return _on(repo, name, {"schedule": "0 6 * * *"}, default)  # GitHub tells no more than this
+            return _on(repo, name, {"schedule": "0 6 * * *"}, default)  # GitHub sends nothing else
     return _on(repo, name, {**payload, **common}, full_ref)
 
 
@@ -178,13 +178,13 @@ def file_run(
     rerun_of: int | None = None,
     job_of: int | None = None,
 ) -> Run:
-    """Records the workflow run of an event with its job under way, or another attempt of a run that there is, or
+    """Records the workflow run of an event with its running job, or another attempt of an existing run, or
     another job of a run's attempt.
     """
     now = state.now()
     run = next((one for one in repo.runs if one.id in (rerun_of, job_of)), None)
     if run is None:
-        is_own = event.head_repository == repo.full_name  # GitHub names no pull requests of forks here
+        is_own = event.head_repository == repo.full_name  # GitHub does not name pull requests of forks here
         run = Run(
             id=state.next_id(),
             name=workflow,

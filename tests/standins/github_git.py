@@ -15,7 +15,7 @@ BAD_CREDENTIAL = "Invalid username or token. Password authentication is not supp
 
 
 def answer(state: State, request: Request, exchange: Exchange, *, hooks: Path) -> Response:
-    """Answers what is under BASE/OWNER/NAME, with or without .git."""
+    """Answers requests under BASE/OWNER/NAME, with or without .git."""
     service = next((service for service in SERVICES if request.path.endswith(service)), None)
     if not service:
         return _page(state, request, exchange)

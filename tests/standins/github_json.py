@@ -1,4 +1,4 @@
-"""How a stand-in GitHub writes what it knows: the fields that clients read, under GitHub's names. Nothing is decided."""
+"""The JSON of the stand-in GitHub: the fields that clients read, with GitHub's names. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def app(app_id: int, slug: str) -> Json:
 
 
 def repository(state: State, repo: Repository, token: Token | None = None) -> Json:
-    """`permissions` are a person's roles: an installation token gets false in all of them, however much it may do."""
+    """`permissions` are the roles of a person: for an installation token all are false, whatever it may do."""
     url = f"{state.api}/repos/{repo.full_name}"
     html = f"{state.base}/{repo.full_name}"
     data: Json = {
@@ -90,7 +90,7 @@ def commit(state: State, repo: Repository, sha: str) -> Json:
 
 
 def git_commit(state: State, repo: Repository, sha: str) -> Json:
-    """The form of the git database: the inner commit with its sha and parents."""
+    """The commit in the form of the git database."""
     data = commit(state, repo, sha)
     inner: Json = data["commit"]
     return {**inner, "sha": sha, "node_id": data["node_id"], "html_url": data["html_url"], "parents": data["parents"]}
@@ -148,7 +148,7 @@ def pull(state: State, repo: Repository, item: Pull) -> Json:
 
 
 def issue(state: State, repo: Repository, item: Pull) -> Json:
-    """A pull request as the issue that it also is."""
+    """A pull request as an issue."""
     data = pull(state, repo, item)
     kept: tuple[str, ...] = ("number", "html_url", "comments_url", "state", "locked", "title", "body", "user", "labels")
     kept += ("author_association", "created_at", "updated_at", "closed_at", "id")
@@ -246,7 +246,7 @@ def run(state: State, repo: Repository, item: Run) -> Json:
 
 
 def _reference(state: State, repo: Repository, item: Pull) -> Json:
-    """A pull request as workflow runs name it: no more than where it is."""
+    """A pull request as workflow runs name it, with few fields."""
     full = pull(state, repo, item)
     sides = {
         side: {

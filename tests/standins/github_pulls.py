@@ -1,4 +1,4 @@
-"""Pull requests of a stand-in GitHub, and the comments on them."""
+"""Pull requests of the stand-in GitHub, and the comments on them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _show_pulls(call: Call, pulls: Sequence[Pull]) -> Response:
 
 
 def list_pulls(call: Call) -> Response:
-    """`head` counts only as owner:branch; GitHub ignores one without a colon."""
+    """`head` must be owner:branch; GitHub ignores one without a colon."""
     query = call.request.query
     pulls = sorted(call.repository.pulls.values(), key=lambda pull: pull.number)
     if (wanted := query.get("state", "open")) != "all":
@@ -33,7 +33,7 @@ def list_pulls(call: Call) -> Response:
 
 
 def list_commit_pulls(call: Call) -> Response:
-    """The merged ones of a commit that is on the default branch, all of another."""
+    """Lists the merged ones if the commit is on the default branch, else all."""
     sha, repo = call.commit(call.parameters["ref"]), call.repository
     is_on_default = is_ancestor(repo.bare, sha, f"refs/heads/{repo.default_branch}")
     pulls = [
@@ -96,7 +96,7 @@ def _comment(call: Call) -> Comment:
 
 
 def _own_comment(call: Call) -> Comment:
-    """A comment that the token may change: its author's, or anybody's with write access."""
+    """Returns a comment that the token may change: its own, or with write access anybody's."""
     comment = _comment(call)
     if call.token and call.token.kind == "personal" and call.token.access == "read" and comment.login != call.login:
         raise refuse(403, "Must have admin rights to Repository.")

@@ -1,7 +1,7 @@
-"""The REST API of a stand-in GitHub: a table of routes, and what each of them does.
+"""The REST API of the stand-in GitHub: the table of routes, and their functions.
 
-Not modelled: GraphQL, reviews, releases, reactions, creating or merging pull requests, ETags, and what no test asks for:
-an unknown route is a 404 that the record notes.
+Not modelled: GraphQL, reviews, releases, reactions, creating or merging pull requests, ETags, and what no test
+needs: an unknown route is a 404, which the record notes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WRITE_TALK = ("issues:write", "pull_requests:write")
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """`needs`: any one of these permissions is enough; `fields`: what a body holds (see github_rules.check_shape)."""
+    """`needs`: one of these permissions is enough. `fields`: those of the body (see github_rules.check_shape)."""
 
     method: str
     pattern: re.Pattern[str]
@@ -48,7 +48,7 @@ class Route:
 
 
 def _route(line: str, act: Callable[[Call], Response], *needs: str, fields: Mapping[str, Any] | None = None) -> Route:
-    """{name} is a part of the path, {name*} may hold slashes; all but /user and /rate_limit are under a repository."""
+    """{name} is a part of the path, {name*} may contain slashes; all but /user and /rate_limit are under a repository."""
     method, path = line.split(" ")
     path = re.sub(r"\{(\w+)\*\}", r"(?P<\1>.+)", path)
     path = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
@@ -57,7 +57,7 @@ def _route(line: str, act: Callable[[Call], Response], *needs: str, fields: Mapp
 
 @functools.cache
 def routes() -> list[Route]:
-    """The first that matches counts. Paths are relative to /repos/OWNER/NAME, or absolute where they begin with //."""
+    """The first match counts. Paths are relative to /repos/OWNER/NAME, or absolute if they begin with //."""
     return [
         _route("GET //user", get_user),
         _route("GET //rate_limit", get_rate_limit),
@@ -97,7 +97,7 @@ def routes() -> list[Route]:
 
 
 def answer(state: State, request: Request, exchange: Exchange) -> Response:
-    """Answers a request to the API, and notes in the record what a test should know."""
+    """Answers a request to the API, and notes mistakes of the client in the record."""
     token = None
     accepted: Sequence[str] = ()
     try:
@@ -156,8 +156,8 @@ def get_user(call: Call) -> Response:
 
 
 def get_rate_limit(call: Call) -> Response:
-    told = limits(call.state, call.token)
-    core = {name: int(told[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset", "used")}
+    headers = limits(call.state, call.token)
+    core = {name: int(headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset", "used")}
     return json_response({"resources": {"core": {**core, "resource": "core"}}, "rate": core})
 
 

@@ -38,7 +38,7 @@ def malformed(reason: str, *, note: str = "") -> Refused:
 
 
 def credential(request: Request) -> str | None:
-    """Returns the token of a request's only Authorization header, or None without one."""
+    """Returns the token of the Authorization header, or None without one."""
     if not request.authorizations:
         return None
     scheme, _, value = request.authorizations[0].partition(" ")
@@ -52,7 +52,7 @@ def credential(request: Request) -> str | None:
 
 
 def kind(state: State, request: Request) -> str:
-    """Returns what a record says of a request's credential: none, several, unknown, expired, or the token's kind."""
+    """Returns what the record says about a request's credential: none, several, unknown, expired, or the kind."""
     if len(request.authorizations) > 1:
         return "several"
     value = credential(request)
@@ -63,7 +63,7 @@ def kind(state: State, request: Request) -> str:
 
 
 def sees(token: Token | None, repository: Repository) -> bool:
-    """Whether a token can know that the repository exists."""
+    """Whether the repository exists for this token."""
     if not repository.private:
         return True
     if token is None or token.repository not in (None, repository.full_name):
@@ -81,7 +81,7 @@ def may_push(token: Token, repository: Repository) -> bool:
 
 
 def authenticate(state: State, request: Request) -> Token | None:
-    """Returns an API request's token, None for an anonymous one. Raises Refused for a bad credential or a used up one."""
+    """Returns the token of an API request, None without one. Raises Refused for a bad token and after too many requests."""
     if len(request.authorizations) > 1:
         raise Refused(Response(status=400, body=b"Bad Request"), "two Authorization headers")
     if not request.headers.get("User-Agent"):
@@ -101,7 +101,7 @@ def authenticate(state: State, request: Request) -> Token | None:
 
 
 def limits(state: State, token: Token | None) -> dict[str, str]:
-    """Returns the headers that tell what is left of the hour."""
+    """Returns the headers about the requests that are left in this hour."""
     limit, used = (token.limit, token.used) if token else (60, 1)
     return {
         "x-ratelimit-limit": str(limit),
@@ -113,7 +113,7 @@ def limits(state: State, token: Token | None) -> dict[str, str]:
 
 
 def authorize(token: Token | None, repository: Repository, needs: Sequence[str]) -> None:
-    """Raises Refused unless the token has one of the needs ("checks:write"); no needs: whoever sees the repository."""
+    """Raises Refused unless the token has one of the permissions ("checks:write"), or sees the repository if none is needed."""
     if not sees(token, repository):
         raise not_found()
     writes = any(need.endswith(":write") for need in needs)
@@ -159,16 +159,16 @@ def parse(data: bytes) -> dict[str, Any]:
 
 
 def check_shape(value: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
-    """Raises Refused for a field that is missing, unknown or of a wrong type.
+    """Raises Refused for a missing field, an unknown one, or one of a wrong type.
 
-    `fields`: a name (with "!" where required) and its type: a class, a tuple of words, a list of one type, or fields.
+    `fields`: a name (with "!" where required) and its type: a class, a tuple of values, a list of one type, or fields.
     GitHub ignores some unknown fields; here every one is refused, so that a typing error shows.
     """
     known = {name.rstrip("!"): kind for name, kind in fields.items()}
     if unknown := [name for name in value if name not in known]:
         listed = ", ".join(f'"{name}"' for name in unknown)
-        words = "are not permitted keys" if len(unknown) > 1 else "is not a permitted key"
-        raise malformed(f"{listed} {words}.", note=f"unknown field: {listed}")
+        verb = "are not permitted keys" if len(unknown) > 1 else "is not a permitted key"
+        raise malformed(f"{listed} {verb}.", note=f"unknown field: {listed}")
     if missing := [name[:-1] for name in fields if name.endswith("!") and name[:-1] not in value]:
         listed = ", ".join(f'"{name}"' for name in missing)
         raise malformed(f"{listed} {'weren' if len(missing) > 1 else 'wasn'}'t supplied.", note=f"missing: {listed}")

@@ -19,7 +19,7 @@ PERMISSIVE = dict.fromkeys(("actions", "checks", "contents", "issues", "pull_req
 
 @dataclass(kw_only=True)
 class Token:
-    """A credential. `permissions` are an installation's or a fine-grained token's, `access` and `scopes` a person's."""
+    """A token. `permissions` are for installation and fine-grained tokens, `access` and `scopes` for those of a person."""
 
     value: str
     kind: Kind
@@ -84,7 +84,7 @@ class Status:
 
 @dataclass(kw_only=True)
 class Job:
-    """A job of a workflow run; its id is that of its own check run, as on GitHub."""
+    """A job of a workflow run; it has the id of its check run, as on GitHub."""
 
     id: int
     name: str
@@ -97,7 +97,7 @@ class Job:
 
 @dataclass(kw_only=True)
 class Run:
-    """A workflow run, as Actions makes one for an event."""
+    """A workflow run of an event."""
 
     id: int
     name: str
@@ -117,7 +117,7 @@ class Run:
 
 @dataclass(kw_only=True)
 class Pull:
-    """A pull request. `merge_sha` is what refs/pull/N/merge is at, None where the branches conflict."""
+    """A pull request. `merge_sha` is the commit of refs/pull/N/merge, None if the branches conflict."""
 
     id: int
     number: int
@@ -140,7 +140,7 @@ class Pull:
 
 @dataclass(kw_only=True)
 class Protection:
-    """Who cannot push to a branch: nobody but the tokens that `allowed` names."""
+    """The protection of a branch: only the tokens in `allowed` may push to it."""
 
     code: Literal["GH006", "GH013"]
     allowed: tuple[str, ...] = ()
@@ -170,7 +170,7 @@ class Repository:
         return self.full_name.partition("/")[2]
 
     def resolve(self, ref: str) -> str | None:
-        """Returns the commit of a sha, a branch, a tag, or "heads/x" and "tags/x"."""
+        """Returns the commit of a sha, a branch, a tag, "heads/x" or "tags/x"."""
         return resolve(self.bare, f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/{ref}", ref)
 
     def branches(self) -> dict[str, str]:

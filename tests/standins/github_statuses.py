@@ -1,4 +1,4 @@
-"""Commit statuses of a stand-in GitHub, and the workflow runs and jobs that a test has set up."""
+"""Commit statuses of the stand-in GitHub, and the workflow runs and jobs that a test has set up."""
 
 from __future__ import annotations
 

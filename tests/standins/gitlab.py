@@ -65,7 +65,7 @@ class Forge(BaseForge):
     def clone_url(self, project: str | None = None) -> str:
         return f"{self.url}/{self._project(project).path}.git"
 
-    # Setting up
+    # Set-up
 
     def create_project(
         self,
@@ -103,9 +103,10 @@ class Forge(BaseForge):
     ) -> str:
         """Returns a new token.
 
-        "personal" is a person's (`login`, default ada) with its role in every project, or by project's path in `roles`;
-        "project" a bot's in one `project`, "group" a bot's in the projects under a `group`. "job" is that of a running
-        job of a new push pipeline; jobs of `pipeline` bring their own. `is_expired` and `is_revoked` where that is so.
+        "personal": of a person (`login`, default ada) with the role in every project, or with `roles` by the path of a
+        project. "project": of a bot in one `project`. "group": of a bot in the projects under a `group`. "job": of a
+        running job of a new push pipeline; the jobs of `pipeline` have their own. Further facts: `is_expired`,
+        `is_revoked`.
         """
         if kind == "job":
             return self.pipeline("push", role=role, **facts)["CI_JOB_TOKEN"]
@@ -124,7 +125,7 @@ class Forge(BaseForge):
         self.state.tokens[token].is_revoked = True
 
     def limit(self, token: str, remaining: int, *, seconds: float = 60, notes: bool = False) -> None:
-        """Leaves a token so many requests (or new notes) in each window of so many seconds, which starts with the next."""
+        """Sets how many requests (or new notes) a token has in each window of seconds. The next request starts a window."""
         window = self.state.tokens[token].notes if notes else self.state.tokens[token].window
         window.limit, window.seconds, window.start = remaining, seconds, 0
 
@@ -137,7 +138,7 @@ class Forge(BaseForge):
         allow_force: bool = False,
         project: str | None = None,
     ) -> None:
-        """Protects the branches of a pattern; "none" lets nobody push."""
+        """Protects the branches of a pattern; with "none" nobody may push."""
         rule = Protection(push=push, merge=merge, allow_force=allow_force)
         self._project(project).protected_branches[branch] = rule
 
@@ -147,7 +148,7 @@ class Forge(BaseForge):
     def protect_tag(
         self, tag: str, *, create: Role | Literal["none"] = "maintainer", project: str | None = None
     ) -> None:
-        """Lets only a role create the tags of a pattern, and nobody move them."""
+        """Protects the tags of a pattern: a role may create them, and nobody may move them."""
         self._project(project).protected_tags[tag] = Protection(push=create)
 
     def open_merge_request(
@@ -161,19 +162,19 @@ class Forge(BaseForge):
         draft: bool = False,
         login: str = "ada",
     ) -> MergeRequest:
-        """Opens a merge request; `fork` names the project that the source branch is in."""
+        """Opens a merge request; `fork` names the project of the source branch."""
         return self.state.open_merge_request(
             self._project(project), source, target, fork=fork, title=title, draft=draft, login=login
         )
 
     def close_merge_request(self, iid: int, *, merge: bool = False, project: str | None = None) -> None:
-        """Closes a merge request, merged into its target where asked."""
+        """Closes a merge request, with `merge` after merging it into its target."""
         self.state.close_merge_request(self._project(project), iid, merge=merge)
 
     def comment(
         self, iid: int, body: str, *, login: str = "ada", system: bool = False, project: str | None = None
     ) -> Note:
-        """Somebody writes a note on a merge request, or GitLab itself does ("assigned to @ada")."""
+        """Adds a note of somebody, or of GitLab itself ("assigned to @ada"), to a merge request."""
         return self.state.add_note(self._project(project), iid, body, login=login, is_system=system)
 
     # Reading
@@ -183,7 +184,7 @@ class Forge(BaseForge):
         return self._project(project).merge_requests[iid]
 
     def notes(self, iid: int, *, system: bool = False, project: str | None = None) -> list[Note]:
-        """The notes of a merge request, the oldest first; GitLab's own only where asked."""
+        """The notes of a merge request, the oldest first; with `system` also those of GitLab itself."""
         notes = self._project(project).notes
         return [one for one in notes if one.merge_request == iid and (system or not one.is_system)]
 
@@ -192,7 +193,7 @@ class Forge(BaseForge):
         return self._project(project).releases
 
     def statuses(self, sha: str | None = None, *, retried: bool = False, project: str | None = None) -> list[Status]:
-        """The statuses of a commit, or all; those that a later one stands for only where asked."""
+        """The statuses of a commit, or all; with `retried` also those that a later one has replaced."""
         every = self._project(project).statuses
         return [one for one in every if sha in (None, one.sha) and (retried or not one.is_retried)]
 
@@ -201,7 +202,7 @@ class Forge(BaseForge):
 
     @property
     def pipelines_started(self) -> list[Started]:
-        """The pipelines that pushes (and releases with a new tag) have started since the forge began."""
+        """The pipelines that pushes, and releases with a new tag, have started so far."""
         return self.state.started
 
     # Faults
@@ -225,7 +226,7 @@ class Forge(BaseForge):
             return Response(status=302, headers={"Location": f"{base}/users/sign_in"})
         raise ValueError(how)
 
-    # A job
+    # Jobs
 
     def pipeline(
         self,
@@ -245,7 +246,7 @@ class Forge(BaseForge):
         role: Role | None = "maintainer",
         place: Path | str | None = None,
     ) -> dict[str, str]:
-        """Returns the environment of a running job of a new pipeline, with a token of its own, whose user has a role.
+        """Returns the environment of a running job of a new pipeline, with its own token, whose user has the role.
 
         `source` is what CI_PIPELINE_SOURCE says (push, web, schedule, api, trigger, merge_request_event); `ref` a branch
         (default: the project's). A fork's merge request has its pipeline in the fork, or `in_target`. `retry_of` starts
@@ -270,12 +271,12 @@ class Forge(BaseForge):
             return gitlab_environment.environment(self.state, home, run, record, builds=builds)
 
     def finish_job(self, job: int | str, status: str = "success") -> None:
-        """Ends a job by its id (CI_JOB_ID); its token is good for nothing from then on."""
+        """Ends a job by its id (CI_JOB_ID); its token is invalid from then on."""
         gitlab_pipelines.finish_job(self.state, int(job), status)
 
     checkout = staticmethod(gitlab_checkout.checkout)
 
-    # Answering
+    # Answers
 
     def _project(self, path: str | None) -> Project:
         return self.state.projects[path or next(iter(self.state.projects))]

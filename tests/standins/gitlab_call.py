@@ -1,4 +1,4 @@
-"""One call of a stand-in GitLab's API, and what every route needs of it: who calls, what was sent, which page."""
+"""One call of the stand-in's GitLab API: who calls, what was sent, which page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRUE = ("true", "1", "t", "on", "yes")
 
 @dataclass
 class Call:
-    """What a route's function is given; `parameters` are the named parts of its path, `files` what a form brought."""
+    """The argument of a route's function; `parameters` are the named parts of the path, `files` those of a form."""
 
     state: State
     request: Request
@@ -42,19 +42,19 @@ class Call:
         return self.token.login
 
     def authorize(self, ability: Ability) -> None:
-        """Raises Refused unless the token's role allows something in the project."""
+        """Raises Refused unless the token's role has the ability in the project."""
         if not allows(self.token, self.project, ability):
             raise forbidden()
 
     def commit(self, ref: str) -> str:
-        """Returns the sha that a commit, branch or tag names. Raises Refused for none."""
+        """Returns the sha of a commit, branch or tag. Raises Refused if there is none."""
         sha = self.project.resolve(ref)
         if sha is None:
             raise not_found("Commit")
         return sha
 
     def order(self, *fields: str, sort: str = "desc") -> tuple[str, str]:
-        """Returns which of the fields a list is to be ordered by (default: the first), and asc or desc."""
+        """Returns the field that a list is ordered by (default: the first), and asc or desc."""
         query = self.request.query
         for name, default, known in (("order_by", fields[0], fields), ("sort", sort, ("asc", "desc"))):
             if query.get(name, default) not in known:
@@ -62,7 +62,7 @@ class Call:
         return query.get("order_by", fields[0]), query.get("sort", sort)
 
     def merge_request(self) -> MergeRequest:
-        """Returns the merge request that the path names. Raises Refused for none."""
+        """Returns the merge request of the path. Raises Refused if there is none."""
         iid = self.parameters["iid"]
         if not iid.isdecimal():
             raise refuse(400, "merge_request_iid is invalid", key="error")
@@ -70,7 +70,7 @@ class Call:
 
 
 def found(item: T | None) -> T:
-    """Returns what is there. Raises Refused (404) for what is not."""
+    """Returns the item. Raises Refused (404) if it is None."""
     if item is None:
         raise missing_record()
     return item
@@ -79,7 +79,7 @@ def found(item: T | None) -> T:
 def page(
     call: Call, items: Sequence[T], show: Callable[[T], Any] = lambda item: item, *, is_counted: bool = True
 ) -> Response:
-    """Returns one page of a list, with GitLab's headers about the others; of long lists it does not count them."""
+    """Returns one page of a list, with GitLab's headers about the others; GitLab does not count long lists."""
     query = call.request.query
     size = min(_number(query, "per_page", PER_PAGE), MOST_PER_PAGE)
     number = _number(query, "page", 1)
@@ -116,7 +116,7 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
 
 
 def read_body(request: Request) -> tuple[dict[str, Any], dict[str, tuple[str, bytes]]]:
-    """Returns a body's fields and its files (name -> file name, content). Raises Refused for one that is neither."""
+    """Returns the fields and files (name -> file name, content) of a body. Raises Refused if it cannot be read."""
     data, kind = request.body.read_all(), request.headers.get("Content-Type", "")
     if kind.startswith("multipart/form-data"):
         return _read_form(data, kind)
@@ -146,9 +146,9 @@ def _read_form(data: bytes, kind: str) -> tuple[dict[str, Any], dict[str, tuple[
 
 
 def check_fields(body: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
-    """Raises Refused for a field that is missing or of a wrong kind; returns a note of those that GitLab would ignore.
+    """Raises Refused for a missing field or one of a wrong kind; returns a note of fields that GitLab would ignore.
 
-    `fields`: a name (with "!" where required) and its kind: a class, or a tuple of words.
+    `fields`: a name (with "!" where required) and its kind: a class, or a tuple of values.
     """
     for name, kind in fields.items():
         plain, value = name.rstrip("!"), body.get(name.rstrip("!"))

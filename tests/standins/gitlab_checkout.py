@@ -1,7 +1,7 @@
-"""The workspace as GitLab's runner leaves it: a repository made by init and one fetch, at a detached HEAD.
+"""The workspace as GitLab's runner leaves it: `git init`, one fetch, and a detached HEAD.
 
-In a merge request's pipeline no branch is fetched, only the pipeline's own ref. Submodules, LFS and the strategies
-"clone", "none" and "empty" are not modelled.
+In a merge request's pipeline no branch is fetched, only the pipeline's own ref. Not modelled: submodules,
+LFS, and the strategies "clone", "none" and "empty".
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ HELPER = '!f(){ if [ "$1" = "get" ] ; then echo "password=${CI_JOB_TOKEN}" ; fi 
 
 
 def checkout(env: Mapping[str, str], *, depth: int = 20, credentials: Credentials = "url") -> Path:
-    """Fills CI_PROJECT_DIR over HTTP with what the job's pipeline is for; returns it.
+    """Checks out the commit of the job's pipeline in CI_PROJECT_DIR over HTTP; returns the folder.
 
-    `depth` 0 is the whole history. Where the job's token is: "url" in the remote's URL (older runners), "include" in a
-    file beside the project that rewrites the plain URL (newer ones), "helper" nowhere but in the job's environment,
-    which a credential helper in that file asks (FF_GIT_URLS_WITHOUT_TOKENS). A workspace that there is already gets
+    `depth` 0 is the whole history. `credentials` is where the job token is: "url" in the remote's URL (older runners),
+    "include" in a file beside the project that rewrites the plain URL (newer runners), "helper" only in the job's
+    environment, which a credential helper in that file reads (FF_GIT_URLS_WITHOUT_TOKENS). An existing workspace is
     cleaned and used again.
     """
     project, url = Path(env["CI_PROJECT_DIR"]), env["CI_REPOSITORY_URL"]

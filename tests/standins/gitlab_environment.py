@@ -16,7 +16,7 @@ from standins.gitlab_state import State
 
 
 def environment(state: State, project: Project, pipeline: Pipeline, job: Job, *, builds: Path) -> dict[str, str]:
-    """Returns the variables that a job has besides the user's own."""
+    """Returns the predefined variables of a job."""
     server, url = urlsplit(state.base), state.url(project)
     is_default_port = server.port in (None, 80, 443)
     credentials = f"gitlab-ci-token:{job.token}@{server.netloc}"

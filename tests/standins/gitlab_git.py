@@ -29,7 +29,7 @@ SKIP = re.compile(r"\[(ci[ _-]skip|skip[ _-]ci)\]", re.IGNORECASE)
 
 
 def answer(state: State, request: Request, exchange: Exchange, *, hooks: Path) -> Response:
-    """Answers what is under BASE/GROUP/NAME: git where the path says .git, else a page."""
+    """Answers requests under BASE/GROUP/NAME: git if the path has .git, else a page."""
     service = next((service for service in SERVICES if request.path.endswith(service)), None)
     root = urllib.parse.urlsplit(state.base).path
     path = urllib.parse.unquote(request.path.removeprefix(root))

@@ -1,6 +1,6 @@
-"""What a stand-in GitLab lets nobody push to, and the hooks that see to it.
+"""The hooks of the stand-in GitLab, which refuse pushes to protected branches and tags.
 
-One ref that a rule refuses refuses the whole push, as GitLab's own pre-receive hook does.
+If one ref is refused, the whole push is, as by GitLab's own pre-receive hook.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from standins.gitlab_model import LEVELS, Project, Role
 
 # $STANDIN_RULES: lines of "changes<tab>pattern<tab>reason", the changes some of c(reate), u(pdate), f(orce), d(elete);
-# the first that matches counts, and one without a reason allows. The repository's own hook runs after it.
+# the first match counts; without a reason it allows. The repository's own hook runs after it.
 PRE_RECEIVE = r"""#!/bin/sh
 tab=$(printf '\t')
 changes=$(cat)
@@ -39,7 +39,7 @@ CHANGES
 own="$GIT_DIR/hooks/pre-receive"
 [ ! -x "$own" ] || printf '%s\n' "$changes" | "$own"
 """
-# $STANDIN_PUSHED: the file that gets the push options, and the changes after them.
+# $STANDIN_PUSHED: the file that the push options and the changes are written to.
 POST_RECEIVE = r"""#!/bin/sh
 changes=$(cat)
 number=0
@@ -66,7 +66,7 @@ NO_DEFAULT_TAG = "You cannot use default branch name to create a tag"
 
 
 def refusals(project: Project, role: Role | None) -> str:
-    """Returns what the pre-receive hook is to know of a role: of several patterns that a ref matches the mildest counts."""
+    """Returns the rules of a role for the pre-receive hook. If a ref matches several patterns, the mildest counts."""
     level = LEVELS[role]
     allowed: list[str] = []
     refused: list[str] = []
@@ -88,7 +88,7 @@ def refusals(project: Project, role: Role | None) -> str:
 
 
 def _literal(name: str) -> str:
-    """A name as a pattern of sh."""
+    """Returns a name as a pattern of sh."""
     return re.sub(r"([\\*?\[\]])", r"\\\1", name)
 
 

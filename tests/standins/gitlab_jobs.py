@@ -1,4 +1,4 @@
-"""Jobs and pipelines of a stand-in GitLab, as its API tells them. Not modelled: artifacts, logs, retrying, cancelling."""
+"""Jobs and pipelines of the stand-in GitLab. Not modelled: artifacts, logs, retrying, cancelling."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def get_job(call: Call) -> Response:
 
 
 def list_jobs(call: Call) -> Response:
-    """The newest first, uncounted, of the states in `scope[]`. Some versions show them to a job's token too."""
+    """Lists jobs of the states in `scope[]`, the newest first, without a count. Some versions accept a job token, too."""
     wanted = [value for name, value in call.request.pairs if name in JOB_FILTERS]
     if not set(wanted) <= set(JOB_STATES):
         raise refuse(400, "scope does not have a valid value", key="error", note="wrong scope")
@@ -41,7 +41,7 @@ def list_jobs(call: Call) -> Response:
 
 
 def get_own_job(call: Call) -> Response:
-    """The job that a job's token belongs to."""
+    """Returns the job of a job token."""
     if call.token is None or call.token.job is None:
         raise not_found("Job")
     project = call.state.projects[call.token.project or ""]
@@ -53,14 +53,14 @@ def get_pipeline(call: Call) -> Response:
 
 
 def list_pipelines(call: Call) -> Response:
-    """The newest first."""
+    """Lists the newest first."""
     rows = [write.pipeline(call.state, call.project, one) for one in reversed(call.project.pipelines.values())]
     wanted = {name: call.request.query[name] for name in PIPELINE_FILTERS if name in call.request.query}
     return page(call, [row for row in rows if all(row[name] == value for name, value in wanted.items())])
 
 
 def list_pipeline_jobs(call: Call) -> Response:
-    """The newest first, without those that were started once more."""
+    """Lists the newest first, without retried jobs."""
     number, everything = _pipeline(call).id, call.request.query.get("include_retried") == "true"
     jobs = [one for one in call.project.jobs.values() if one.pipeline == number and (everything or not one.is_retried)]
     return page(call, jobs[::-1], lambda one: _show(call, one))

@@ -1,4 +1,4 @@
-"""How a stand-in GitLab writes what it knows: the fields that clients read, under GitLab's names. Nothing is decided."""
+"""The JSON of the stand-in GitLab: the fields that clients read, with GitLab's names. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def user(state: State, login: str) -> Json:
 
 
 def me(state: State, token: Token) -> Json:
-    """What a user is told of itself."""
+    """A user in its own eyes."""
     email = f"{token.login}@example.invalid"
     more = {
         "bot": token.kind != "personal",
@@ -121,8 +121,8 @@ def branch(state: State, item: Project, name: str, sha: str, token: Token | None
 
 def tag(state: State, item: Project, name: str, sha: str) -> Json:
     release = item.releases.get(name)
-    told = {"tag_name": name, "description": release.description} if release else None
-    data = {"name": name, "message": "", "target": sha, "commit": commit(state, item, sha), "release": told}
+    release_data = {"tag_name": name, "description": release.description} if release else None
+    data = {"name": name, "message": "", "target": sha, "commit": commit(state, item, sha), "release": release_data}
     return {**data, "protected": bool(item.tag_rules(name)), "created_at": None}
 
 
@@ -227,7 +227,7 @@ def status(state: State, one: Status) -> Json:
 
 
 def job_status(state: State, item: Project, one: Job) -> Json:
-    """A job as the list of a commit's statuses tells it."""
+    """A job in the list of a commit's statuses."""
     run = item.pipelines[one.pipeline]
     kept = ("id", "name", "stage", "status", "created_at", "started_at", "finished_at")
     data = {name: getattr(one, name) for name in kept}
@@ -236,7 +236,7 @@ def job_status(state: State, item: Project, one: Job) -> Json:
 
 
 def pipeline_status(item: Project, one: Pipeline) -> str:
-    """What a pipeline's jobs and statuses make of it."""
+    """The status of a pipeline, by its jobs and statuses."""
     states = [job.status for job in item.jobs.values() if job.pipeline == one.id and not job.is_retried]
     states += [status.state for status in item.statuses if status.pipeline == one.id and not status.is_retried]
     for word in ("running", "pending", "failed", "canceled", "success"):
@@ -294,7 +294,7 @@ def job(state: State, item: Project, one: Job) -> Json:
 
 
 def upload(state: State, item: Project, one: Upload) -> Json:
-    """`full_path` is a path on the host: where GitLab lies under a path of its own, that comes first."""
+    """`full_path` is a path on the host; it begins with the path of GitLab, if there is one."""
     image = one.name.lower().endswith(IMAGES)
     alt = one.name.rpartition(".")[0] if image else one.name
     url, root = f"/uploads/{one.secret}/{one.name}", "/".join(state.base.split("/")[3:])

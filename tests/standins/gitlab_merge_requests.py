@@ -1,4 +1,4 @@
-"""Merge requests of a stand-in GitLab, as its API lists them."""
+"""Merge requests of the stand-in GitLab."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def get(call: Call) -> Response:
 
 
 def list_all(call: Call) -> Response:
-    """The newest first. A source branch is of any project: a fork's merge request has its name too."""
+    """Lists the newest first. A source branch may be in any project, so in a fork, too."""
     query = dict(call.request.query)
     if query.get("state", "all") not in STATES:
         raise refuse(400, "state does not have a valid value", key="error", note="wrong state")
@@ -42,7 +42,7 @@ def list_all(call: Call) -> Response:
 
 
 def list_of_commit(call: Call) -> Response:
-    """Those that brought a commit, or would."""
+    """Lists the merge requests that contain a commit."""
     sha, bare = call.commit(call.parameters["sha"]), call.project.bare
     items = [
         one

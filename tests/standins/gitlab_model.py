@@ -1,4 +1,4 @@
-"""What a stand-in GitLab knows, as plain data. Nothing here changes by itself."""
+"""The state of the stand-in GitLab as plain data. Nothing here changes by itself."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LEVELS: dict[str | None, int] = {
     "developer": 30,
     "maintainer": 40,
     "owner": 50,
-    "none": 60,  # of a protection: nobody
+    "none": 60,  # nobody, in a protection
 }
 ZEROS = "0" * 40
 
 
 @dataclass(kw_only=True)
 class Window:
-    """A limit of so many requests in so many seconds; it starts anew when they are over."""
+    """A limit of requests in a number of seconds, after which it starts again."""
 
     limit: int
     seconds: float = 60
@@ -35,7 +35,7 @@ class Window:
     observed: int = 0
 
     def count(self, now: float) -> bool:
-        """Counts one; returns whether it was too many."""
+        """Counts one request; returns whether it was too many."""
         if now >= self.start + self.seconds:
             self.start, self.observed = now, 0
         self.observed += 1
@@ -44,8 +44,8 @@ class Window:
 
 @dataclass(kw_only=True)
 class Token:
-    """A credential. `role` counts in its `project` or `group`, everywhere where it has neither; `roles` (by a project's
-    path) come first. A job's scopes are none: it has doors of its own.
+    """A token. `role` is for its `project` or `group`, or everywhere if it has neither; `roles` (by the path of a project)
+    come first. A job token has no scopes: certain routes accept it.
     """
 
     value: str
@@ -72,7 +72,7 @@ class Token:
 
 @dataclass(kw_only=True)
 class Note:
-    """`commands` are the quick actions that GitLab took out of the body and obeyed."""
+    """`commands` are the quick actions that GitLab removed from the body and executed."""
 
     id: int
     merge_request: int
@@ -140,7 +140,7 @@ class Job:
 
 @dataclass(kw_only=True)
 class Pipeline:
-    """`ref` is what GitLab files it under: a branch, a tag, or a ref under refs/merge-requests."""
+    """`ref` is a branch, a tag, or a ref under refs/merge-requests."""
 
     id: int
     iid: int
@@ -169,7 +169,7 @@ class Started(NamedTuple):
 
 @dataclass(kw_only=True)
 class MergeRequest:
-    """`merge_sha` is what refs/merge-requests/N/merge is at, None where the branches conflict."""
+    """`merge_sha` is the commit of refs/merge-requests/N/merge, None if the branches conflict."""
 
     id: int
     iid: int
@@ -192,7 +192,7 @@ class MergeRequest:
 
 @dataclass(kw_only=True)
 class Protection:
-    """Who may do what to branches of a pattern ("none": nobody), or, for tags, create them (`push`)."""
+    """The roles that may push to the branches of a pattern ("none": nobody), or create its tags (`push`)."""
 
     push: Role | Literal["none"] = "maintainer"
     merge: Role | Literal["none"] = "maintainer"
@@ -243,7 +243,7 @@ class Project:
         return {ref.removeprefix(f"{prefix}/"): sha for ref, sha in (line.split("\0") for line in lines)}
 
     def branch_rules(self, branch: str) -> list[Protection]:
-        """The rules that a branch's name matches; a merge request's own ref, as pipelines have it, matches none."""
+        """Returns the rules of a branch. The ref of a merge request, which its pipelines have, matches none."""
         rules = self.protected_branches.items()
         return [rule for pattern, rule in rules if matches(branch, pattern) and not branch.startswith("refs/")]
 
@@ -251,7 +251,7 @@ class Project:
         return [rule for pattern, rule in self.protected_tags.items() if matches(tag, pattern)]
 
     def level(self, branch: str, action: Literal["push", "merge"]) -> int:
-        """The level of role that an action on a branch needs, there or not; of several rules the mildest counts."""
+        """Returns the level that an action on a branch needs. Of several rules the mildest counts."""
         needed = [LEVELS[rule.push if action == "push" else rule.merge] for rule in self.branch_rules(branch)]
         return max(min(needed, default=0), LEVELS["developer"])
 
@@ -261,5 +261,5 @@ class Project:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a name matches a protection's pattern, where * is the only wild card and takes slashes too."""
+    """Whether a name matches the pattern of a protection: * is the only wild card, and matches slashes, too."""
     return fnmatch.fnmatchcase(name, re.sub(r"([\[?])", r"[\1]", pattern))

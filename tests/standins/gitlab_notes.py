@@ -1,4 +1,4 @@
-"""Notes on the merge requests of a stand-in GitLab: who may write them, what they hold, and the quick actions in them.
+"""Notes on the merge requests of the stand-in GitLab: who may write them, their limits, and quick actions in them.
 
 Not modelled: discussions, internal notes, reactions, mentions and references.
 """
@@ -17,7 +17,7 @@ LIMIT = 1_000_000
 FIELDS = {"body!": str}
 UPDATE = {"body": str}
 FILTERS = ("order_by", "sort", "activity_filter")
-# GitLab obeys these at the start of a line, and shows the rest of the note without them.
+# GitLab executes these at the start of a line, and removes them from the note.
 COMMANDS = re.compile(
     r"^/(approve|assign|assign_reviewer|close|copy_metadata|draft|estimate|label|lock|merge|milestone|ready|reassign|rebase"
     r"|relabel|reopen|request_review|run_pipeline|spend|submit_review|subscribe|target_branch|title|todo|unapprove|unlabel"
@@ -30,7 +30,7 @@ QUIET = re.compile(
 
 
 def obey(body: str) -> tuple[str, list[str]]:
-    """Returns a body without its quick actions, and those. In code, HTML blocks and quotes there are none."""
+    """Returns a body without its quick actions, and the quick actions. Code, HTML blocks and quotes have none."""
     commands: list[str] = []
     shown, at = "", 0
     for quiet in [*QUIET.finditer(body), None]:
@@ -57,8 +57,8 @@ def get_note(call: Call) -> Response:
 
 def create_note(call: Call) -> Response:
     assert call.token
-    told = json_response({"message": {"error": TOO_MANY}})
-    count(call.token.notes, call.state.clock().timestamp(), name="notes_create", body=told)
+    refusal = json_response({"message": {"error": TOO_MANY}})
+    count(call.token.notes, call.state.clock().timestamp(), name="notes_create", body=refusal)
     iid = call.merge_request().iid
     body, commands = _text(call)
     if commands and not body:
@@ -97,7 +97,7 @@ def _note(call: Call) -> Note:
 
 
 def _own_note(call: Call) -> Note:
-    """A note that the token may change: its author's, or anybody's with a maintainer's role; nobody a system note."""
+    """Returns a note that the token may change: its own, or as a maintainer anybody's; never a system note."""
     note = _note(call)
     assert call.token
     is_maintainer = LEVELS[call.token.role_in(call.project.path)] >= LEVELS["maintainer"]

@@ -1,4 +1,4 @@
-"""How pipelines and jobs of a stand-in GitLab start.
+"""Starts and ends pipelines and jobs of the stand-in GitLab.
 
 Not modelled: stages, needs, child pipelines, schedules of one's own, and whether a project's rules want the pipeline.
 """
@@ -23,7 +23,7 @@ def start_pipeline(
     tag: str | None,
     before: str | None,
 ) -> Pipeline:
-    """Files the pipeline of a branch or a tag at its tip, or at a sha that it had."""
+    """Records the pipeline of a branch or a tag, at its tip or at an earlier sha."""
     name = tag or ref or project.default_branch
     tip = sha or (project.tags() if tag else project.branches())[name]
     parents = git("show", "--no-patch", "--format=%P", tip, cwd=project.bare).split()
@@ -46,7 +46,7 @@ def start_pipeline(
 def start_merge_request_pipeline(
     state: State, target: Project, iid: int, *, event_type: EventType, login: str, in_target: bool
 ) -> tuple[Project, Pipeline]:
-    """Files the pipeline of a merge request: a fork's in the fork, or in the target project where its members start it.
+    """Records the pipeline of a merge request: of a fork in the fork, or `in_target` if a member of the target starts it.
 
     A merged result is a merge commit that no branch has. A fork's own pipeline is filed under its branch.
     """
@@ -83,7 +83,7 @@ def _file(project: Project, pipeline: Pipeline) -> Pipeline:
 
 
 def start_job(state: State, project: Project, pipeline: Pipeline, *, name: str, role: Role | None) -> Job:
-    """Starts a job of a pipeline with a token of its own; an earlier one of the name counts as retried."""
+    """Starts a job of a pipeline with its own token; an earlier job of the name becomes a retried one."""
     for older in project.jobs.values():
         older.is_retried |= older.pipeline == pipeline.id and older.name == name
     now = state.now()
@@ -115,7 +115,7 @@ def finish_job(state: State, job: int, status: str) -> None:
 
 
 def may_update(project: Project, pipeline: Pipeline, role: Role | None) -> bool:
-    """Whether a role may change a pipeline: one of a protected ref only who may push or merge there."""
+    """Whether a role may change a pipeline. For a protected ref it must be allowed to push or merge there."""
     if pipeline.is_tag:
         return project.may_create_tag(role, pipeline.ref)
     return LEVELS[role] >= min(project.level(pipeline.ref, "push"), project.level(pipeline.ref, "merge"))

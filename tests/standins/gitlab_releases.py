@@ -1,4 +1,4 @@
-"""Releases and tags of a stand-in GitLab. Not modelled: assets, milestones, evidence, release dates of one's own."""
+"""Releases and tags of the stand-in GitLab. Not modelled: assets, milestones, evidence, custom release dates."""
 
 from __future__ import annotations
 

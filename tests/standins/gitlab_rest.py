@@ -1,7 +1,7 @@
-"""The REST API of a stand-in GitLab: a table of routes, and what the smaller of them do.
+"""The REST API of the stand-in GitLab: the table of routes, and the smaller functions of them.
 
 Not modelled: GraphQL, issues, discussions, approvals, creating or merging merge requests, keyset pagination, and what no
-test asks for: an unknown route is a 404 that the record notes.
+test needs: an unknown route is a 404, which the record notes.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from standins.web import Exchange, Request, Response, json_response
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """`needs` is what the token's role must allow; `takes` says who else than a person comes in: "nobody" (an anonymous
-    request), "job" (a job's token, which elsewhere counts as nobody); `scopes` are those that read it besides the API's;
-    `fields` is what a body holds, `filters` what a query does, besides pages.
+    """`needs`: the ability that the token's role must have. `takes`: who is accepted besides persons: "nobody" (a request
+    without a token), "job" (a job token, which elsewhere counts as nobody). `scopes`: those that may read besides the
+    API's. `fields` of the body; `filters` of the query, besides pages.
     """
 
     method: str
@@ -57,7 +57,7 @@ class Route:
 
 
 def _route(line: str, act: Callable[[Call], Response], needs: Ability = "read_project", **facts: Any) -> Route:
-    """{name} is a part of the path, as it was quoted; all but those that begin with // are under a project."""
+    """{name} is a part of the path; all paths but those that begin with // are under a project."""
     method, path = line.split(" ")
     pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
     return Route(method=method, pattern=pattern, act=act, needs=needs, **facts)
@@ -65,7 +65,7 @@ def _route(line: str, act: Callable[[Call], Response], needs: Ability = "read_pr
 
 @functools.cache
 def routes() -> list[Route]:
-    """The first that matches counts. Paths are relative to /projects/ID, or absolute where they begin with //."""
+    """The first match counts. Paths are relative to /projects/ID, or absolute if they begin with //."""
     code: Ability = "read_code"
     talk: Ability = "read_merge_request"
     release: Ability = "read_release"
@@ -108,7 +108,7 @@ def routes() -> list[Route]:
 
 
 def answer(state: State, request: Request, exchange: Exchange) -> Response:
-    """Answers a request to the API, and notes in the record what a test should know."""
+    """Answers a request to the API, and notes mistakes of the client in the record."""
     token = None
     try:
         route, identifier, parameters = _match(request, urlsplit(state.api).path)
@@ -148,7 +148,7 @@ def _act(call: Call, route: Route, identifier: str | None, exchange: Exchange) -
 
 
 def _match(request: Request, root: str) -> tuple[Route, str | None, dict[str, str]]:
-    """Returns the route of a request, its project (an id or a path), and the rest of the path's parts."""
+    """Returns the route of a request, its project (an id or a path), and the other parts of the path."""
     path = request.path.removeprefix(root)
     split = re.fullmatch(r"/projects/([^/]+)(/.*|)", path)
     rest = split[2] if split else f"/{path}"

@@ -27,7 +27,7 @@ Ability = Literal[
     "read_job",
     "upload",
 ]
-# The least role that an ability takes where the project is private, and where it is public (None: it takes none).
+# The least role for an ability in a private project, and in a public one (None: no role).
 ABILITIES: dict[Ability, tuple[Role, Role | None]] = {
     "read_project": ("guest", None),
     "read_code": ("reporter", None),
@@ -59,7 +59,7 @@ def not_found(what: str = "", *, note: str = "") -> Refused:
 
 
 def missing_record() -> Refused:
-    """What GitLab says of an id that there is not, in other words than of a path."""
+    """GitLab's answer for an unknown id. It differs from that for an unknown path."""
     return refuse(404, "404 Not found")
 
 
@@ -67,7 +67,7 @@ def missing_record() -> Refused:
 
 
 def basic(request: Request) -> tuple[str, str] | None:
-    """Returns the user and password of a request's only Authorization header; None without one."""
+    """Returns the user and the password of the Authorization header; None without one."""
     if not request.authorizations:
         return None
     scheme, _, value = request.authorizations[0].partition(" ")
@@ -85,7 +85,7 @@ def is_over(state: State, token: Token) -> bool:
 
 
 def kind(state: State, request: Request) -> str:
-    """Returns what a record says of a request's credential: none, several, unknown, expired, or the token's kind."""
+    """Returns what the record says about a request's credential: none, several, unknown, expired, or the kind."""
     if len(request.authorizations) > 1:
         return "several"
     value = credential(request)
@@ -98,7 +98,7 @@ def kind(state: State, request: Request) -> str:
 
 
 def credential(request: Request) -> str | None:
-    """Returns the token that a request shows, in whichever header; None without one."""
+    """Returns the token of a request, from any header; None without one."""
     for name in ("PRIVATE-TOKEN", "JOB-TOKEN"):
         if value := request.headers.get(name):
             return value
@@ -110,7 +110,7 @@ def credential(request: Request) -> str | None:
 
 
 def authenticate(state: State, request: Request, *, takes_jobs: bool) -> Token | None:
-    """Returns an API request's token; None for an anonymous one, which one with a job's token is where that is not taken.
+    """Returns the token of an API request. None without one, and for a job token where that is not accepted.
 
     Raises Refused for a bad credential.
     """
@@ -143,7 +143,7 @@ def _bearer(request: Request) -> str | None:
 
 
 def check_scope(token: Token | None, method: str, extra: tuple[str, ...]) -> None:
-    """Raises Refused unless the token's scopes are enough for the API: "api", for reading "read_api", or an extra one."""
+    """Raises Refused unless the token has the scope "api", or for reading "read_api" or an extra one."""
     if token is None or token.kind == "job":
         return
     taken = ("api", "read_api", *extra) if method in ("GET", "HEAD") else ("api",)
@@ -157,7 +157,7 @@ def check_scope(token: Token | None, method: str, extra: tuple[str, ...]) -> Non
 
 
 def sees(token: Token | None, project: Project) -> bool:
-    """Whether a token can know that the project exists."""
+    """Whether the project exists for this token."""
     return not project.private or (token is not None and token.role_in(project.path) is not None)
 
 
@@ -168,7 +168,7 @@ def allows(token: Token | None, project: Project, ability: Ability) -> bool:
 
 
 def find_project(state: State, token: Token | None, project: Project | None) -> Project:
-    """Returns a project that the token sees. Raises Refused (404, to a foreign job 403) for another."""
+    """Returns the project if the token sees it. Else raises Refused: 404, for the job of another project 403."""
     if project is None:
         raise not_found("Project")
     if sees(token, project):
@@ -183,7 +183,7 @@ def find_project(state: State, token: Token | None, project: Project | None) -> 
 
 
 def count(window: Window, now: float, *, name: str, body: Response) -> None:
-    """Counts a request. Raises Refused (429) with the headers that say how long to wait."""
+    """Counts a request. Raises Refused (429) with headers that say how long to wait."""
     if window.count(now):
         wait = max(1, math.ceil(window.start + window.seconds - now))
         body.status = 429

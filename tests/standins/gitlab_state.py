@@ -1,4 +1,4 @@
-"""All that a stand-in GitLab knows, and how merge requests follow their branches. No HTTP here."""
+"""The state of the stand-in GitLab, and merge requests that follow their branches. No HTTP here."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class State(BaseState):
 
     def _follow(self, project: Project, item: MergeRequest) -> None:
         source = self.projects[item.source_project]
-        head = resolve(source.bare, f"refs/heads/{item.source_branch}") or item.sha  # its branch may be gone
+        head = resolve(source.bare, f"refs/heads/{item.source_branch}") or item.sha  # the branch may not exist any more
         target = resolve(project.bare, f"refs/heads/{item.target_branch}")
         if target is None:
             item.state, item.closed_at = "closed", self.now()

@@ -1,4 +1,4 @@
-"""Commit statuses of a stand-in GitLab, with its state machine.
+"""Commit statuses of the stand-in GitLab, with GitLab's state machine.
 
 A status belongs to a pipeline: the one asked for, else the newest of its commit (and ref, where one is given), else a
 new one of the source "external". One that is pending or running, of the same name, pipeline and user, is moved on; any
@@ -33,7 +33,7 @@ FIELDS = {
 }
 FILTERS = ("name", "ref", "stage", "pipeline_id", "all", "order_by", "sort")
 LENGTH = 255
-# The state asked for -> its event, and the states that it leads from.
+# The wanted state -> its event, and the states that it can follow.
 MOVES = {
     "pending": ("enqueue", ("created",)),
     "running": ("run", ("created", "pending")),
@@ -45,7 +45,7 @@ MOVES = {
 
 
 def list_statuses(call: Call) -> Response:
-    """A commit's statuses and jobs, without those that a later one of the same name stands for; the oldest first."""
+    """Lists the statuses and jobs of a commit, the oldest first, without those that a later one has replaced."""
     sha, query = call.commit(call.parameters["sha"]), call.request.query
     everything = query.get("all", "").lower() in TRUE
     pipelines = {one.id for one in call.project.pipelines.values() if one.sha == sha}
@@ -103,7 +103,7 @@ def _is_open(one: Status, call: Call, pipeline: Pipeline, name: str) -> bool:
 
 
 def _pipeline(call: Call, sha: str) -> Pipeline:
-    """Returns the pipeline that a status is for, made where there is none."""
+    """Returns the pipeline of a status; creates it if needed."""
     ref, wanted = call.body.get("ref"), call.body.get("pipeline_id")
     pipelines = [
         one
@@ -136,7 +136,7 @@ def _branches_with(call: Call, sha: str) -> list[str]:
 
 
 def _check(call: Call, status: Status) -> None:
-    """Raises Refused for what a status cannot hold, all of it at once."""
+    """Raises Refused for wrong fields, naming all of them."""
     wrong: dict[str, list[str]] = {}
     if any(job.pipeline == status.pipeline and job.name == status.name for job in call.project.jobs.values()):
         wrong["name"] = ["has already been taken"]

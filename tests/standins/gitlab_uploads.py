@@ -1,4 +1,4 @@
-"""Files that are uploaded to a project of a stand-in GitLab; whoever has an address gets the file, as by default."""
+"""Files that are uploaded to a project of the stand-in GitLab. As by default, everybody with the address gets the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from standins.gitlab_rules import refuse
 from standins.gitlab_state import State
 from standins.web import Response, json_response
 
-FIELDS = {"avatar": str}  # python-gitlab sends it, empty, with every file
+FIELDS = {"avatar": str}  # python-gitlab sends this empty field with every file
 
 
 def create_upload(call: Call) -> Response:

@@ -114,7 +114,7 @@ FUNCTIONS = {
 
 
 class Loader(ctypes.CDLL):
-    """ctypes.CDLL, but for the one library."""
+    """ctypes.CDLL, except for this one library."""
 
     def __new__(cls, name: Any, *_: Any, **__: Any) -> Any:
         if name != LIBRARY:
