@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from dataclasses import replace
@@ -17,6 +18,7 @@ from cml.process.log import Log
 from cml.process.masking import Masks
 from cml.report import sandbox
 from cml.report.markdown import TemplateProblem, check_template
+from cml.report.template_files import templates_folder
 from cml.report.view_builder import build_view
 from cml.run import render
 
@@ -158,6 +160,17 @@ def test_a_report_of_a_users_template_is_shortened_too() -> None:
     assert size(text) <= 9000
     assert text.endswith("</sub>\nBye\n")
     assert_whole(text)
+
+
+def test_our_template_lists_every_variable() -> None:
+    view = build_view(everything(), number_format=FORMAT, locale="en")
+    head = (templates_folder() / "report.md.j2").read_text(encoding="utf-8").partition("-#}")[0]
+    listed = re.findall(r"^  (\w+) +(\w.*)$", head, re.MULTILINE)
+    names = {section: names.split(", ") for section, names in listed}
+    assert sorted(name for section in names.values() for name in section) == sorted(view.context())
+    for section in names.keys() - {"all"}:
+        fields = {field.name for field in dataclasses.fields(getattr(view, section))}
+        assert set(names[section]) == fields - {"unlisted"}, section
 
 
 def test_a_template_sees_no_file_and_no_environment() -> None:
