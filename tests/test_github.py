@@ -536,28 +536,28 @@ def test_a_short_outage_of_the_git_server_costs_no_training(hub: Hub, route: str
 # A git that says whether a push is allowed when it may, and a file that says when it was asked.
 DRY = """#!/bin/sh
 case " $* " in *" --dry-run "*)
-    echo $$ >{place}/git
-    for _ in $(seq 600); do [ -e {place}/api ] && break; sleep 0.1; done
-    [ -e {place}/api ] || exit 9;;
+    echo $$ >{folder}/git
+    for _ in $(seq 600); do [ -e {folder}/api ] && break; sleep 0.1; done
+    [ -e {folder}/api ] || exit 9;;
 esac
 PATH=${{PATH#*:}} exec git "$@"
 """
 
 
-def with_slow_git(hub: Hub, place: Path) -> str:
+def with_slow_git(hub: Hub, folder: Path) -> str:
     """A PATH with a git that waits for the API, while the check runs of the API wait for git."""
-    (place / "bin").mkdir(parents=True)
-    git = place / "bin" / "git"
-    git.write_text(DRY.format(place=place))
+    (folder / "bin").mkdir(parents=True)
+    git = folder / "bin" / "git"
+    git.write_text(DRY.format(folder=folder))
     git.chmod(0o755)
     answer = hub.forge._site.answer
 
     def wait_for_git(request: Any, exchange: Any) -> Any:
         until = time.monotonic() + 20
-        while "check-runs" in exchange.path and not (place / "git").exists() and time.monotonic() < until:
+        while "check-runs" in exchange.path and not (folder / "git").exists() and time.monotonic() < until:
             time.sleep(0.1)
-        if (place / "git").exists() and not (place / "stays").exists():
-            (place / "api").touch()
+        if (folder / "git").exists() and not (folder / "stays").exists():
+            (folder / "api").touch()
         return answer(request, exchange)
 
     hub.forge._site.answer = wait_for_git
@@ -578,11 +578,11 @@ def test_results_of_a_duplicate_run_do_not_wait_for_origin(hub: Hub, tmp_path: P
     hub.branch("try", 0.1)
     first, second = (hub.forge.event("push", ref="try") for _ in range(2))
     assert hub.job(first).code == 0
-    place, path = tmp_path / "slow", with_slow_git(hub, tmp_path / "slow")
-    (place / "stays").touch()
+    folder, path = tmp_path / "slow", with_slow_git(hub, tmp_path / "slow")
+    (folder / "stays").touch()
     since = time.monotonic()
     done = hub.job(second, PATH=path)
     assert done.code == 0, done.err
     assert "another run has already processed this commit" in done.out + done.err
     assert time.monotonic() - since < 40
-    assert not Path("/proc", (place / "git").read_text().strip()).exists(), "git goes on after its run"
+    assert not Path("/proc", (folder / "git").read_text().strip()).exists(), "git goes on after its run"

@@ -1,4 +1,4 @@
-"""Retries work that failed for a reason that may pass. What such a reason is, the caller decides."""
+"""Retries work that failed for a reason that may pass. The caller decides which reasons may pass."""
 
 from __future__ import annotations
 

@@ -86,9 +86,9 @@ class Forge(BaseForge):
     ) -> str:
         """Returns a new token.
 
-        "installation" is the job's GITHUB_TOKEN: of the first repository, with the permissions given (default: write
-        for all); another app's by `app_id` and `app_slug`. "fork" is what a fork's pull request gets: read for all.
-        "personal" is a person's (`login`, `access`, `scopes`), "fine-grained" a person's with permissions.
+        "installation": a job's GITHUB_TOKEN for the first repository with the given permissions (default: write for
+        all); with `app_id` and `app_slug` of another app. "fork": the token for a fork's pull request, read for all.
+        "personal": of a person (`login`, `access`, `scopes`). "fine-grained": of a person, with permissions.
         """
         if kind == "personal":
             return self.state.add_token(kind, **{"login": "ada", "scopes": ("repo", "workflow"), **facts}).value

@@ -1,7 +1,7 @@
 """The event's JSON file, and the environment that the runner gives to every step of a job.
 
-Paths are those of the machine; whoever starts a container maps them (/github/workspace, /github/home, ...) as the runner
-does. Inputs, secrets and tokens are the workflow's to pass, so none is here.
+Paths are those of the machine. A test that starts a container maps them (/github/workspace, /github/home, ...) as the
+runner does. Inputs, secrets and tokens are not here: the workflow passes them.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def describe(
 ) -> Event:
     """Returns the event as GitHub would send it now.
 
-    `ref`: of a push or dispatch, a branch unless it begins with refs/; `before`: the commit before a push, default the
-    parent; `pull`: the pull request's number; `run`: the workflow run that a workflow_run is about.
+    `ref`: of a push or dispatch; a branch, unless it begins with refs/. `before`: the commit before a push (default: the
+    parent). `pull`: the number of the pull request. `run`: the workflow run that a workflow_run event is about.
     """
     default = f"refs/heads/{repo.default_branch}"
     full_ref = ref if ref and ref.startswith("refs/") else f"refs/heads/{ref or repo.default_branch}"

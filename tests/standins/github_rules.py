@@ -162,7 +162,7 @@ def check_shape(value: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
     """Raises Refused for a missing field, an unknown one, or one of a wrong type.
 
     `fields`: a name (with "!" where required) and its type: a class, a tuple of values, a list of one type, or fields.
-    GitHub ignores some unknown fields; here every one is refused, so that a typing error shows.
+    GitHub ignores some unknown fields; here all are refused, so that a typing error fails a test.
     """
     known = {name.rstrip("!"): kind for name, kind in fields.items()}
     if unknown := [name for name in value if name not in known]:

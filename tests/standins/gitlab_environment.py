@@ -1,7 +1,7 @@
 """The predefined variables that GitLab's runner gives to a job.
 
-Paths are those of the machine; whoever starts a container maps them. A user's own variables are the test's to add; those
-of the runner, of the registry and of deployments are not modelled.
+Paths are those of the machine. A test that starts a container maps them, and adds the variables of the user. Not
+modelled: variables of the runner, of the registry and of deployments.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Starts and ends pipelines and jobs of the stand-in GitLab.
 
-Not modelled: stages, needs, child pipelines, schedules of one's own, and whether a project's rules want the pipeline.
+Not modelled: stages, needs, child pipelines, the schedules of a project, and rules that prevent a pipeline.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def start_merge_request_pipeline(
 ) -> tuple[Project, Pipeline]:
     """Records the pipeline of a merge request: of a fork in the fork, or `in_target` if a member of the target starts it.
 
-    A merged result is a merge commit that no branch has. A fork's own pipeline is filed under its branch.
+    A merged result is a merge commit that no branch has. The pipeline in a fork has the branch as its ref.
     """
     item = target.merge_requests[iid]
     project = target if in_target else state.projects[item.source_project]

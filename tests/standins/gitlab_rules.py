@@ -112,7 +112,7 @@ def credential(request: Request) -> str | None:
 def authenticate(state: State, request: Request, *, takes_jobs: bool) -> Token | None:
     """Returns the token of an API request. None without one, and for a job token where that is not accepted.
 
-    Raises Refused for a bad credential.
+    Raises Refused for a bad token.
     """
     private = request.headers.get("PRIVATE-TOKEN") or _bearer(request)
     if private and not private.startswith("glcbt-"):

@@ -1,10 +1,10 @@
 """Commit statuses of the stand-in GitLab, with GitLab's state machine.
 
-A status belongs to a pipeline: the one asked for, else the newest of its commit (and ref, where one is given), else a
-new one of the source "external". One that is pending or running, of the same name, pipeline and user, is moved on; any
-other makes a new one, and the others of its name count no more. The moves: created to pending ("enqueue"), pending to
-running ("run"), created or pending to skipped, and from each of created, pending and running to success, failed or
-canceled; so the same state twice is refused, and so is a name that a job of the pipeline has.
+A status belongs to a pipeline: the given one, else the newest of its commit (and its ref, if given), else a new one with
+the source "external". A pending or running status of the same name, pipeline and user changes its state. Otherwise a new
+status replaces those of the same name. Possible changes: created to pending ("enqueue"), pending to running ("run"),
+created or pending to skipped, and created, pending or running to success, failed or canceled. So the same state twice is
+refused, and also the name of a job of the pipeline.
 Not modelled: the limit of jobs in a pipeline, the lock of one commit's statuses, allow_failure.
 """
 

@@ -64,8 +64,8 @@ class GitHub(Forge):
 
     @contextlib.contextmanager
     def log_group(self, title: str) -> Iterator[None]:
-        # The runner obeys commands in everything that a job prints, so in the output of stages, too. The token that
-        # ends this must not be known to them.
+        # The runner executes commands in everything that a job prints, also in the output of stages. They must not know
+        # the token that turns this on again.
         token = os.urandom(16).hex()
         _print_command(f"stop-commands::{token}")
         try:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from github.CheckRun import CheckRun
 
 PREFIX, SUFFIX = "<!-- cml-outputs: ", " -->"
-# Releases of CML read what others wrote, so these names do not change.
+# Other versions of CML read this text, so its names must not change.
 OPEN_CHECK_KEY = "left_open"
 EXIT_CODES = (0, 3)  # of runs that came to results
 
