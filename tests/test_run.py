@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
+from pathlib import Path
+
 from support.world import DVC_YAML, TRAIN, World
+
+from cml.commands import parser
 
 
 def test_the_first_run_saves_data_commit_and_tag(trained_world: World) -> None:
@@ -202,3 +208,11 @@ def test_images_of_removed_plots_are_removed_and_the_others_kept(trained_world: 
     world.write({"dvc.yaml": DVC_YAML})
     assert world.cml("report").code == 0
     assert not drawings.exists()
+
+
+def test_every_command_can_be_imported() -> None:
+    """The parser names functions as text, so no type checker sees a wrong name."""
+    named = re.findall(r'"(cml[\w.]+):(\w+)"', Path(parser.__file__).read_text())
+    assert len(named) >= 8
+    for module, function in named:
+        assert callable(getattr(import_module(module), function))

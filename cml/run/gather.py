@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from cml.dvc.project import Project
 from cml.dvc.records import Records
 from cml.errors import WorkFailed
 from cml.model.records import StageResult
@@ -15,6 +16,7 @@ from cml.process.signals import run_in_thread
 from cml.run.context import Command
 from cml.run.origin import ResultsExist, check_existing_results, fetch_descendant
 from cml.run.plan_job import open_records
+from cml.run.preflight import Preparation
 from cml.run.run import Run
 from cml.run.steps import NoRemoteAccess, is_fork
 from cml.run.workflow import run
@@ -29,6 +31,11 @@ class Gather(Run):
     """A run whose results come from other jobs."""
 
     _makes_data = False
+
+    def __init__(self, command: Command, project: Project, preparation: Preparation) -> None:
+        super().__init__(command, project, preparation)
+        if preparation.targets is not None and not is_fork(self._context):
+            self._records()  # so that a remote that cannot have records is bad input, and not a failure
 
     @property
     def steps(self) -> Sequence[Callable[[], None]]:

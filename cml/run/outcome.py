@@ -1,4 +1,4 @@
-"""What a run came to, and what its report is about: data only."""
+"""The outcome of a run, and what its report is about: data only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Saved:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run came to.
+    """The outcome of a run.
 
     `head` is the commit that the report is about. `changed_paths` are the files with new results. With `is_report_only`
     nothing was run: the report shows what git contains for `head`.

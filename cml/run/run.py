@@ -1,4 +1,4 @@
-"""One run: its steps, and what they came to. `workflow` calls them in order."""
+"""The class Run: the steps of a run, and what is known of its results. `workflow` calls it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cml.run.steps import GIT_ERRORS, NoRemoteAccess, Steps, is_fork
 class Run(Steps):
     """One execution of `cml run` for one commit. A step that fails raises WorkFailed, which `work` reports."""
 
-    # Whether this run makes new data; if other jobs made it, they have uploaded it too.
+    # False if other jobs make the data: then they have uploaded it, too.
     _makes_data = True
 
     def __init__(self, command: Command, project: Project, preparation: Preparation) -> None:
@@ -44,11 +44,6 @@ class Run(Steps):
         self._failure: Failure | None = None
         self._shown = preparation.head  # the commit that the report is about
         self._is_report_only = False
-
-    @property
-    def key(self) -> str:
-        """Identifies the run: two runs of the same commit with the same key produce the same results."""
-        return self._preparation.key
 
     @property
     def steps(self) -> Sequence[Callable[[], None]]:
@@ -70,7 +65,7 @@ class Run(Steps):
             yield
 
     def work(self) -> None:
-        """Does the steps. What they came to is kept for `publish`, whether they succeed or fail."""
+        """Runs the steps. Their outcome is kept for `publish`, whether they succeed or fail."""
         try:
             for step in self.steps:
                 step()
@@ -93,7 +88,7 @@ class Run(Steps):
             self._log.error(f"{message}. CML_DEBUG=1 shows where it happened; please report it")
 
     def publish(self) -> int:
-        """Reports and publishes what the steps came to. Returns the exit code."""
+        """Reports the outcome and publishes it. Returns the exit code."""
         outcome = Outcome(
             head=self._shown,
             baseline=self._preparation.baseline,
@@ -128,7 +123,7 @@ class Run(Steps):
             tip = fetch_branch(self._repository, branch=branch, head=head)
             # A schedule or a person asked for this run, perhaps because the data has changed: it runs again.
             if not self._context.is_requested:
-                check_existing_results(self._repository, head=head, tip=tip, key=self.key)
+                check_existing_results(self._repository, head=head, tip=tip, key=self._preparation.key)
         else:
             raise push_refused(outcome.reason, branch, advice)
 
@@ -143,7 +138,7 @@ class Run(Steps):
         if not self._project.has_cached_outputs():
             return "nothing to pull: all outputs are in git"
         if targets == AUTO:
-            return "auto: only what stages need that must run"
+            return "auto: only inputs of stages that must run"
         if self._check_up_to_date():
             return "all data is already in the work tree"
         try:
@@ -219,7 +214,7 @@ class Run(Steps):
             is_new_branch=self._is_new_branch,
             tag_prefix=self._settings.tag_prefix,
             subject=self._settings.commit_message,
-            key=self.key,
+            key=self._preparation.key,
             scope=self._settings.scope,
             use_existing=not self._context.is_requested,
             identity=self._context.identity,

@@ -35,7 +35,7 @@ def run(command: Command, run_type: type[Run] | None = None) -> int:
     with checked_out(repository, head):
         project = command.open_project()
         preparation = prepare(command, project, head)
-    current = (run_type or Run)(command, project, preparation)
+        current = (run_type or Run)(command, project, preparation)
 
     # 4. Work: setup, pull, reproduce, save; unless another run does it or has done it.
     with current.asking_origin():

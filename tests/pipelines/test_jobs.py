@@ -452,9 +452,10 @@ def test_a_remote_without_a_run_cache_is_refused(tmp_path: Path) -> None:
     config = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = http://127.0.0.1:9/data\n"
     stage = {"cmd": "true", "deps": ["in.txt"], "outs": ["out.txt"]}
     world = make_small_world(tmp_path, {"dvc.yaml": dvc_yaml(train=stage), "in.txt": "in"}, config=config)
-    done = world.cml("run", "--stages", "train")
-    assert done.code == 2
-    assert "DVC has none on an HTTP remote" in error_lines(done)[0]
+    for command in (("run", "--stages", "train"), ("gather",)):
+        done = world.cml(*command)
+        assert done.code == 2
+        assert "DVC has none on an HTTP remote" in error_lines(done)[0]
 
 
 def test_uncommitted_changes_are_refused(world: World) -> None:
