@@ -42,10 +42,10 @@ def describe_missing(
     if outdated:
         parts.append(f"the results of {list_names(outdated)} were made from other inputs, which have changed since")
     if lost:
-        parts.append(f"no result of {list_names(lost)}: the job did not run, was lost or is still running")
+        parts.append(f"no result of {list_names(lost)}: its job did not run, was lost or is still running")
     if behind := [name for name in missing if name in waiting]:
         parts.append(f"{list_names(behind)} could not run without them")
     return (
-        f"{len(missing)} of {len(stages)} stages have no result, {consequence}. {'; '.join(parts)}. "
-        "Run those jobs again first"
+        f"results of {len(missing)} of {len(stages)} stages are missing, {consequence}: {'; '.join(parts)}. "
+        "Run their jobs again first"
     )

@@ -96,7 +96,7 @@ def test_the_next_pipeline_does_not_repeat_the_finished_jobs_of_a_failed_one(
     head = gitlab.world.tip("wide")
     ran = gitlab.pipeline("merge_request_event", merge_request=1)
     assert "better ran in" in ran.job_log("better")
-    assert "1 of 3 stages have no result" in ran.job_log("gather")
+    assert "results of 1 of 3 stages are missing" in ran.job_log("gather")
     (note,) = gitlab.forge.notes(1)
     assert "good: the stage good failed" in note.body
     assert gitlab.world.tip("wide") == head

@@ -171,7 +171,7 @@ def test_without_records_results_come_from_the_run_cache(done: tuple[World, Plan
     result = Engine(world).gather()
     assert result.code == 1
     # Only the results that DVC never puts into its run cache are lost.
-    assert "2 of 13 stages have no result" in error_lines(result)[0]
+    assert "results of 2 of 13 stages are missing" in error_lines(result)[0]
     assert "no result of date" in error_lines(result)[0]
     assert run_log(world) == before
 
@@ -187,13 +187,16 @@ def test_a_lost_job_is_named_and_only_it_must_run_again(world: World) -> None:
     join = outcomes.pop(job_of(plan, "join")["name"])
     assert all(done.code == 0 for done in outcomes.values())
     assert join.code == 1
-    assert f"no result of {', '.join(lost['stages'])}: the job did not run" in error_lines(join)[0]
+    assert f"no result of {', '.join(lost['stages'])}: its job did not run" in error_lines(join)[0]
     before = commits(world)
     result = engine.gather()
     assert result.code == 1
     missing = len(lost["stages"]) + 1
-    assert f"gather: {missing} of {COUNT} stages have no result, so nothing was committed" in error_lines(result)[0]
-    assert f"no result of {', '.join(lost['stages'])}: the job did not run" in error_lines(result)[0]
+    assert (
+        f"gather: results of {missing} of {COUNT} stages are missing, so nothing was committed"
+        in error_lines(result)[0]
+    )
+    assert f"no result of {', '.join(lost['stages'])}: its job did not run" in error_lines(result)[0]
     assert "join could not run without them" in error_lines(result)[0] or "join:" in error_lines(result)[0]
     assert commits(world) == before
     for job in (lost, job_of(plan, "join")):
@@ -222,7 +225,7 @@ def test_a_failed_stage_is_reported_and_a_retry_continues_after_the_finished_sta
     assert "the stage second failed" in error_lines(outcomes[chain["name"]])[0]
     result = engine.gather()
     assert result.code == 1
-    assert "1 of 3 stages have no result" in error_lines(result)[0]
+    assert "results of 1 of 3 stages are missing" in error_lines(result)[0]
     assert "second: the stage second failed" in error_lines(result)[0]
     (world.folder / "runs.txt.mended").touch()
     again = engine.do(chain)

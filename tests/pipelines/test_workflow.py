@@ -106,7 +106,7 @@ def test_only_a_failed_stage_and_what_depends_on_it_run_again(hub_of: HubOf, tmp
     assert run.leg("gather").result == "failure"
     assert hub.world.tip("wide") == head
     (comment,) = hub.reports(1)
-    assert "3 of 7 stages have no result" in comment
+    assert "results of 3 of 7 stages are missing" in comment
     assert "train_b2: the stage train_b2 failed" in comment
     assert "evaluate_b2: its job ended before it, when train_b2 failed" in comment
     assert "compare could not run" in comment
