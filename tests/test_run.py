@@ -61,7 +61,7 @@ def test_a_changed_parameter_is_compared_with_the_baseline(trained_world: World)
     row = next(line for line in text.splitlines() if "| accuracy |" in line)
     assert [cell.strip() for cell in row.strip("|").split("|")][2:4] == ["0.80", "0.90"]
     assert "+0.10" in row
-    assert "Latest 2 experiments in the branch" in text
+    assert "Latest 2 experiments of this branch" in text
     assert "baseline   origin/main, the default branch; origin/master does not exist" in done.err
     world.assert_complete("try")
 
