@@ -1,5 +1,6 @@
-"""gitlab/cml.yml and the examples around it say only what there is. `make lint-workflows` asks GitLab's schema as well,
-`make test-gitlab` runs them.
+"""The GitLab templates and examples: jobs, inputs and outputs that they use exist.
+
+`make lint-workflows` checks them with GitLab's schema, `make test-gitlab` runs them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def includes(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yields the template and the inputs of each time that an example includes one."""
+    """Yields template and inputs for each `include:` of an example."""
     for entry in load(path).get("include", []):
         yield REMOTES[entry.get("remote") or entry["component"]], entry["inputs"]
 
@@ -44,12 +45,14 @@ def named(paths: list[Path]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("path", paths, ids=lambda path: path.name)
 
 
-def test_the_template_touches_nothing_but_its_own_jobs() -> None:
-    assert set(include(TEMPLATE)) == {".cml", "cml"}, "no `default:`, no `stages:`: they would be the whole pipeline's"
+def test_the_template_adds_only_its_own_jobs() -> None:
+    assert set(include(TEMPLATE)) == {".cml", "cml"}, (
+        "`default:` and `stages:` would change the whole pipeline of the user"
+    )
     assert set(include(TEMPLATE, {"job_name": "vision"})) == {".vision", "vision"}
 
 
-def test_the_pipeline_touches_nothing_but_its_own_jobs() -> None:
+def test_the_pipeline_adds_only_its_own_jobs() -> None:
     assert set(include(PIPELINE)) == {"cml-plan", "cml"}
     named = include(PIPELINE, {"job_name": "vision"})
     assert set(named) == {"vision-plan", "vision"}
@@ -58,24 +61,26 @@ def test_the_pipeline_touches_nothing_but_its_own_jobs() -> None:
     assert named["vision-plan"]["artifacts"]["paths"] == ["cml-plan.yml"]
 
 
-def test_the_job_is_not_cancelled_by_the_commit_that_it_pushes() -> None:
+def test_the_results_commit_does_not_cancel_the_job() -> None:
     for path in (TEMPLATE, PIPELINE):
         assert {job["interruptible"] for job in jobs(include(path)).values()} == {False}
 
 
-def test_the_child_pipeline_does_not_wait_for_what_holds_it() -> None:
-    """The job that starts it holds its resource group until it has ended."""
+def test_the_child_pipeline_has_its_own_resource_group() -> None:
+    """The job that starts the child pipeline holds its own resource group until the child has ended."""
     groups = {job.get("resource_group") for job in json.loads(child_pipeline()).values() if isinstance(job, dict)}
     assert groups == {None, "cml-gather-$CI_COMMIT_REF_SLUG"}
     assert include(PIPELINE)["cml"]["resource_group"] == "cml-$CI_COMMIT_REF_SLUG"
 
 
-def test_the_child_pipeline_asks_for_machines_and_keeps_to_gitlabs_limits() -> None:
+def test_the_child_pipeline_has_runners_and_keeps_the_limits_of_gitlab() -> None:
     child = json.loads(child_pipeline())
     assert child["default"] == {"image": "cml:1", "tags": ["linux"]}
     assert (child["train@7"]["image"], child["train@7"]["tags"]) == ("cml:1-gpu", ["a100"])
     assert child["train@7"]["needs"] == ["prepare"]
-    assert "needs" not in child["compare"], "more than 50: it waits for all before it"
+    assert "needs" not in child["compare"], (
+        "GitLab allows at most 50 needs: without any, the job waits for all jobs before it"
+    )
     assert child["gather"]["rules"] == [{"when": "always"}]
 
 
@@ -87,12 +92,12 @@ def test_no_input_is_a_secret(path: Path) -> None:
     }
 
 
-def test_the_report_is_taken_from_where_it_is_written() -> None:
+def test_the_artifacts_have_the_path_of_the_report() -> None:
     for given, folder in ({}, "cml-report"), ({"working_directory": "projects/a"}, "projects/a/cml-report"):
         artifacts = jobs(include(TEMPLATE, given))["cml"]["artifacts"]
         paths = [*artifacts["paths"], artifacts["reports"]["metrics"], artifacts["reports"]["dotenv"]]
         assert [str(Path(path)) for path in paths] == [folder, f"{folder}/metrics.txt", f"{folder}/cml.env"]
-        assert artifacts["when"] == "always", "a failed run has a report too"
+        assert artifacts["when"] == "always", "a failed run also has a report"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +111,7 @@ def test_the_report_is_taken_from_where_it_is_written() -> None:
         ({"repo_token": "x"}, "unknown"),
     ],
 )
-def test_gitlab_refuses_what_the_run_would(given: dict[str, Any], why: str) -> None:
+def test_gitlab_refuses_wrong_inputs(given: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         include(TEMPLATE, given)
 
@@ -119,7 +124,7 @@ def test_there_are_examples() -> None:
 
 
 @named(EXAMPLES)
-def test_it_fits_on_a_screen_and_says_first_what_it_is_for(path: Path) -> None:
+def test_an_example_is_short_and_begins_with_its_purpose(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# ")
     assert len(text.splitlines()) <= 30
@@ -127,7 +132,7 @@ def test_it_fits_on_a_screen_and_says_first_what_it_is_for(path: Path) -> None:
 
 
 @named(EXAMPLES)
-def test_its_inputs_are_good_input(path: Path) -> None:
+def test_the_inputs_of_an_example_are_valid(path: Path) -> None:
     for template, given in includes(path):
         job = next(job for job in jobs(include(template, given)).values() if "script" in job)
         assert job["image"] in IMAGES
@@ -139,7 +144,7 @@ def test_its_inputs_are_good_input(path: Path) -> None:
 
 
 @named(EXAMPLES)
-def test_its_jobs_are_its_own_or_extend_ours(path: Path) -> None:
+def test_the_jobs_of_an_example_have_a_script_or_extend_ours(path: Path) -> None:
     ours = {name for template, given in includes(path) for name in jobs(include(template, given))}
     stages = {"build", "test", "deploy"} if "stages" not in load(path) else set(load(path)["stages"])
     for name, job in load(path).items():
@@ -156,12 +161,12 @@ def test_its_jobs_are_its_own_or_extend_ours(path: Path) -> None:
 
 
 @named(EXAMPLES)
-def test_it_reads_only_outputs_that_there_are(path: Path) -> None:
+def test_an_example_reads_only_existing_outputs(path: Path) -> None:
     outputs = {f"CML_{name.upper()}" for name in Outputs._fields}
     assert set(re.findall(r"\bCML_[A-Z_]+\b", path.read_text())) <= outputs
 
 
-def test_the_seeds_job_needs_no_template() -> None:
+def test_a_job_without_the_template_works() -> None:
     job = load(TOP / "examples" / "gitlab" / "container.yml")["dvc"]
     assert job["image"] in IMAGES
     assert job["script"][-1] == "dvc_cml_run"

@@ -1,4 +1,4 @@
-"""Fetches the handwritten digits, and keeps some of the training images apart for validation."""
+"""Downloads the handwritten digits, and splits off some training images for validation."""
 
 from io import BytesIO
 from pathlib import Path

@@ -13,7 +13,7 @@ params = yaml.safe_load(Path("params.yaml").read_text())["train"]
 train = dict(np.load("data/train.npz"))
 validation = dict(np.load("data/validation.npz"))
 
-# The same numbers again on the same kind of machine, with a GPU as well.
+# Makes results reproducible on the same kind of machine, also with a GPU.
 keras.utils.set_random_seed(params["seed"])
 tf.config.experimental.enable_op_determinism()
 
@@ -41,7 +41,7 @@ history = model.fit(
     validation_data=(validation["images"], validation["digits"]),
     batch_size=params["batch_size"],
     epochs=params["epochs"],
-    verbose=2,  # one line an epoch
+    verbose=2,  # one line for each epoch
 ).history
 model.save("model.keras")
 

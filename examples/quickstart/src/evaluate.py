@@ -1,4 +1,4 @@
-"""Lets the model read the test images: how good is it, and where does it go wrong?"""
+"""Tests the model: how good it is, and which images it reads wrong."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ for name, value in metrics.items():
 with open("plots/confusion.csv", "w", newline="") as file:
     csv.writer(file).writerows([("actual", "predicted"), *zip(actual, predicted)])
 
-# The mistakes that the model was surest of are the ones to learn from.
+# Show the mistakes with the highest confidence first.
 surest = wrong[np.argsort(-confidence[wrong], kind="stable")][: params["pictures"]]
 columns = 6
 rows = math.ceil(params["pictures"] / columns)

@@ -10,7 +10,7 @@ params = yaml.safe_load(Path("params.yaml").read_text())["prepare"]
 images, digits = load_digits(return_X_y=True)
 images = images / 16  # pixels from 0 to 1
 
-# The test set comes first, so that it stays the same whatever the others' sizes.
+# The test set comes first, so that its images do not depend on the sizes of the other sets.
 shuffled = np.random.default_rng(params["seed"]).permutation(len(digits))
 Path("data").mkdir(exist_ok=True)
 for split in ("test", "validation", "train"):
