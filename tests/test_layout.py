@@ -162,6 +162,8 @@ def _imports(node: ast.AST, when: When) -> Iterator[Import]:
     elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
         for statement in node.body:
             yield from _imports(statement, "types")
+        for statement in node.orelse:
+            yield from _imports(statement, when)
     else:
         is_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         for child in ast.iter_child_nodes(node):
@@ -253,6 +255,15 @@ def check(rule: str, found: Mapping[str, str]) -> None:
 
 
 # Who imports whom
+
+
+def test_chains_and_cycles_are_found() -> None:
+    """The helpers of this module, on a small graph."""
+    edges = {"a": {"b"}, "b": {"c", "d"}, "c": {"b"}, "d": set()}
+    assert chain("a", edges, lambda name: name == "d") == "a -> b -> d"
+    assert chain("d", edges, lambda name: name == "a") == ""
+    assert cycles(edges) == ["b <-> c"]
+    assert "cml.errors" in graph()["cml.cli"]
 
 
 def test_every_module_is_in_a_layer() -> None:
