@@ -110,7 +110,7 @@ def explain(remote: str, check: CredentialCheck, problem: StorageProblem) -> str
         case _ if check.missing:
             return f"{name}: {message}. It may need credentials: {check.advice}"
         case _:
-            used = f"; credentials used: {', '.join(check.found)}" if check.found else ""
+            used = f"; credentials used: {' and '.join(check.found)}" if check.found else ""
             return f"{name}: {message}{used}"
 
 
