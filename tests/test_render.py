@@ -442,7 +442,7 @@ def test_markdown_is_tidy(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "first_line"),
     [
         ((metric("a", 1, 2, better=True), metric("b", 1, 2, better=False)), "🟡 **1 metric better, 1 worse**"),
         ((metric("a", 1, 2, better=True), metric("b", 2, 3, better=True)), "🟢 **2 metrics better**"),
@@ -452,8 +452,8 @@ def test_markdown_is_tidy(case: str) -> None:
         ((), "⚪ **No metrics**"),
     ],
 )
-def test_without_gates_the_verdict_says_what_changed(rows: tuple[MetricRow, ...], said: str) -> None:
-    assert markdown(replace(empty(), metrics=rows)).split("\n")[2] == said
+def test_without_gates_the_verdict_says_what_changed(rows: tuple[MetricRow, ...], first_line: str) -> None:
+    assert markdown(replace(empty(), metrics=rows)).split("\n")[2] == first_line
 
 
 def test_the_headline_names_the_biggest_changes() -> None:

@@ -82,6 +82,7 @@ def _metrics_pieces(metrics: Mapping[tuple[str, str], object]) -> Iterator[str]:
 
 
 def _as_json(value: object) -> str:
+    # The order matters: True and False are ints in Python, and must not be written as 1 and 0.
     if isinstance(value, float):
         text = repr(value)
         return _NOT_FINITE.get(text, text)
@@ -123,6 +124,7 @@ def read_report(text: str) -> Report:
 
     Links and images are dropped: only the run that made the report knows where they lead.
     """
+    # `cml publish` reads files that a job of a stranger's pull request wrote: size and depth are limited.
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it has {len(text)} characters; at most {MAX_CHARACTERS} are allowed")
     try:
@@ -133,6 +135,7 @@ def read_report(text: str) -> Report:
     if not isinstance(data, dict) or data.get("version") is True or data.get("version") != VERSION:
         raise ValueError(f"it is not a report of version {VERSION}")
     report: Report = read_dataclass(Report, data, "report")
+    # An address in the file could lead anywhere, under the name of this project's report.
     return replace(
         report,
         run_url=None,
@@ -150,6 +153,7 @@ def read_dataclass(kind: type, data: Any, where: str) -> Any:
     """Returns a dataclass of the model from parsed JSON; `where` names it in messages. Raises ValueError."""
     if not isinstance(data, dict):
         raise ValueError(f"{where} is not an object")
+    # The types of the dataclass are the rules: report.schema.json is tested to say the same.
     hints = get_type_hints(kind, vars(model))
     values = {}
     for field in fields(kind):

@@ -30,7 +30,8 @@ class Baseline:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)  # slots: a report may have thousands of rows
+# Slots save memory: a report may have thousands of rows.
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MetricRow:
     """One metric of one file, on both sides. A side that does not exist is None, and `status` says so.
 
@@ -204,6 +205,7 @@ class Report:
     sha: str
     baseline: Baseline | None
     has_workspace_changes: bool = False
+    # None: switched off by a setting such as `metrics_diff_targets: -`.
     metrics: tuple[MetricRow, ...] | None = ()
     params: tuple[ParamRow, ...] | None = ()
     unreadable: tuple[UnreadableFile, ...] = ()

@@ -95,7 +95,9 @@ def guard_commands(rendered: str) -> str:
 @lru_cache(maxsize=16_384)  # the same names appear in many rows
 def text(value: str) -> str:
     """Returns Markdown that reads as `value` in a paragraph, heading, list item, table cell or HTML block."""
+    # Shortened first: afterwards, an entity or a pair of tags could be cut in two.
     value = visible(shorten(value, MAX_TEXT)).strip()
+    # Before the characters become entities, which the forges turn back before they look for references.
     value = _REFERENCES.sub(rf"\g<0>{ZERO_WIDTH}", value)
     value = _SHAS.sub(_break_sha, value)
     value = _DOLLAR.sub("&#36;", _escape_markdown(value))  # GitHub and GitLab render formulas between dollar signs
@@ -113,6 +115,7 @@ def cell(value: str) -> str:
     if len(value) <= CELL_WIDTH:
         return text(value)
     lines = [""]
+    # No entity contains one of these separators, so the escaped text can be split.
     for piece in re.split(r"(?<=[/_.])(?=\w)", text(value)):
         if lines[-1] and len(lines[-1] + piece) > CELL_WIDTH:
             lines.append("")
@@ -159,6 +162,7 @@ def fence(lines: Iterable[str], language: str = "text") -> str:
 
 def mermaid_label(label: str) -> str:
     """Returns a quoted label for a Mermaid diagram; special characters become its `#NN;` entities."""
+    # Mermaid has no escape character, and reads `end`, `click`, brackets and quotes as its own language.
     label = visible(shorten(label, 60))
     return '"' + re.sub(r"[^\w./ -]", lambda match: f"#{ord(match[0])};", label) + '"'
 
@@ -170,8 +174,9 @@ def web_address(url: str | None) -> str | None:
     """Returns an http(s) address that cannot end a Markdown link or an HTML attribute, None for anything else."""
     try:
         parts = urlsplit(url or "")
-    except ValueError:
+    except ValueError:  # brackets that are not an IPv6 address
         return None
+    # Only these schemes: `javascript:` and `data:` would run in the reader's browser.
     if not url or parts.scheme not in ("http", "https") or not parts.hostname:
         return None
     return _quote_url(url)

@@ -57,6 +57,7 @@ def render_user_template(text: str, context: dict[str, Any]) -> str:
 
     For the child process of `sandbox` only, which has limits of time and memory.
     """
+    # A template can raise any exception, also one of Python itself (recursion, memory): each is the template's error.
     try:
         return _environment("md", NAME_WIDTH, context["language"], is_ours=False).from_string(text).render(context)
     except (Exception, TimeIsUp) as error:
@@ -114,6 +115,7 @@ def _environment(kind: Kind, name_width: int, language: str, *, is_ours: bool) -
     for name in ("lipsum", "cycler", "joiner"):  # of no use in a report, and a way to Python's internals
         environment.globals.pop(name)
     environment.globals.update(_gettext_functions(translations_of(language), escape_value))
+    # A limit of its own: a user's template may ask for any width, and `smallest.md.j2` for very short names.
     environment.filters["short"] = lambda value, width=None: _short(value, min(width or name_width, name_width * 5))
     environment.filters.update(_filters(kind))
     return environment

@@ -30,6 +30,7 @@ def render_markdown(
     `user_template` is the text of a Jinja template, which may extend `report.md.j2`. `image_urls` are the addresses of
     images by `PlotImage.file`: web addresses, or paths on the forge itself (`/uploads/...`). Raises TemplateProblem.
     """
+    # An address that is not safe is dropped: the plot is then shown without its image.
     addresses = {file: image_address(url) for file, url in (image_urls or {}).items()}
     sources = {file: address for file, address in addresses.items() if address}
     view = build_view(report, number_format=number_format, locale=locale, sources=sources)

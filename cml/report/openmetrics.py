@@ -14,6 +14,7 @@ from cml.model.report import MetricRow, Report, is_number
 def render_openmetrics(report: Report) -> Iterator[str]:
     """Yields the numbers among the metrics of this run, one line each, all of them as one gauge."""
     yield "# TYPE cml_metric gauge\n# HELP cml_metric Metrics of the DVC project, as of this run.\n"
+    # Text has no place in this format, and a removed metric has no value in this run.
     rows = [row for row in report.metrics or () if row.status != "removed" and is_number(row.new)]
     for path, group in groupby(sorted(rows, key=_path_label), key=_path_label):
         written = set()

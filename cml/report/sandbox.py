@@ -25,13 +25,18 @@ START = "import sys; sys.path[:] = sys.argv[1:]; from cml.report.sandbox import 
 
 def render_in_sandbox(template: str, view: View, limit: int | None) -> str:
     """Returns the Markdown of a user's template, in at most `limit` bytes. Raises TemplateProblem."""
+    # The job's environment may contain tokens, so the child gets an empty one. With -I Python imports nothing from the
+    # working directory and reads no PYTHON* variables; our own sys.path is passed as arguments.
+    environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     try:
         child = subprocess.run(
             [sys.executable, "-I", "-c", START, *filter(None, sys.path)],
+            # Pickle goes to the child only. The child runs a template that a stranger may have written, and unpickling
+            # its answer could run code here: so the answer is JSON.
             input=pickle.dumps((template, view, limit)),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+            env=environment,
             timeout=SECONDS_IN_ALL,
             check=False,
         )
@@ -53,7 +58,9 @@ def render_in_sandbox(template: str, view: View, limit: int | None) -> str:
 def serve() -> None:
     """Runs in the child: reads template, view and limit from stdin, writes the text or the problem to stdout."""
     memory = MEMORY_MB << 20
+    # No core dump: it would be written into the project's folder.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Not RLIMIT_AS: libraries reserve much more address space than they use.
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     signal.signal(signal.SIGALRM, _stop)
     template, view, limit = pickle.load(sys.stdin.buffer)  # noqa: S301 - our parent wrote it

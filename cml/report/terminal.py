@@ -24,6 +24,7 @@ def render_terminal(report: Report, *, number_format: NumberFormat, locale: str)
     translations = translations_of(view.language)
     sections = (_header, _metrics, _params, _gates, _data, _pipeline, _warnings, _failure)
     blocks = ["\n".join(section(view, translations)) for section in sections]
+    # This is printed into the log of a CI job, where a name such as `::error::` would be a command.
     return guard_commands("\n\n".join(block for block in blocks if block)) + "\n"
 
 
@@ -86,6 +87,7 @@ def _cells(rows: Iterable[ValueRow], comparison: Comparison, translations: Trans
     """Returns the cells of rows: both sides only if there are two, paths only if the rows are of several files."""
     rows = tuple(rows)
     marks = {"better": translations.pgettext("metric", "better"), "worse": translations.pgettext("metric", "worse")}
+    # Most projects have one file: its path in each row would only take room.
     has_paths = len({row.path for row in rows}) > 1
     cells = []
     for row in rows:

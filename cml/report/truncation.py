@@ -45,6 +45,7 @@ def _shorten(view: View, write: Callable[[View], str], limit: int) -> str:
     def fits(view: View) -> bool:
         return _size(_clean_up(write(view))) <= limit
 
+    # A list is removed completely before a row of a more important list is.
     for name in LEAST_IMPORTANT_FIRST:
         count = len(view.rows(name))
         if not count:
@@ -52,7 +53,8 @@ def _shorten(view: View, write: Callable[[View], str], limit: int) -> str:
         if not fits(view.without(name, count)):
             view = view.without(name, count)
             continue
-        too_few, enough = 0, count  # a binary search, since each try renders the report
+        # Without this list the report fits. A binary search finds how many rows can stay: each try renders the report.
+        too_few, enough = 0, count
         while enough - too_few > 1 and name not in INDIVISIBLE:
             middle = (too_few + enough) // 2
             if fits(view.without(name, middle)):

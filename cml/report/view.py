@@ -50,6 +50,7 @@ class View:
     def without(self, name: str, count: int) -> View:
         """Returns the view with `count` rows of a list removed: the last ones, but the first lines of a log."""
         rows = self.rows(name)
+        # The end of a log says what failed; the first rows of any other list are the most important ones.
         rest = rows[count:] if name == "log" else rows[: len(rows) - count]
         section_name, section = self._section_with(name)
         field_change: dict[str, Any] = {name: rest}
@@ -63,6 +64,7 @@ class View:
         """
         names: dict[str, Any] = {"report": self.report, "language": self.language}
         unlisted: Counter[str] = Counter()
+        # Flat, although the view has sections: a template writes `metrics`, not `metrics.metrics`.
         for section in self._sections().values():
             names |= {each.name: getattr(section, each.name) for each in fields(section)}
             unlisted.update(section.unlisted)

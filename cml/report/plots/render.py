@@ -48,6 +48,7 @@ def _ask_child(orders: Sequence[Order], *, seconds: float) -> list[bytes | str]:
     start = (
         f"import sys; sys.path[:] = sys.argv[1:]; from cml.report.plots.render import serve; serve({SECONDS_PER_PLOT})"
     )
+    # No token of the job reaches the child. With UTC, dates are drawn the same on every machine.
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
     problem = "vl-convert crashed on it"
     try:
@@ -77,8 +78,10 @@ def serve(seconds: int) -> None:
 
     An order that takes more than `seconds` ends the child.
     """
+    # V8 aborts when it runs out of memory: without this, a core dump of gigabytes would be in the project's folder.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
+    # The default action ends the process, also while V8 runs; a handler of Python would never be called.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # JavaScript may print; only our answers may go to the real stdout
@@ -106,6 +109,7 @@ def _png(order: Order) -> bytes:
     sizes = re.findall(r"[\d.]+", " ".join(drawing.get(name, "") for name in ("width", "height", "viewBox")))
     if any(float(size) > MAX_SIDE for size in sizes):
         raise ValueError(f"the drawing is too large: {' x '.join(sizes[:2])} pixels, at most {MAX_SIDE} each")
+    # vl-convert would load images that an SVG links to, from the network or from this machine's files.
     for element in list(drawing.iter()):
         if "image" in str(element.tag).lower():
             _refuse_link(element)

@@ -101,6 +101,7 @@ def _total_size(kind: str, entries: tuple[DataEntry, ...], formatter: Formatter)
     known_new = [size for size in new_sizes if size is not None]
     if not known_old and not known_new:
         return ""
+    # A sum with an unknown size in it would be wrong.
     if len(known_old) < len(old_sizes) or len(known_new) < len(new_sizes):
         return ""
     total = sum(known_new) - sum(known_old)

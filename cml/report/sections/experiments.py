@@ -44,7 +44,8 @@ class ExperimentsView(Section):
 def build_experiments(report: Report, formatter: Formatter) -> ExperimentsView:
     metrics = _columns(report)
     headings = _headings(metrics)
-    experiments = sorted(report.experiments, key=lambda each: not each.is_current)  # this run first
+    # This run first, also where its commit is not the newest; the others stay in the order of the history.
+    experiments = sorted(report.experiments, key=lambda each: not each.is_current)
     hint = report.experiments_hint
     return ExperimentsView(
         has_experiments=bool(report.experiments or hint),

@@ -111,6 +111,7 @@ def _headline(report: Report, outcomes: Counter[Outcome], translations: Translat
     """Returns the answer to "may I merge?": a failure first, then the gates, then what got better and worse."""
     summary = _summary(report, outcomes, translations)
     notes = _warning_count(report, translations)
+    # After a failure nothing else counts: metrics and gates may be those of an earlier run.
     if report.failure:
         step = report.failure.step
         label = translations.gettext(step) if step in _STEPS else step
@@ -180,6 +181,7 @@ def _highlights(report: Report, outcomes: Counter[Outcome], formatter: Formatter
     for outcome, mark in MARKS.items():
         if outcomes[outcome]:
             rows = (row for row in report.metrics or () if outcome_of(row) == outcome)
+            # The relative change, since metrics have different units.
             biggest = nlargest(MAX_HIGHLIGHTS, rows, key=_relative_change)
             more = max(0, outcomes[outcome] - MAX_HIGHLIGHTS)
             shown = tuple(metric_row(row, formatter, "diff") for row in biggest)

@@ -48,6 +48,7 @@ class MetricsView(Section):
 def build_metrics(report: Report, formatter: Formatter) -> MetricsView:
     comparison = comparison_of(report)
     outcomes = count_outcomes(report)
+    # What got worse comes first: it decides whether a change can be merged.
     in_order = sorted(report.metrics or (), key=lambda row: _ORDER.index(outcome_of(row)))
     changed, unchanged = split_rows(in_order, comparison)
     failed, _ = split_gates(report)
@@ -106,9 +107,11 @@ def _difference(row: MetricRow, formatter: Formatter) -> tuple[str, str]:
     if row.status != "changed" or not is_number(row.old) or not is_number(row.new):
         return word, ""
     try:
+        # Not the formatted change: `metrics_format` may round it.
         key = sort_key(float(row.new) - float(row.old))
     except OverflowError:  # an int that is too large for a float
         key = ""
+    # A change from or to NaN has no number.
     change = formatter.change(row.old, row.new)
     return word if change == DASH else change, key
 

@@ -128,6 +128,7 @@ def _counts(pipeline: PipelineSection, formatter: Formatter) -> tuple[str, ...]:
         count = sum(stage.status == status for stage in pipeline.stages)
         if count:
             counts.append(translations.npgettext(*message, count) % {"count": count})
+    # A record of another job may contain any number, also a negative one.
     seconds = math.fsum(stage.seconds for stage in pipeline.stages if stage.seconds and stage.seconds > 0)
     if seconds:
         counts.append(translations.gettext("%(time)s in total") % {"time": formatter.duration(seconds)})

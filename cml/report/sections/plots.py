@@ -75,6 +75,7 @@ def build_plots(report: Report, formatter: Formatter, sources: Mapping[str, str]
 
 
 def _plot(plot: Plot, formatter: Formatter, sources: Mapping[str, str]) -> PlotRow:
+    # One scale for both sides, so that their sparklines can be compared.
     finite = [point for _, points in plot.points for point in points if math.isfinite(point)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
     series = tuple(
