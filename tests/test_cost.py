@@ -128,9 +128,9 @@ def test_a_skipped_run_imports_little_and_starts_git_twice(experienced: World) -
     }
 
 
-def api_calls(place: Any) -> list[str]:
+def api_calls(ci: Any) -> list[str]:
     """Returns the requests to the forge's API since the last call, without those of git."""
-    exchanges = place.forge.requests if place.name == "github" else place.forge.exchanges
+    exchanges = ci.forge.requests if ci.name == "github" else ci.forge.exchanges
     calls = [f"{one.method} {one.path.partition('?')[0]}" for one in exchanges if not OF_GIT.search(one.path)]
     exchanges.clear()
     return calls
@@ -147,27 +147,27 @@ def test_few_calls_of_an_api_are_made(
     """
     trained_world.dvc("remote", "modify", "--quiet", "storage", "url", str(trained_world.storage))
     trained_world.commit("Use an absolute path for the remote")
-    place = open_jobs(name, trained_world, tmp_path / "forge")
+    ci = open_jobs(name, trained_world, tmp_path / "forge")
     try:
-        push_branch(place.world, "try", 0.1)
-        job = place.push("try")
-        api_calls(place)
-        assert place.run(job).code == 0
-        of_push = api_calls(place)
-        push_branch(place.world, "other", 0.3)
-        number = place.open_pull("other")
-        job = place.pull(number)
-        api_calls(place)
-        assert place.run(job).code == 0
-        of_pull = api_calls(place)
-        skipped_job = place.pull(number)
-        api_calls(place)
-        assert place.run(skipped_job).outputs["skipped"] == "true"
-        of_skipped = api_calls(place)
-        assert place.run(job).code == 0
-        of_again = api_calls(place)
+        push_branch(ci.world, "try", 0.1)
+        job = ci.push("try")
+        api_calls(ci)
+        assert ci.run(job).code == 0
+        of_push = api_calls(ci)
+        push_branch(ci.world, "other", 0.3)
+        number = ci.open_pull("other")
+        job = ci.pull(number)
+        api_calls(ci)
+        assert ci.run(job).code == 0
+        of_pull = api_calls(ci)
+        skipped_job = ci.pull(number)
+        api_calls(ci)
+        assert ci.run(skipped_job).outputs["skipped"] == "true"
+        of_skipped = api_calls(ci)
+        assert ci.run(job).code == 0
+        of_again = api_calls(ci)
     finally:
-        close_jobs(place)
+        close_jobs(ci)
     found = len(of_push), len(of_pull), len(of_again), len(of_skipped)
     asked = "\n".join([*of_push, "-", *of_pull, "-", *of_again, "-", *of_skipped])
     assert found == (push, pull, again, skipped), asked

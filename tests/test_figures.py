@@ -10,7 +10,7 @@ from typing import Any
 from chaos.figures import ENDED, totals
 
 END = {"promise": ENDED}
-COMMITS = {"promise": "complete data", "commits": 2, "lacking": 0}
+COMMITS = {"promise": "complete data", "commits": 2, "missing": 0}
 PART = {"part_max": 1}
 
 
@@ -46,6 +46,6 @@ def test_commits_that_the_judge_saw_are_of_all_runs_that_count(tmp_path: Path) -
     own = run(tmp_path, 1, COMMITS, END)
     other = run(tmp_path, 2, COMMITS, {"promise": "kill", "tried": 1}, END)
     outdone = run(tmp_path, 3, COMMITS | PART, {"promise": "kill", "tried": 1, **PART})
-    assert totals([own, other, outdone])["complete data"] == {"commits": 4, "lacking": 0}
+    assert totals([own, other, outdone])["complete data"] == {"commits": 4, "missing": 0}
     part = run(tmp_path, 4, COMMITS | PART, tried(1, 1.0, **PART))
-    assert totals([own, other, outdone, part])["complete data"] == {"commits": 6, "lacking": 0, **PART}
+    assert totals([own, other, outdone, part])["complete data"] == {"commits": 6, "missing": 0, **PART}

@@ -78,12 +78,12 @@ def assert_results(world: World, *, branch: str = "main", count: int = 1) -> Non
 
 def assert_complete(world: World, *revisions: str) -> None:
     """Fails unless plain git and plain DVC get each file that the revisions name; counts the commits for the table."""
-    lacking = len(revisions)
+    missing = len(revisions)
     try:
         world.assert_complete(*revisions)
-        lacking = 0
+        missing = 0
     finally:
-        figures.count("complete data", commits=len(revisions), lacking=lacking)
+        figures.count("complete data", commits=len(revisions), missing=missing)
 
 
 def leftovers(world: World, workspace: Path) -> list[str]:

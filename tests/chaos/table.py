@@ -34,7 +34,7 @@ PROMISES = (
         text="No published commit refers to data that is missing on the DVC remote",
         test="after every test below, plain git and plain DVC pull each results commit into a fresh clone; the remote is "
         "empty, complete, or incomplete in a way that DVC does not notice (a `.dir` object without its files)",
-        figure="{commits} commits checked, {lacking} with missing data",
+        figure="{commits} commits checked, {missing} with missing data",
     ),
     Promise(
         key="kill",

@@ -109,7 +109,7 @@ def test_no_secret_leaks(base: World, tmp_path: Path, name: str, ends: str) -> N
     ci = open_jobs(name, world, tmp_path / "forge")
     secrets = {**SECRETS, "the git token": ci.token}
     forms = {encode(secret) for secret in secrets.values() for encode in encodings().values()}
-    output = world.folder / "said.txt"  # outside the searched folders: a stage may write its own secrets
+    output = world.folder / "secrets.txt"  # outside the searched folders: a stage may write its own secrets
     output.write_text("\n".join(sorted(forms)) + "\n")
     says = f"cat {output}; cat {output} >&2"
     command = f"{says}; cat in.txt > out.txt" + ("; exit 3" if ends == "with a failing stage" else "")

@@ -79,8 +79,8 @@ class Image:
 
 @pytest.fixture
 def box(image: str) -> Image:
-    told = docker("image", "inspect", "--format", "{{json .Config.Env}}", image).out
-    env = dict(text.split("=", 1) for text in json.loads(told))
+    output = docker("image", "inspect", "--format", "{{json .Config.Env}}", image).out
+    env = dict(text.split("=", 1) for text in json.loads(output))
     return Image(image, env.get("CUDA_VERSION", ""))
 
 

@@ -87,8 +87,8 @@ def main(tag: str) -> None:
         context = Path(folder)
         for series in (*PORTABLE, OWN):
             copy(series, context / "pythons")
-        told = context / "pythons" / version_of(PORTABLE[0]) / "lib" / f"python{PORTABLE[0]}" / "sitecustomize.py"
-        told.write_text(SITECUSTOMIZE)
+        target = context / "pythons" / version_of(PORTABLE[0]) / "lib" / f"python{PORTABLE[0]}" / "sitecustomize.py"
+        target.write_text(SITECUSTOMIZE)
         (context / "downloads.py").write_text(DOWNLOADS)
         (context / "Dockerfile").write_text(DOCKERFILE.replace("OWN_FULL", version_of(OWN)))
         subprocess.run(["docker", "build", "--quiet", "--tag", tag, folder], check=True)

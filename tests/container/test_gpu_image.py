@@ -88,9 +88,9 @@ def test_cml_has_its_own_python(box: Image) -> None:
 
 def test_the_frameworks_support_the_python_of_the_project(box: Image) -> None:
     series = "3.8" if box.cuda.startswith("10.") else "3.12"
-    told = box.sh("python --version; python3 --version; pip --version").splitlines()
-    assert [line.split()[1].startswith(f"{series}.") for line in told[:2]] == [True, True]
-    assert told[2].endswith(f"(python {series})")
+    output = box.sh("python --version; python3 --version; pip --version").splitlines()
+    assert [line.split()[1].startswith(f"{series}.") for line in output[:2]] == [True, True]
+    assert output[2].endswith(f"(python {series})")
     assert (
         box.sh("python -m venv /tmp/v && /tmp/v/bin/pip install -q six && /tmp/v/bin/python -c 'import six; print(1)'")
         == "1"
@@ -101,15 +101,15 @@ def test_setup_can_install_another_python(box: Image) -> None:
     """The lines of docs/gpu.md for TensorFlow 1 and 2.1, which support Python up to 3.7, and for 18.04's Python 3.6."""
     if not box.cuda.startswith("10."):
         pytest.skip("only the CUDA 10 image needs another Python: current frameworks support the one in the image")
-    told = box.sh(
+    output = box.sh(
         "uv venv --quiet --seed --python 3.7 /opt/env; pip install -q six; python -c 'import six'; pip --version"
     )
-    assert told.endswith("(python 3.7)")
+    assert output.endswith("(python 3.7)")
     own = "/usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || apt-get install -y -qq python3-venv >/dev/null"
-    told = box.sh(
+    output = box.sh(
         f"{own}; /usr/bin/python3 -m venv /opt/env; pip install -q six; python -c 'import six'; pip --version"
     )
-    assert told.endswith("(python 3.6)")
+    assert output.endswith("(python 3.6)")
 
 
 def test_git_takes_a_token_from_its_environment(box: Image) -> None:

@@ -42,7 +42,7 @@ def test_the_image_is_small_enough(box: Image) -> None:
 
 
 def test_layers_are_recognised_for_both_builders() -> None:
-    told = (
+    output = (
         "1 |4 CUDA_VERSION=1 /bin/sh -c sh /opt/cml/image.sh system",
         "1 RUN |4 CUDA_VERSION=1 /bin/sh -c sh /opt/cml/image.sh system # buildkit",
         "1 /bin/sh -c #(nop) COPY dir:ec77 in /opt/cml ",
@@ -52,7 +52,7 @@ def test_layers_are_recognised_for_both_builders() -> None:
         "0 /bin/sh -c #(nop) COPY file:81d7 in /opt/cml/image.sh",
         "0 COPY requirements/image.sh /opt/cml/image.sh # buildkit",
     )
-    assert [[bool(re.search(step, f"{line} ")) for step in LAYERS].count(True) for line in told] == [1] * 6 + [0] * 2
+    assert [[bool(re.search(step, f"{line} ")) for step in LAYERS].count(True) for line in output] == [1] * 6 + [0] * 2
 
 
 def test_cml_starts_quickly(box: Image) -> None:
@@ -163,9 +163,9 @@ def test_a_user_other_than_root_can_use_it(box: Image) -> None:
 
 
 def test_each_remote_of_dvc_is_installed(box: Image) -> None:
-    told = box.sh("cd /tmp && dvc version")
+    output = box.sh("cd /tmp && dvc version")
     for remote in REMOTES:
-        assert re.search(rf"^\s{remote} \(", told, re.MULTILINE), f"{remote}\n{told}"
+        assert re.search(rf"^\s{remote} \(", output, re.MULTILINE), f"{remote}\n{output}"
 
 
 def test_removed_files_are_not_needed(box: Image) -> None:
@@ -235,12 +235,12 @@ def test_a_cancelled_run_ends_in_time(box: Image, signal: str) -> None:
         docker("kill", "--signal", signal, name)
         code = docker("wait", name, timeout=60).out.strip()
         took = time.monotonic() - since
-        told = docker("logs", name)
+        output = docker("logs", name)
     finally:
         docker("rm", "--force", name)
     assert took < 7
     assert code == "1"
-    assert f"cancelled by SIG{signal}" in told.err
+    assert f"cancelled by SIG{signal}" in output.err
 
 
 def test_a_run_without_arguments_explains_what_it_needs(box: Image) -> None:

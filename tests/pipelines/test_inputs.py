@@ -107,8 +107,8 @@ def test_results_of_different_runs_of_a_stage_are_not_mixed(tmp_path: Path) -> N
     assert engine.do({"stages": ["b"]}).code == 0
     assert engine.gather().code == 0
     world.assert_complete("origin/main")
-    witness = world.folder / "witness"
-    assert (witness / "b.txt").read_text() == (witness / "data" / "x").read_text()
+    clone = world.folder / "fresh-clone"
+    assert (clone / "b.txt").read_text() == (clone / "data" / "x").read_text()
 
 
 def test_a_folder_that_contains_outputs_is_up_to_date_in_the_end(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_folder_that_contains_outputs_is_up_to_date_in_the_end(tmp_path: Path)
     join = {"cmd": "cat models/a models/b models/note > all.txt", "deps": ["models"], "outs": ["all.txt"]}
     world = world_of(tmp_path, {"models/note": "n\n"}, **models, join=join)
     spread(world)
-    assert (world.folder / "witness" / "all.txt").read_text() == "a\nb\nn\n"
+    assert (world.folder / "fresh-clone" / "all.txt").read_text() == "a\nb\nn\n"
     done = world.cml("run", "--push", "true")
     assert done.code == 0, done.err
     assert "nothing changed" in done.err
@@ -167,7 +167,7 @@ def test_a_stage_continues_from_its_persistent_output(tmp_path: Path) -> None:
     spread(world)
     world.commit("More", {"p.txt": "2\n"})
     spread(world)
-    assert (world.folder / "witness" / "state.txt").read_text() == "1\n2\n"
+    assert (world.folder / "fresh-clone" / "state.txt").read_text() == "1\n2\n"
 
 
 def test_a_gather_that_saves_nothing_leaves_the_records(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_record_cannot_reach_a_file_of_the_job(tmp_path: Path, mode: int) -> N
     # The results come from the run cache instead.
     assert result.code == 0, result.err
     world.assert_complete("origin/main")
-    assert json.loads((world.folder / "witness" / "m.json").read_text()) == {"n": 1}
+    assert json.loads((world.folder / "fresh-clone" / "m.json").read_text()) == {"n": 1}
 
 
 def test_the_name_of_a_stage_may_look_like_an_option(tmp_path: Path) -> None:

@@ -98,9 +98,9 @@ def test_many_jobs_make_one_commit_and_no_stage_runs_twice(done: tuple[World, Pl
         theirs = lock(world.folder / f"{job['stages'][0]}-1")
         assert {name: entries[name] for name in job["stages"]} == {name: theirs[name] for name in job["stages"]}
     # In a new clone, plain DVC has nothing to do except stages that always run.
-    witness = world.folder / "witness"
-    assert json.loads((witness / "m21.json").read_text()) == {"size": 2.1}
-    status = world.dvc("status", cwd=witness)
+    clone = world.folder / "fresh-clone"
+    assert json.loads((clone / "m21.json").read_text()) == {"size": 2.1}
+    status = world.dvc("status", cwd=clone)
     heads = {line for line in status.splitlines() if not line.startswith("\t")}
     assert heads == {"date:"}
     assert world.git("status", "--porcelain", cwd=place) == ""

@@ -61,7 +61,7 @@ class Page:
     def type(self, text: str) -> None:
         self._ask("Input.insertText", text=text)
 
-    def heard(self) -> list[dict[str, Any]]:
+    def accessible_nodes(self) -> list[dict[str, Any]]:
         """Returns the nodes of the accessibility tree that a screen reader gets, as {"role", "name"}."""
         nodes = self._ask("Accessibility.getFullAXTree")["nodes"]
         return [

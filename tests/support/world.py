@@ -169,11 +169,11 @@ class World:
 
     def assert_complete(self, *revisions: str) -> None:
         """Fails unless plain git and plain DVC, in a fresh clone, get every file that the revisions name."""
-        shutil.rmtree(self.folder / "witness", ignore_errors=True)
-        clone = self.clone("witness")
+        shutil.rmtree(self.folder / "fresh-clone", ignore_errors=True)
+        clone = self.clone("fresh-clone")
         for revision in revisions:
             self.git("checkout", "--quiet", revision, cwd=clone)
-            env = {"DVC_SITE_CACHE_DIR": str(self.folder / "witness" / ".site")}
+            env = {"DVC_SITE_CACHE_DIR": str(self.folder / "fresh-clone" / ".site")}
             done = self.try_run("dvc", "pull", cwd=clone, env=env)
             assert done.code == 0, done.err
 
