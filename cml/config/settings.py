@@ -134,6 +134,7 @@ def _baseline(value: str) -> str:
 
 
 def _targets(name: str, value: str) -> tuple[str, ...] | None:
+    # None is not the same as an empty tuple, which means all targets.
     if value == SKIP:
         return None
     targets = tuple(target for target in re.split(r"[,\s]+", value) if target)
@@ -207,6 +208,7 @@ def _metrics_gate(value: str) -> tuple[Rule, ...]:
 
 
 def _working_directory(value: str) -> str:
+    # A folder outside the repository has no commits. Whether the folder exists is checked when it is entered.
     if ".." in PurePosixPath(value).parts:
         raise BadInput(f"working_directory is {value!r}: expected a folder inside the repository")
     return value

@@ -54,6 +54,7 @@ def with_directions(rows: tuple[MetricRow, ...], rules: tuple[Rule, ...]) -> tup
 
 
 def _with_direction(row: MetricRow, direction: Direction | None) -> MetricRow:
+    # The same object where nothing changes: there may be tens of thousands of rows.
     if direction is None and row.direction is None and row.better is None:
         return row
     better = _is_better(row, direction) if direction and row.status == "changed" else None
@@ -75,6 +76,7 @@ def _is_nan(value: Value) -> bool:
 
 def _rule_direction(row: MetricRow, rules: tuple[Rule, ...]) -> Direction | None:
     naming = [rule for rule in rules if rule.matches(row.path, row.name) and _has_a_name(rule.metric)]
+    # `==` wants one value, so it says nothing about the direction.
     signs = {rule.operator[0] for rule in naming} - {"="}
     if len(signs) != 1:
         return None
@@ -104,6 +106,7 @@ def _split_words(part: str) -> list[str]:
     words: list[str] = []
     for chunk in re.split(r"[\W_]+", part):
         whole = _without_counter(chunk.lower())
+        # A known name is not split at its capitals: rougeLsum, mIoU.
         if whole in USUAL_NAMES:
             words.append(whole)
         else:
@@ -120,6 +123,7 @@ def _direction_of_words(words: list[str]) -> Direction | None:
     words = _before_preposition(words)
     # Of `brier_score` and `error_rate`, the word before the measure decides.
     subject = words[:-1] if words[-1] in MEASURES else words
+    # The longest name first: `negative log likelihood` is better lower, `likelihood` is better higher.
     for length in range(LONGEST_NAME, 0, -1):
         name, rest = " ".join(subject[-length:]), subject[:-length]
         if name in USUAL_NAMES:

@@ -40,6 +40,7 @@ def judge(rules: tuple[Rule, ...], rows: tuple[MetricRow, ...]) -> Judgement:
     warnings: list[str] = []
     for rule in rules:
         matched = [_judge_row(rule, row) for row in rows if rule.matches(row.path, row.name)]
+        # A rule that matches nothing is in the report too, so that a misspelled name is seen.
         results += matched or [GateResult(rule=rule.text, path=None, metric=None, value=None, passed=True)]
         warnings += _warnings(rule, matched)
     return Judgement(results=tuple(results), verdict=_verdict(results), warnings=tuple(warnings))
@@ -62,6 +63,7 @@ def exact_number(value: Value) -> Number | None:
 
 
 def _verdict(results: list[GateResult]) -> Verdict:
+    # A rule that matches nothing was not judged, so it neither passes nor fails.
     judged = [result for result in results if result.metric is not None]
     if not judged:
         return "none"
@@ -84,12 +86,14 @@ def _compare(rule: Rule, old: Number | None, new: Number | None) -> tuple[Number
         return None, True
     else:
         compared = _change(old, new, is_percent=rule.is_percent)
+    # The limit as it was written: the float 0.1 is a little more than 0.1.
     return compared, COMPARE[rule.operator](compared, Fraction(repr(rule.limit)))
 
 
 def _change(old: Number, new: Number, *, is_percent: bool) -> Number:
     if old == new:
         return Fraction(0)
+    # Here a float is an infinite number.
     if isinstance(old, float) or isinstance(new, float) or (is_percent and old == 0):
         return math.inf if new > old else -math.inf
     return (new - old) / abs(old) * 100 if is_percent else new - old

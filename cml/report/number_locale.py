@@ -41,6 +41,7 @@ class NumberLocale:
     ordinal_class: Callable[[int], str]
 
     def group(self, digits: str) -> str:
+        # In Hindi the last group has three digits and the others two: 12,34,567.
         digits, point, rest = digits.partition(".")
         first, others = self.group_sizes
         groups, digits = [digits[-first:]], digits[:-first]
@@ -62,6 +63,7 @@ def number_locale(name: str) -> NumberLocale:
         locale = Locale.parse(name.replace("-", "_"))
     except (UnknownLocaleError, ValueError) as error:
         raise ValueError(f"{name!r} is not a locale that Babel knows: expected one such as en or pt_BR") from error
+    # What is written around a 0 is what the locale writes around any number.
     percent, currency = numbers.format_percent(0, locale=locale), numbers.format_currency(0, "USD", locale=locale)
     return NumberLocale(
         language=locale.language,

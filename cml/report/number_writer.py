@@ -119,6 +119,7 @@ class _Writer:
     def _signed(self, x: Real, *, before: str = "", after: str = "") -> str:
         """Returns the number with its unit, and around them its sign or parentheses."""
         is_negative, body = self._body(x)
+        # Parentheses take the place of a minus sign.
         if self.format.has_parentheses:
             return f"({before}{body}{after})" if is_negative else f"{before}{body}{after}"
         sign = "-" if is_negative else ""
@@ -166,6 +167,7 @@ class _Writer:
             # `1 k`.
             integer, suffix = f"{int(integer) / 1000:.15g}", NEXT_ABBREVIATION.get(suffix, suffix)
         is_negative, integer = integer.startswith("-"), integer.lstrip("-").zfill(self.format.min_digits)
+        # As in numeral.js, also an integer that is not 0 is left out.
         if self.format.hides_integer:
             integer = ""
         elif self.format.is_grouped:
@@ -192,6 +194,7 @@ class _Writer:
 def _real(x: object) -> Real | None:
     """Returns a number as we calculate with it, None for anything else. Infinities and NaN are floats."""
     match x:
+        # In Python, bool is an int; in a report, true is not a number.
         case bool():
             return None
         case float():
@@ -219,6 +222,7 @@ def _size(x: Real) -> Decimal:
 
 
 def _times(x: Real, factor: int) -> Real:
+    # A float may overflow; a Decimal does not.
     product = x * factor
     return _decimal(x) * factor if product in (math.inf, -math.inf) else product
 
