@@ -216,7 +216,7 @@ def test_metrics_in_every_form_and_those_that_cannot_be_read(tmp_path: Path) -> 
     for path, words in UNREADABLE.items():
         assert words in found[path]
         assert ".." not in found[path], "no path of DVC's own"
-        assert f"{path} cannot be read: {found[path]}" in world.report()["warnings"]
+        assert f"cannot read {path}: {found[path]}" in world.report()["warnings"]
     row = next(line for line in world.markdown().splitlines() if line.startswith("| bad.json |"))
     assert "cannot be read" in row
     tracked = world.git("-c", "core.quotePath=false", "ls-tree", "-r", "--name-only", "-z", tip).split("\0")
@@ -545,7 +545,7 @@ def test_a_baseline_that_is_the_head_says_so(tmp_path: Path) -> None:
     tip = run_and_push(world)
     assert baseline(world, "--baseline", "HEAD") == ("HEAD", tip)
     text = world.markdown()
-    assert "This compares a revision with itself" in text
+    assert "The baseline is this commit itself" in text
     assert "| m.json | n | 1 |" in text
     assert baseline(world, "--baseline", tip[:9]) == (tip[:9], tip)
     world.git("tag", "v1", "HEAD~1")
