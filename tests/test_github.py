@@ -408,7 +408,7 @@ def test_a_shallow_clone_lists_the_branchs_experiments(hub: Hub) -> None:
     hub.branch("try", 0.1)
     done = hub.job(hub.forge.event("push", ref="try"), tag_prefix="dvc_")
     assert done.code == 0, done.err
-    assert "Latest 2 experiments in the branch" in hub.check(hub.world.tip("try")).output["summary"]
+    assert "Latest 2 experiments of this branch" in hub.check(hub.world.tip("try")).output["summary"]
 
 
 def test_data_that_changes_is_saved_every_day(hub: Hub) -> None:
