@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from cml.errors import Cancelled, CmlError, show_traceback
+from cml.errors import BadInput, Cancelled, CmlError, show_traceback
 
 TYPE_CHECKING = False  # not from typing: importing that takes half as long as starting Python
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ def _exit(arguments: Sequence[str]) -> NoReturn:
     except CmlError as error:
         _print_error(error)
         code = error.exit_code
+    except ImportError as error:
+        # Versions of packages that do not fit together, such as DVC 3.63 and pathspec 1 (dvc #10950).
+        show_traceback(error)
+        _print(f"cannot load a Python package: {error}. Its version may be wrong: pip install --upgrade dvc-cml")
+        code = BadInput.exit_code
     except Cancelled as error:
         _print(f"cancelled by {error.signal_name}; nothing was half pushed: run again to continue")
     except BrokenPipeError:  # the reader of stdout has read enough

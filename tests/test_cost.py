@@ -98,7 +98,7 @@ def test_few_processes_are_started(experienced: World) -> None:
 def test_a_run_without_plots_and_forge_imports_no_packages_for_them(experienced: World) -> None:
     modules = count(experienced, *RUN).modules
     packages = {name.partition(".")[0] for name in modules}
-    assert not packages & {"github", "gitlab", "actions_toolkit", "vl_convert", "requests", "celery"}
+    assert not packages & {"github", "gitlab", "actions_toolkit", "vl_convert", "requests", "celery", "pygit2"}
     assert not modules & {"dvc.cli", "dvc.repo.experiments.queue.base", "dvc.render.match"}
 
 

@@ -19,6 +19,7 @@ from support.world import World
 from cml.dvc import patches
 from cml.dvc.patches.atomic_write import AtomicWrites
 from cml.dvc.patches.fetch_by_stage import FetchByStage
+from cml.dvc.patches.git_files import DulwichFiles
 from cml.dvc.patches.keep_reading import KeepWorkTree, StayAtRevision
 from cml.dvc.patches.known_hashes import KnownHashes
 from cml.dvc.patches.locking import OneCommand, OneLock
@@ -37,6 +38,7 @@ PIPELINE = dvc_yaml(
 # What a patch changes: module and attribute.
 CHANGED = {
     "AtomicWrites": [("dvc.utils.serialize._common", "_dump_data"), ("dvc.utils.serialize._yaml", "_dump_data")],
+    "DulwichFiles": [("dvc.fs", "GitFileSystem"), ("dvc.scm", "resolve_rev")],
     "FetchByStage": [("dvc.stage.run", "_pull_missing_deps")],
     "KeepWorkTree": [],
     "KnownHashes": [],
@@ -91,6 +93,7 @@ def make_patch(name: str, repo: Any) -> Patch:
     stage = the_stage(repo, "make")
     found: dict[str, Patch] = {
         "AtomicWrites": AtomicWrites(Path(repo.tmp_dir)),
+        "DulwichFiles": DulwichFiles(),
         "FetchByStage": FetchByStage(repo, fetch=lambda _: None, guard=nullcontext),
         "KeepWorkTree": KeepWorkTree(repo),
         "KnownHashes": KnownHashes(stage, _Outputs({})),  # type: ignore[arg-type]  # what the patch asks of an index
@@ -233,6 +236,21 @@ def test_stages_are_locked_once_and_another_process_cannot_write_their_files(
     with pytest.raises(LockError), OneLock(repo, stages):
         pass
     assert not repo.lock.is_locked
+
+
+def test_dulwich_reads_commits_and_pygit2_only_files_in_lfs(world: World, repo: Any) -> None:
+    from dvc.repo.brancher import switch
+
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 1\n"
+    sha = world.commit("A pointer", {"big.bin": pointer, "zahl\u00e9n.txt": "\u00e9"}, push=False)
+    with DulwichFiles(), switch(repo, sha):
+        trie = repo.fs.fs.trie
+        assert repo.fs.exists("/dvc.yaml")
+        assert repo.fs.read_text("/zahl\u00e9n.txt") == "\u00e9"
+        assert "_with_lfs" not in vars(trie)
+        with repo.fs.open("/big.bin", "rb") as file:
+            assert file.read() == pointer.encode()
+        assert "_with_lfs" in vars(trie)
 
 
 def test_the_index_of_the_work_tree_is_back_after_a_look_at_a_commit(world: World, repo: Any) -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support.small_world import COPY, dvc_yaml, make_small_world
 
 from cml.dvc.opening import NEWEST_TESTED, OLDEST, check_version
 from cml.errors import BadInput
@@ -56,3 +57,19 @@ def test_an_older_version_is_refused_with_advice(version: str) -> None:
     with pytest.raises(BadInput) as caught:
         check_version(version, Log(Masks()))
     assert str(caught.value) == (f"DVC {version} is installed, and CML needs 3.63 or newer: pip install 'dvc>=3.63,<4'")
+
+
+def test_packages_that_do_not_fit_together_are_bad_input(tmp_path: Path) -> None:
+    """As with DVC 3.63 and pathspec 1, which fails when it is imported."""
+    world = make_small_world(tmp_path / "world", {"dvc.yaml": dvc_yaml(make=COPY), "in.txt": "1"})
+    broken = tmp_path / "packages" / "scmrepo"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError(\"cannot import name 'Git' from 'scmrepo'\")\n")
+    done = world.try_run("cml", "run", env={"PYTHONPATH": str(broken.parent), "CML_TEST_PRELOAD": "0"})
+    assert done.code == 2
+    [line] = [line for line in done.err.splitlines() if line.startswith("error:")]
+    assert line == (
+        "error: cannot load a Python package: cannot import name 'Git' from 'scmrepo'. Its version may be wrong: "
+        "pip install --upgrade dvc-cml"
+    )
+    assert not (world.project / "cml-report").exists()

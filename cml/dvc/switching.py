@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dvc.repo.brancher import switch
 
+from cml.dvc.patches.git_files import DulwichFiles
 from cml.dvc.patches.keep_reading import KeepWorkTree
 
 if TYPE_CHECKING:
@@ -23,5 +24,5 @@ def at_revision(repo: Repo, revision: str | None) -> Iterator[None]:
     if revision is None:
         yield
         return
-    with KeepWorkTree(repo), switch(repo, revision):
+    with KeepWorkTree(repo), DulwichFiles(), switch(repo, revision):
         yield
