@@ -451,6 +451,14 @@ def test_an_expired_token_is_named_and_a_report_written(hub: Hub) -> None:
     assert "401 Bad credentials" in done.err
 
 
+def test_a_wrong_address_of_the_api_costs_no_results(hub: Hub) -> None:
+    hub.branch("try", 0.1)
+    done = hub.job(hub.forge.event("push", ref="try"), GITHUB_API_URL="api.example.invalid")
+    assert done.code == 0, done.err
+    assert "GitHub refuses the check run" in done.err
+    assert hub.world.git("log", "-1", "--format=%s", "try", cwd=hub.world.origin) == "Update DVC results"
+
+
 @pytest.mark.parametrize("repository", ["digits", "a/b/c", "/"])
 def test_a_wrong_repository_is_bad_input(hub: Hub, repository: str) -> None:
     env = hub.forge.event("push", ref="main")

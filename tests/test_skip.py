@@ -75,8 +75,8 @@ def test_a_squash_merge_that_quotes_our_message_is_not_skipped() -> None:
 
 
 def test_a_run_that_a_person_asked_for_is_not_skipped_for_our_trailer() -> None:
-    assert skip_reason(f"Update DVC results\n\nCML-Run: {SHA}", is_asked_for=True) is None
-    assert skip_reason("Words [skip ci]", is_asked_for=True) is not None
+    assert skip_reason(f"Update DVC results\n\nCML-Run: {SHA}", is_requested=True) is None
+    assert skip_reason("Words [skip ci]", is_requested=True) is not None
 
 
 @pytest.mark.parametrize("depth", [1, 20])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,47 +106,12 @@ class History(Git):
         """Returns the paths that differ between two commits."""
         return {path for path in self._git("diff-tree", "-r", "--name-only", "-z", old, new).split("\0") if path}
 
-    def changed_from(self, old: str, shas: Iterable[str]) -> dict[str, set[str]]:
-        """Returns, for each of several commits, the paths that differ from the commit `old`."""
-        # One process for all commits: a list of experiments has hundreds.
-        changed: dict[str, set[str]] = {sha: set() for sha in shas}
-        pairs = "".join(f"{sha} {old}\n" for sha in changed).encode()
-        sha = ""
-        for text in self._git("diff-tree", "--stdin", "-r", "--name-only", "-z", stdin=pairs).split("\0"):
-            if text in changed:
-                sha = text  # git prints it before the paths of its pair
-            elif text:
-                changed[sha].add(text)
-        return changed
-
     def read_file(self, sha: str, path: str) -> bytes | None:
         """Returns the contents of a file at a commit, or None where the commit does not have it."""
         try:
             return self._git_bytes("cat-file", "blob", f"{sha}:{path}")
         except GitFailed:
             return None
-
-    def read_files(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
-        """Returns the contents of files by (sha, path), of those that exist. A path must not contain a line break."""
-        wanted = list(names)
-        if not wanted:
-            return {}
-        objects = "".join(f"{sha}:{path}\n" for sha, path in wanted).encode("utf-8", "surrogateescape")
-        answer = self._git_bytes("cat-file", "--batch", stdin=objects)
-        # For each object: `SHA TYPE SIZE`, a line break, the contents, a line break; or `NAME missing`, a line break.
-        found, position = {}, 0
-        for name in wanted:
-            start = answer.index(b"\n", position) + 1
-            head = answer[position : start - 1]
-            position = start
-            if head.endswith(b" missing"):
-                continue
-            kind, size = head.split(b" ")[-2:]
-            end = start + int(size)
-            position = end + 1
-            if kind == b"blob":
-                found[name] = answer[start:end]
-        return found
 
     def _tree_entry(self, sha: str, path: str) -> TreeEntry | None:
         # (literal,top): the path is no pattern, and is relative to the top also in a sub-folder.

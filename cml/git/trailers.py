@@ -14,17 +14,17 @@ ANY_TRAILERS = r"(?:[\w-]+: [^\n]*\n)*"
 RESULTS_COMMIT = re.compile(rf"[^\n]+\n\n{ANY_TRAILERS}{RUN_TRAILER}: ([0-9a-f]{{40,64}})(?:\n[\w-]+: [^\n]*)*")
 
 
-def skip_reason(message: str, *, is_asked_for: bool = False) -> str | None:
+def skip_reason(message: str, *, is_requested: bool = False) -> str | None:
     """Returns why a run for a commit with this message is skipped, or None.
 
     Our own results commit is recognised by its trailer, so it starts no endless loop, whatever the token and the forge.
-    A run that a schedule or a person asked for is no loop: data may have changed since.
+    A run that a schedule or a person requested cannot make such a loop: data may have changed since.
     """
     lowered = message.lower()
     for word in SKIP_WORDS:
         if word in lowered:
             return f"{word} in the commit message"
-    if head_of_results(message) and not is_asked_for:
+    if head_of_results(message) and not is_requested:
         return f"the commit contains the results of another run ({RUN_TRAILER} trailer)"
     return None
 

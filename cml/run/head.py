@@ -46,7 +46,7 @@ def find_skip(repository: Repository, context: Context, settings: Settings, head
     if not context.is_ci:
         return None
     message = repository.commit(head).message
-    reason = skip_reason(message, is_asked_for=context.is_requested)
+    reason = skip_reason(message, is_requested=context.is_requested)
     if not reason:
         return None
     results = _find_own_results(repository, settings, head)

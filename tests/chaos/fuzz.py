@@ -100,7 +100,7 @@ def masks(data: Provider) -> None:
 def skips(data: Provider) -> None:
     message = words(data, 300)
     (
-        skip_reason(message, is_asked_for=data.ConsumeBool()),
+        skip_reason(message, is_requested=data.ConsumeBool()),
         head_of_results(message),
         key_of_results(message),
         scope_of_results(message),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from github import Auth, Github, GithubException
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from github.CheckRun import CheckRun
     from github.CommitStatus import CommitStatus
     from github.IssueComment import IssueComment
+    from github.Repository import Repository
 
 Created = TypeVar("Created", "CheckRun", "CommitStatus", "IssueComment")
 
@@ -22,17 +24,27 @@ class GitHubClient:
     """Opens no connection before the first request."""
 
     def __init__(self, job: GitHubJob, slug: str, token: str) -> None:
-        self._github = Github(
-            base_url=job.api_url,
-            auth=Auth.Token(token),
+        self._job = job
+        self._slug = slug
+        self._token = token
+        self._app_login = "github-actions[bot]"
+
+    # Not in __init__: PyGithub checks the address of the API, and `ApiCalls` must turn its errors into warnings.
+    @cached_property
+    def _github(self) -> Github:
+        return Github(
+            base_url=self._job.api_url,
+            auth=Auth.Token(self._token),
             timeout=CALL_SECONDS,
             retry=None,  # a POST that was answered with 5xx may have worked: we look before we write again
             per_page=100,
             seconds_between_requests=None,  # reads need no pause; writes keep the second between them
             lazy=True,
         )
-        self.repository = self._github.get_repo(slug)
-        self._app_login = "github-actions[bot]"
+
+    @cached_property
+    def repository(self) -> Repository:
+        return self._github.get_repo(self._slug)
 
     def learn_app(self, check: CheckRun) -> None:
         """Remembers which app the token belongs to: the one that a check run was created for."""
