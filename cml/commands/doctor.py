@@ -89,6 +89,7 @@ def _check_push(repository: Repository, context: Context) -> Check:
         return Check(name="git", status="note", found=found, advice="git switch BRANCH")
     if head is None:
         return Check(name="git", status="problem", found="there is no commit yet", advice="git commit")
+    # Behind is no problem: a run commits on top of what others have pushed.
     outcome = repository.try_push(head, branch)
     if outcome.is_done or outcome.is_behind:
         return Check(name="git", status="ok", found=f"origin accepts pushes to {branch}")

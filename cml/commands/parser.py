@@ -76,6 +76,7 @@ def _add(
 ) -> Parser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(command=command)
+    # A value may be the name of a command too: then its options are added for nothing, which only takes time.
     for variable in VARIABLES if name in arguments else ():
         if variable.is_option:
             is_switch = variable.kind == "boolean"
@@ -169,6 +170,7 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 def _count(name: str, value: str) -> int:
+    # int() would also accept `1_0`, ` 5 ` and digits of other scripts.
     if not re.fullmatch(r"[0-9]{1,4}", value) or not 0 < int(value) <= MOST_JOBS:
         raise BadInput(f"--{name} is {value!r}: expected a whole number from 1 to {MOST_JOBS}")
     return int(value)

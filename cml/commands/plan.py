@@ -71,6 +71,7 @@ def _find_reason_for_none(command: Command, head: str) -> str | None:
 def _find_results(repository: Repository, context: Context, head: str, *, scope: str) -> str | None:
     """Returns the commit on origin's branch that contains the results of this job already, or None."""
     branch = context.push_branch
+    # Mostly nobody has pushed anything since, and then nothing need be fetched.
     if not branch or repository.remote_tip(branch) in (head, None):
         return None
     tip = fetch_descendant(repository, branch=branch, sha=head)

@@ -33,6 +33,7 @@ def report(command: Command) -> int:
     project = command.open_project()
     template = check_report_settings(command.settings)
     baseline = find_baseline(repository, command.settings, command.context, head)
+    # Outputs in the cache may be changed as well, and git does not see those.
     is_changed = has_changes(repository, project) or project.has_changed_outputs()
     subject = Subject(sha=head, has_workspace_changes=is_changed, hash_workspace=True)
     return _print(command, project, subject, baseline, template)
@@ -65,6 +66,7 @@ def publish(command: Command, folder: Path) -> int:
         saved = read_report(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"cannot read the saved report {path}: {' '.join(str(error).split())}") from None
+    # The comment is found again by the name in the settings, so its title must have that name too.
     saved = replace(saved, name=command.settings.report_name)
     limit = command.forge.comment_limit or None
     text = render_report(saved, settings=command.settings, template=None, log=command.log, limit=limit)

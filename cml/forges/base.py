@@ -105,6 +105,7 @@ class Outputs(NamedTuple):
     def pairs(self) -> dict[str, str]:
         """Returns name -> text; booleans are "true" and "false"."""
         return {
+            # Conditions of workflows and shell scripts compare with "true", which Python would write as "True".
             name: str(value).lower() if isinstance(value, bool) else str(value)
             for name, value in self._asdict().items()
         }
@@ -221,9 +222,12 @@ class Forge:
 
 def marker_of(name: str, run: str = "") -> str:
     """Returns the hidden first line by which a comment is found again; with `run`, each run has its own comment."""
+    # Quoted: a name that contains `-->` would end the HTML comment, and the rest of the marker would be visible.
     return f"<!-- cml-report: {quote(name, safe=' ')}{f' {run}' if run else ''} -->"
 
 
 def is_marked(text: str, name: str) -> bool:
     """Whether a comment is a report of this name, of any run."""
+    # The run is RUN_ID.ATTEMPT on GitHub and the id of the job on GitLab. Any will do: this asks whether people have a
+    # report already, whichever value the variable `comment` had then.
     return re.match(re.escape(marker_of(name)[:-4]) + r"( [\d.]+)? -->", text) is not None

@@ -57,6 +57,7 @@ class ApiCalls:
 
     def _pause_after(self, error: Exception, pause: float) -> float | None:
         problem = self._read_error(error)
+        # Never less than our own pause: a server in trouble may ask for a wait of 0 seconds.
         return None if problem.is_final else max(pause, problem.wait or 0.0)
 
 
@@ -74,5 +75,7 @@ def read_connection_error(error: Exception) -> ApiProblem:
     of our own.
     """
     text = " ".join(str(error).split())[:300]
+    # An answer that is not JSON, such as the error page of a proxy, is a ValueError. The SSLError of requests is an
+    # OSError too. It is recognised by its name, because nothing here imports an HTTP library.
     may_pass = isinstance(error, (OSError, ValueError)) and "SSL" not in type(error).__name__
     return ApiProblem(status=0, message=f"{type(error).__name__}: {text}".removesuffix(": "), is_final=not may_pass)

@@ -65,6 +65,7 @@ def as_github(plan: Plan) -> str:
                     "stages": ",".join(job.stages),
                     "runs_on": list(job.runner.runs_on),
                     "gpu": job.runner.gpu,
+                    # A missing key would be an empty text, which is no number for `timeout-minutes`.
                     "timeout": job.timeout or 0,
                 }
                 for job in wave
@@ -86,6 +87,7 @@ def as_gitlab(plan: Plan, *, given: Mapping[str, str], source: str, defaults: Gi
         "variables": {
             "GIT_DEPTH": "20",
             "CML_PIPELINE_SOURCE": source,
+            # Not expanded: the parent pipeline has expanded the values, and a `$` that is left belongs to them.
             **{f"INPUT_{name.upper()}": {"value": value, "expand": False} for name, value in given.items()},
         },
     }

@@ -200,6 +200,7 @@ def _pack(parts: list[dict[Runner, list[_Group]]], max_jobs: int) -> list[_Group
     buckets = [groups for band in parts for groups in band.values()]
     counts = [1] * len(buckets)
     work = [sum(len(group.stages) for group in groups) for groups in buckets]
+    # Negative numbers: a heap returns the smallest, and the bucket with the most work per job is wanted.
     waiting: list[tuple[float, int]] = [(-amount, at) for at, amount in enumerate(work) if len(buckets[at]) > 1]
     heapq.heapify(waiting)
     for _ in range(max_jobs - len(buckets)):
@@ -219,6 +220,7 @@ def _spread(groups: list[_Group], count: int) -> list[_Group]:
         ends = [len(groups) * end // count for end in range(count + 1)]
         return [_join(groups[start:end]) for start, end in pairwise(ends)]
     # The largest group first, always into the smallest job.
+    # The longest job is at most a third longer than in the best division, which takes exponential time to find.
     sizes = [(0, at) for at in range(count)]
     jobs: list[list[_Group]] = [[] for _ in range(count)]
     for group in sorted(groups, key=lambda group: -len(group.stages)):
@@ -238,6 +240,7 @@ def _jobs(stages: Sequence[StaleStage], needs: list[list[int]], groups: list[_Gr
     """Returns the groups as jobs, wave by wave."""
     job_of = {stage: at for at, group in enumerate(groups) for stage in group.stages}
     wanted = [{job_of[need] for own in group.stages for need in needs[own]} - {at} for at, group in enumerate(groups)]
+    # A job is in the first wave in which all jobs that it needs have ended.
     wave: dict[int, int] = {}
     while len(wave) < len(groups):
         free = [at for at, before in enumerate(wanted) if at not in wave and before <= wave.keys()]

@@ -39,6 +39,7 @@ def _read_stale_stage(stage: StageToRun) -> StaleStage:
     gpu, timeout = asked.get("gpu", False), asked.get("timeout")
     if not isinstance(gpu, bool):
         raise _unreadable(stage, ".gpu", gpu, "true or false")
+    # type() and not isinstance(): `timeout: true` in YAML is a bool, which is an int.
     if timeout is not None and not (type(timeout) is int and 0 < timeout <= LONGEST_TIMEOUT):
         raise _unreadable(stage, ".timeout", timeout, f"whole minutes from 1 to {LONGEST_TIMEOUT:,}")
     runner = Runner(runs_on=_labels(stage, "runs_on", asked), tags=_labels(stage, "tags", asked), gpu=gpu)

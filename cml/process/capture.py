@@ -60,6 +60,7 @@ class OutputCapture:
             os.dup2(writer, 1)
             os.dup2(writer, 2)
             self.is_active = True
+        # The pump ends when nobody has the pipe open for writing: only the descriptors 1 and 2 may stay.
         os.close(writer)
         pump.start()
         try:

@@ -72,6 +72,7 @@ def read_driver() -> Driver:
         cuda = nvml.nvmlSystemGetCudaDriverVersion()
         return Driver(
             version=nvml.nvmlSystemGetDriverVersion(),
+            # NVML's number of CUDA 12.4 is 12040.
             cuda=(cuda // 1000, cuda % 1000 // 10),
             gpus=tuple(_read_gpu(nvml, device) for device in _devices(nvml)),
         )

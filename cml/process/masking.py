@@ -61,6 +61,7 @@ class Masks:
         `holds_secret(name, value)` says whether a variable holds a secret.
         """
         secrets = [*extra, *(value for name, value in environment.items() if holds_secret(name, value))]
+        # A variable of any name can contain a URL with a password.
         for value in environment.values():
             secrets += (unquote_plus(password) for password in URL_PASSWORD.findall(value))
         parts = {part for secret in secrets for part in split_secret(secret)}
@@ -91,6 +92,7 @@ def split_secret(secret: str) -> Iterator[str]:
 
     A log may show any of them alone: a private key line by line, for example.
     """
+    # A value of asterisks only is a secret that somebody has masked before. As a mask it would match bold Markdown.
     if len(stripped := secret.strip()) >= MINIMUM and stripped.strip("*"):
         yield stripped
     texts = {secret, decode(secret)}
@@ -179,6 +181,7 @@ def _split_text(text: str) -> Iterator[str]:
     lines = [line.strip() for line in text.splitlines()]
     if len(lines) > 1:
         yield from (line for line in lines if not PUBLIC_LINE.fullmatch(line))
+    # Not in JSON: there `_json_strings` knows which fields are public.
     if not text.lstrip().startswith("{"):
         yield from (value for key, value in ASSIGNMENT.findall(text) if SECRET_NAME.search(key))
     for signature in SIGNATURE.findall(text):

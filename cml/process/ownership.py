@@ -27,6 +27,7 @@ def restore_ownership(top: Path) -> Iterator[None]:
 
 def _give_back(path: str, owner: os.stat_result, *, since: int) -> None:
     with contextlib.suppress(OSError):  # removed meanwhile, or a file system without owners
+        # ctime, because DVC, tar and rsync set the mtime of what they write. A link is changed itself, not its target.
         found = os.lstat(path)
         if found.st_uid == 0 and found.st_ctime_ns >= since:
             os.lchown(path, owner.st_uid, owner.st_gid)

@@ -40,6 +40,7 @@ class Replacement(Patch):
         """Returns (owner, name of the attribute, new value) of each. The attributes still have their old values."""
 
     def install(self) -> None:
+        # vars() and not getattr(): getattr also finds what a base class has, and unwraps static and class methods.
         for owner, name, value in self.replacements():
             self._originals.append((owner, name, vars(owner).get(name, _INHERITED)))
             setattr(owner, name, value)

@@ -58,6 +58,7 @@ def retry(
                 raise
         budget.spend(wait)
         time.sleep(wait)
+    # The last try is outside of the loop: no pause follows, so its error needs no decision.
     return work()
 
 

@@ -109,6 +109,7 @@ def run_in_thread(work: Callable[[], T]) -> T:
 
 def _raise_in_thread(thread_id: int) -> None:
     """Raises _ThreadCancelled in another thread, at its next Python instruction."""
+    # There is no other way to stop a thread. One that waits in C code notices it late, so child processes end first.
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(_ThreadCancelled))
 
 
@@ -152,6 +153,7 @@ def end_children() -> None:
 
 def reap_children() -> None:
     """Reaps child processes that have exited, so that none remains as a zombie."""
+    # As a subreaper we are also the parent of what stages left behind, which nobody else waits for.
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -70,6 +70,7 @@ def _overwrite_initial_environment(names: Collection[str]) -> None:
         index = 0
         while entry := entries[index]:
             name, _, value = ctypes.string_at(entry).partition(b"=")
+            # The length stays the same: the next variable follows in the same block of memory.
             if name in wanted:
                 ctypes.memset(entry + len(name) + 1, ord("*"), len(value))
             index += 1

@@ -66,6 +66,7 @@ class CheckRuns:
             elif not self._is_running(check):
                 abandoned.append(check)
             elif is_duplicate:
+                # The search goes on: another check run may have the results already.
                 running = DuplicateRun(url=check.html_url or "")
         if running is None:
             self.own = own or self._create(head, status="in_progress")
@@ -77,6 +78,7 @@ class CheckRuns:
             return None
         for check in self._find(head):
             is_duplicate = check.external_id.startswith(f"{self.key}:") and check.external_id != self._external_id
+            # Ids grow, so runs that look at the same time agree which of them is the oldest.
             is_older = check.status != "completed" and check.id < self.own.id
             if is_duplicate and is_older and self._is_running(check):
                 return DuplicateRun(url=check.html_url or "")
@@ -117,6 +119,7 @@ class CheckRuns:
         return self._create(sha, status="completed", conclusion=conclusion, output=output)
 
     def _find(self, sha: str) -> list[CheckRun]:
+        # By default GitHub returns only the newest check run of a name, and those of duplicate runs have the same name.
         checks = self._client.repository.get_commit(sha).get_check_runs(check_name=self._name, filter="all")
         return [check for check in checks if check.external_id.count(":") == 2]
 

@@ -11,6 +11,7 @@ from cml.errors import BadInput
 from cml.forges.base import Context, PullRequest
 from cml.git.commits import Identity
 
+# The number is the id of the bot's user: by it, GitHub shows the bot's picture and profile at the commits.
 BOT = Identity(name="github-actions[bot]", email="41898282+github-actions[bot]@users.noreply.github.com")
 PUSH_ADVICE = (
     "add `contents: write` under `permissions:` of the job; for a protected branch set repo_token to the token of an "
@@ -54,6 +55,7 @@ def read_context(environment: Mapping[str, str], event_text: str) -> Context:
     return Context(
         forge_name="github",
         event=name,
+        # For a pull request GITHUB_SHA is a merge commit that GitHub made, and that is on no branch.
         head=pull.head if pull else _head(event, name) or environment.get("GITHUB_SHA") or None,
         push_branch=_push_branch(environment, name, pull),
         no_push=_no_push(environment, name, pull),
@@ -96,6 +98,7 @@ def _pull_request(event: Mapping[str, Any], name: str, repository: str) -> PullR
     pull = event.get("pull_request")
     number = pull.get("number") if isinstance(pull, dict) else None
     head, target = _text(event, "pull_request", "head", "sha"), _text(event, "pull_request", "base", "ref")
+    # bool is a kind of int, and `true` must not become pull request 1.
     if not isinstance(number, int) or isinstance(number, bool) or not head or not target:
         raise BadInput("GITHUB_EVENT_PATH: the event file has no pull_request.number, head.sha or base.ref")
     return PullRequest(
@@ -103,6 +106,7 @@ def _pull_request(event: Mapping[str, Any], name: str, repository: str) -> PullR
         head=head,
         branch=_text(event, "pull_request", "head", "ref"),
         target=target,
+        # GitHub sends null for a fork that was deleted, so what is not known to be this repository is a fork.
         is_fork=_text(event, "pull_request", "head", "repo", "full_name") != repository,
         is_open=_text(event, "pull_request", "state") != "closed",
         fetch_ref=f"refs/pull/{number}/head",
@@ -110,6 +114,7 @@ def _pull_request(event: Mapping[str, Any], name: str, repository: str) -> PullR
 
 
 def _head(event: Mapping[str, Any], name: str) -> str:
+    # For this event GITHUB_SHA is the tip of the default branch, not the commit that the other workflow ran for.
     return _text(event, "workflow_run", "head_sha") if name == "workflow_run" else ""
 
 

@@ -22,6 +22,7 @@ def read_error(error: Exception) -> ApiProblem:
     if not isinstance(error, GithubException):
         return read_connection_error(error)
     message = message_of(error)
+    # GitHub answers 403 to too many requests as well, which passes. Any other 403 stays: a permission is missing.
     is_rate_limit = error.status == 403 and "rate limit" in message.lower()
     return ApiProblem(
         status=error.status,
@@ -40,6 +41,7 @@ def message_of(error: GithubException) -> str:
 
 def is_for_apps_only(error: GithubException) -> bool:
     """Whether GitHub refuses a check run because the token is not that of an app but of a person."""
+    # "You must authenticate via a GitHub App.": only the message differs from that of a missing permission.
     return error.status == 403 and "app" in message_of(error).lower()
 
 

@@ -58,6 +58,7 @@ class GitHub(Forge):
     # The log and the outputs
 
     def annotate(self, kind: str, text: str) -> bool:
+        # The toolkit prints to stdout, which is for the report. The runner reads commands from both.
         with contextlib.redirect_stdout(sys.stderr):
             (core.error if kind == "error" else core.warning)(text)
         return True
@@ -185,6 +186,7 @@ class GitHub(Forge):
             complete = partial(api.check_runs.complete_on, outputs.sha, conclusion=conclusion, output=on_results)
             created = api.calls.call("check run", complete)
             url = created.html_url if created else url
+        # Asked only now: the requests above find out that this token may not create check runs.
         if api.statuses.are_used:
             shas = list(dict.fromkeys([outputs.sha, self.context.head or outputs.sha]))
             set_statuses = partial(api.statuses.set, shas, conclusion, publication.headline)

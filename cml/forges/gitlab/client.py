@@ -37,6 +37,7 @@ class GitLabClient:
             timeout=CALL_SECONDS,
             ssl_verify=self.job.ca_file or True,
             per_page=100,
+            # The next page of a list has GitLab's external address, which a runner inside a network may not reach.
             keep_base_url=True,
         )
         client.session.hooks["response"].append(self._remember_wait)

@@ -128,6 +128,7 @@ def _source(environment: Mapping[str, str]) -> str:
 def _refs(environment: Mapping[str, str]) -> tuple[str, ...]:
     branch = environment.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or environment.get("CI_COMMIT_BRANCH")
     project = environment.get("CI_PROJECT_PATH", "")
+    # It also lists merge requests of this branch in other projects, as GROUP/PROJECT!NUMBER with commas.
     merges = re.findall(rf"(?:^|,){re.escape(project)}!(\d+)(?=,|$)", environment.get("CI_OPEN_MERGE_REQUESTS", ""))
     if own := environment.get("CI_MERGE_REQUEST_IID"):
         merges.append(own)

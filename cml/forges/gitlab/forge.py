@@ -75,6 +75,7 @@ class GitLab(Forge):
     @contextlib.contextmanager
     def log_group(self, title: str) -> Iterator[None]:
         """A section of the job's log that can be folded."""
+        # GitLab allows only these characters in the name of a section.
         name = f"cml_{re.sub('[^a-z0-9]+', '_', title.lower())}"
         _print_section(f"section_start:{int(time.time())}:{name}\r\x1b[0K{title}")
         try:
@@ -97,6 +98,7 @@ class GitLab(Forge):
     def start(self, key: str) -> DuplicateRun | None:
         """Finds a duplicate run; marks nothing, since the list of running jobs is enough to find this one."""
         self._key = key
+        # A job token may read neither jobs nor statuses.
         head = self.context.head
         if self._is_job_token or head is None or self.context.event not in DUPLICATE_EVENTS:
             return None
@@ -143,6 +145,7 @@ class GitLab(Forge):
             if name not in addresses:
                 address = self._api.calls.call("image", partial(uploads.add, content))
                 if address is None:
+                    # GitLab is in trouble: each other image would use up the time for note, release and status.
                     break
                 addresses[name] = address
             found[file] = addresses[name]

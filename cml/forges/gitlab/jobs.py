@@ -26,6 +26,7 @@ class Jobs:
         job = self._client.job
         running = self._client.project.jobs.list(scope=["running"], iterator=True, **NO_WAIT)
         duplicates = [each for each in running if self._is_duplicate(each, head)]
+        # Without this job the list is not complete, and so it does not tell which job is the first.
         if job.id not in [str(each.id) for each in duplicates]:
             return None
         first = min(duplicates, key=lambda each: (each.started_at or "", each.id))
@@ -33,6 +34,7 @@ class Jobs:
 
     def _is_duplicate(self, other: RESTObject, head: str) -> bool:
         job = self._client.job
+        # A pipeline for a tag has the tag as its ref, and a tag can have the name of a branch.
         return bool(
             other.name == job.name
             and other.ref in job.refs
