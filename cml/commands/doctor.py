@@ -16,6 +16,7 @@ from cml.errors import CmlError
 from cml.forges.base import Context
 from cml.git.repository import Repository
 from cml.model.check import Check, CheckStatus
+from cml.plan.messages import count, list_names
 from cml.process.masking import Masks
 from cml.remotes.credentials import Credentials
 from cml.remotes.errors import explain
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 LABELS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 FORGES = {"github": "GitHub", "gitlab": "GitLab"}
-MAXIMUM_OUTPUTS = 5  # that a message lists
 
 
 def doctor(options: Mapping[str, str], *, as_json: bool, with_write: bool) -> int:
@@ -42,6 +42,7 @@ def doctor(options: Mapping[str, str], *, as_json: bool, with_write: bool) -> in
                     checks += _check_command(command, with_write=with_write)
             except CmlError as error:
                 checks.append(_check_start(error))
+            # Masked as a whole: messages of libraries may contain anything.
             text = command.log.masks.mask(_format(checks, as_json=as_json))
             return _print(text, checks, command.stdout)
     except CmlError as error:  # the settings are not valid, so there is no log with its masks
@@ -99,14 +100,13 @@ def _check_push(repository: Repository, context: Context) -> Check:
 
 def _check_project(project: Project, credentials: Credentials, *, with_write: bool) -> Iterator[Check]:
     remotes = project.remotes()
-    found = f"{_count(len(project.section().stages), 'stage')}, {_count(len(remotes), 'DVC remote')}"
+    found = f"{count(len(project.section().stages), 'stage')}, {count(len(remotes), 'DVC remote')}"
     yield Check(name="project", status="ok", found=found)
     if outputs := project.outputs_without_remote():
-        listed = ", ".join(outputs[:MAXIMUM_OUTPUTS]) + (", ..." if len(outputs) > MAXIMUM_OUTPUTS else "")
         yield Check(
             name="remote",
             status="problem",
-            found=f"no DVC remote is configured for these outputs: {listed}",
+            found=f"no DVC remote is configured for these outputs: {list_names(outputs)}",
             advice="dvc remote add -d NAME URL",
         )
     for name in remotes:
@@ -124,10 +124,6 @@ def _check_remote(project: Project, credentials: Credentials, name: str, *, with
     else:
         status, found = "problem", explain(name, check, problem)
     return Check(name=f"remote {name}", status=status, found=found, uses=check.found, missing=check.missing)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _format(checks: list[Check], *, as_json: bool) -> str:

@@ -99,6 +99,7 @@ def _format(found: Plan, command: Command, options: PlanOptions) -> str:
 
 
 def _gitlab_defaults(options: PlanOptions) -> formats.GitLabDefaults:
+    # The image with CUDA has the same name as the other, with this suffix.
     image = options.image or os.environ.get("CI_JOB_IMAGE", "")
     gpu_image = options.gpu_image or (f"{image}-gpu" if image else "")
     return formats.GitLabDefaults(image=image, gpu_image=gpu_image, tags=options.tags, gpu_tags=options.gpu_tags)

@@ -40,6 +40,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         name="baseline",
         kind="text",
+        # The name that repositories had when this variable was introduced. Where it does not exist, `cml.run.baseline`
+        # finds the branch that is meant.
         default="origin/master",
         help="Revision to compare with: origin/main, HEAD~1, a tag or a commit. If the default does not exist: the "
         "target of the pull request, else the default branch, else the previous commit.",
@@ -47,6 +49,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         name="repro_targets",
         kind="list",
+        # A file of DVC 0.x, which stands for the whole project: workflows that name it still work.
         default="Dvcfile",
         help="Stages or dvc.yaml files to reproduce. The default is the whole project; `-` reproduces nothing.",
     ),

@@ -21,6 +21,7 @@ class Local(Forge):
         with contextlib.suppress(OSError):  # nobody reads the terminal any more; the files are complete
             self._terminal.write(publication.terminal)
             self._terminal.flush()
+        # No forge has a page for it: people open the file in a browser.
         return Published(url=(publication.folder / "report.html").resolve().as_uri())
 
     def comment(self, text: str) -> Published:

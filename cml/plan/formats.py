@@ -65,7 +65,7 @@ def as_github(plan: Plan) -> str:
                     "stages": ",".join(job.stages),
                     "runs_on": list(job.runner.runs_on),
                     "gpu": job.runner.gpu,
-                    # A missing key would be an empty text, which is no number for `timeout-minutes`.
+                    # 0 is false in an expression of GitHub: `matrix.timeout || 360`.
                     "timeout": job.timeout or 0,
                 }
                 for job in wave

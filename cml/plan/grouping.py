@@ -100,6 +100,7 @@ def _chains(stages: Sequence[StaleStage], needs: list[list[int]]) -> list[_Group
     groups: list[_Group] = []
     group_of: list[int] = []
     for stage, before in enumerate(needs):
+        # A stage that several stages wait for ends its chain: they can start as soon as it has ended.
         only = before[0] if len(before) == 1 and len(users[before[0]]) == 1 else None
         if only is not None and stages[only].runner == stages[stage].runner:
             group_of.append(group_of[only])

@@ -1,4 +1,4 @@
-"""Texts about plans: which stages have no result, and why. Pure."""
+"""Texts about numbers and names of stages, and which results of a plan are missing. Pure."""
 
 from __future__ import annotations
 

@@ -51,6 +51,7 @@ class OutputCapture:
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
+        # Two copies: the pump closes its own when it ends, which may be after `saved` was restored.
         shown = os.dup(2)
         saved = os.dup(1), os.dup(2)
         reader, writer = os.pipe()
@@ -103,6 +104,7 @@ class OutputCapture:
         for line in text.splitlines():
             if self.marker not in line:
                 tail.add(line)
+        # os.write may write only a part of the text, to a pipe for example.
         view = memoryview(text.replace(self.marker, "").encode())
         with suppress(OSError):  # the reader of the log is gone; go on reading, or the children would block
             while view:

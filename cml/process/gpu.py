@@ -161,6 +161,7 @@ class GpuMonitor:
         except RuntimeError:  # this machine allows no more threads
             return
         self._thread = thread
+        # The first sample must be before the stage: it tells what other programs use.
         if not self._has_started.wait(START_TIMEOUT_SECONDS):  # a driver that hangs must not delay the stage
             self._must_stop.set()
 
@@ -227,6 +228,7 @@ class _GpuSamples:
 def _summarize(used: list[_GpuSamples]) -> GpuMeasurement | None:
     if not used:
         return None
+    # Without the utilization of one GPU, the mean of the others would be taken for that of all.
     sums = [samples.utilization_in_use for samples in used if samples.utilization_in_use is not None]
     count = sum(samples.count_in_use for samples in used)
     return GpuMeasurement(

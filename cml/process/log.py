@@ -46,6 +46,7 @@ class Log:
         """Writes one line (or several, as they are). Text from the repository is never executed by GitHub's runner."""
         safe = WORKFLOW_COMMAND.sub("\\g<0>" + ZERO_WIDTH_SPACE, self.masks.mask(text))
         with self._capture.lock, suppress(OSError):  # the reader of the log is gone; the work goes on
+            # Before each line: the capture looks at lines, and could not tell the later ones from those of a stage.
             marker = self._capture.marker if self._capture.is_active else ""
             sys.stderr.write("".join(f"{marker}{line}\n" for line in safe.split("\n")))
             sys.stderr.flush()
@@ -63,6 +64,7 @@ class Log:
     def warning(self, text: str) -> None:
         """Shows a warning and keeps it for the report. A repeated warning is ignored."""
         text = self.masks.mask(text)
+        # The same file may be read for several sections and sides.
         if text in self.warnings:
             return
         self.warnings.append(text)

@@ -65,6 +65,7 @@ class Masks:
         for value in environment.values():
             secrets += (unquote_plus(password) for password in URL_PASSWORD.findall(value))
         parts = {part for secret in secrets for part in split_secret(secret)}
+        # A short form may be a word that is in every log.
         forms = {form for part in parts for form in encode_secret(part) if len(form) >= MINIMUM}
         return cls(expression=re.compile(_alternation(sorted(forms))) if forms else None)
 
@@ -72,6 +73,7 @@ class Masks:
         """Returns the text without secrets, and without the user and the password of any URL."""
         if self.expression:
             text = self.expression.sub(MASK, text)
+        # A password in a URL need not come from a variable: git and libraries print the URLs of their configuration.
         if "://" in text:
             text = HTTP_USERINFO.sub(rf"\1{MASK}@", text)
             text = ANY_USERINFO.sub(f"://{MASK}@", text)

@@ -48,6 +48,7 @@ def _default_branches(repository: Repository, context: Context) -> Iterator[tupl
     default = context.default_branch
     if not default and repository.origin_url() is not None:
         default = repository.default_branch()
+    # Compared with itself, a branch would never show a change.
     if default and default != branch:
         yield default, "the default branch"
 
@@ -57,6 +58,7 @@ def _find_commit(repository: Repository, revision: str, head: str, *, refresh: b
 
     With `refresh`, a branch of origin is always fetched: the clone of a CI job may be old.
     """
+    # In a pull request HEAD may be the merge commit that the forge made, whose parent is the target branch.
     revision = re.sub(r"^(HEAD|@)(?=$|[~^])", head, revision)
     branch = revision.removeprefix(f"{REMOTE}/") if revision.startswith(f"{REMOTE}/") else ""
     if branch:
@@ -90,8 +92,10 @@ def _refspecs(revision: str) -> list[str | None]:
     """Returns what to fetch for a revision, in order; None means more of the history."""
     if re.search(r"[~^]", revision):
         return [None]
+    # Servers may refuse a commit that no branch or tag names. With more history it may still be found.
     if re.fullmatch(r"[0-9a-f]{40,64}", revision):
         return [revision, None]
+    # No server finds a commit by its short sha.
     if re.fullmatch(r"[0-9a-f]{7,39}", revision):
         return [None]
     if _is_branch_name(revision):

@@ -72,6 +72,7 @@ class Gather(Run):
                     consequence="so nothing was committed",
                 )
                 raise WorkFailed(text, step="gather")
+            # Not the data: the commit contains only hashes, and `save` checks on the remote that the data is there.
             fetched = run_in_thread(self._project.pull_for_report)
         self._project.set_runs(targets, {name: result.run for name, result in taken.results.items()})
         self._log.step("gather", _describe(taken.results, fetched) if stale else "all stages are up to date")

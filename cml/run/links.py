@@ -15,6 +15,7 @@ def add_links(report: Report, context: Context) -> Report:
     baseline = report.baseline
 
     def has_commit(experiment: Experiment) -> bool:
+        # Results that are only in the work tree have no page on the forge.
         return not (experiment.is_current and report.has_workspace_changes)
 
     has_comparison = baseline is not None and baseline.sha != report.sha

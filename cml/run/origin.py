@@ -14,6 +14,7 @@ from cml.git.repository import Repository
 from cml.git.trailers import head_of_results, key_of_results
 from cml.process.retry import retry, retry_until
 
+# What git and the servers print for a token that they do not know.
 REJECTED_TOKEN = re.compile(r"Access denied|Authentication failed|error: 401|invalid username", re.IGNORECASE)
 
 

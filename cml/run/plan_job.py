@@ -47,6 +47,7 @@ def run_plan_job(command: Command, names: list[str]) -> int:
             repository, project, why="other jobs use the results of this one", otherwise="use `dvc repro` instead"
         )
         job = PlanJob(command, project, head=head, stages=stages)
+    # Nothing is pushed to git here, so nobody asks origin or the forge: `cml gather` does.
     failure = job.work()
     set_outputs(repository, command.forge, Outputs(sha=head, verdict="failed" if failure else "none"))
     return 1 if failure else 0
@@ -185,6 +186,7 @@ class PlanJob(Steps):
         runs = self._project.runs
         done = {*self._done, *(run.name for run in runs if run.status != "failed")}
         failed = next((run.name for run in runs if run.status == "failed"), None)
+        # The record goes to the DVC remote, where other people can read it.
         reason = self._log.masks.mask(str(failure))
         behind = f"its job ended before it, when {failed} failed" if failed else reason
         return {name: reason if name == failed else behind for name in self._stages if name not in done}

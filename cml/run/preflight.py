@@ -15,6 +15,7 @@ from cml.errors import BadInput
 from cml.git.command import REMOTE
 from cml.git.repository import Repository
 from cml.model.report import Baseline
+from cml.plan.messages import list_names
 from cml.process.log import Log
 from cml.report.number_locale import number_locale
 from cml.run import report_folder
@@ -25,7 +26,6 @@ from cml.run.render import read_template
 
 AUTO = ("auto",)
 DEEPENINGS, DEEPENING_COMMITS = 4, 50
-LISTED = 10  # names in one message
 PLACES = {"local": "this machine", "github": "GitHub", "gitlab": "GitLab"}
 
 
@@ -121,7 +121,7 @@ def require_remote(project: Project, *, advice: str = "") -> None:
     """Raises BadInput if there are stage outputs without a DVC remote."""
     if outputs := project.outputs_without_remote():
         raise BadInput(
-            f"no DVC remote is configured for these outputs: {', '.join(outputs[:LISTED])}. "
+            f"no DVC remote is configured for these outputs: {list_names(outputs)}. "
             f"Add a default one (dvc remote add -d NAME URL){advice}"
         )
 
@@ -129,8 +129,9 @@ def require_remote(project: Project, *, advice: str = "") -> None:
 def require_committed(repository: Repository, project: Project, *, why: str, otherwise: str) -> None:
     """Raises BadInput if stages depend on uncommitted changes: nobody could tell what the results were made from."""
     if edited := find_uncommitted(repository, project):
-        files = ", ".join(edited[:LISTED])
-        raise BadInput(f"{why}, and stages depend on uncommitted changes: {files}. Commit them, or {otherwise}")
+        raise BadInput(
+            f"{why}, and stages depend on uncommitted changes: {list_names(edited)}. Commit them, or {otherwise}"
+        )
 
 
 def find_uncommitted(repository: Repository, project: Project) -> list[str]:

@@ -22,6 +22,7 @@ def check_folder(*, is_tracked: bool) -> None:
     """Raises BadInput if `cml-report` exists and was not made by CML: then nothing may be written or removed there."""
     folder = Path(FOLDER)
     inside = [folder / name for name in (*FILES, "plots")]
+    # CML often runs as root in a container: through a link it would write or remove files anywhere.
     has_links = any(path.is_symlink() for path in (folder, *inside))
     if is_tracked or has_links or (folder.exists() and not folder.is_dir()):
         raise BadInput(

@@ -9,6 +9,7 @@ from cml.dvc.project import Project
 from cml.errors import WorkFailed, show_traceback
 from cml.git.remote import PushOutcome
 from cml.model.report import Failure
+from cml.plan.messages import list_names
 from cml.process.signals import in_background, run_in_thread
 from cml.run.context import Command
 from cml.run.origin import (
@@ -21,7 +22,7 @@ from cml.run.origin import (
     unreachable,
 )
 from cml.run.outcome import Outcome, Saved
-from cml.run.preflight import AUTO, LISTED, Preparation, find_uncommitted
+from cml.run.preflight import AUTO, Preparation, find_uncommitted
 from cml.run.publish import publish
 from cml.run.save import Results, Saver, save_data
 from cml.run.steps import GIT_ERRORS, NoRemoteAccess, Steps, is_fork
@@ -183,7 +184,9 @@ class Run(Steps):
                 self._save_data(upload=has_news and self._makes_data)
             self._log.step("save", "nothing changed, nothing to commit")
         elif not branch:
-            self._log.step("save", f"{self._preparation.no_push}, so these stay here: {_list(self._changed_paths, 5)}")
+            self._log.step(
+                "save", f"{self._preparation.no_push}, so these stay here: {list_names(self._changed_paths)}"
+            )
         else:
             # The order matters: whoever finds the commit must find its data.
             self._require_same_sources()
@@ -197,7 +200,7 @@ class Run(Steps):
         edited = find_uncommitted(self._repository, self._project)
         if edited := [path for path in edited if path not in self._changed_paths]:
             raise WorkFailed(
-                f"{_list(edited, LISTED)} changed during the run, and stages depend on it, so no commit contains what "
+                f"{list_names(edited)} changed during the run, and stages depend on it, so no commit contains what "
                 "the results were made from. Commit it and run again",
                 step="push",
             )
@@ -239,7 +242,3 @@ class Run(Steps):
         self._saved = Saved(sha=sha, tag=tag)
         self._changed_paths = changed
         self._shown, self._is_report_only = sha, True
-
-
-def _list(names: Sequence[str], most: int) -> str:
-    return ", ".join(names[:most])

@@ -19,6 +19,7 @@ from cml.git.commits import Identity
 from cml.git.remote import PushOutcome
 from cml.git.repository import Repository
 from cml.git.trailers import results_message
+from cml.plan.messages import count
 from cml.process.log import Log
 from cml.process.retry import PAUSES
 from cml.run.origin import branch_missing, check_existing_results, fetch_branch, find_tip, push_refused
@@ -44,7 +45,7 @@ def _describe_upload(pushed: int, verified: Verified, *, is_pushed: bool) -> str
     uploaded = pushed + verified.uploaded
     if not uploaded:
         return "nothing to upload" + ("" if verified.lost else f": all {verified.checked} files are on the DVC remote")
-    text = f"{uploaded} file{'' if uploaded == 1 else 's'} uploaded"
+    text = f"{count(uploaded, 'file')} uploaded"
     if is_pushed and verified.uploaded:
         # `dvc push` takes a directory for complete if its listing is on the remote, and does not check its files.
         text += f", including {verified.uploaded} that the DVC remote had lost"

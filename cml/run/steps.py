@@ -42,10 +42,12 @@ class Steps:
         if not self._settings.setup:
             return
         with self._log.capture_output("setup") as tail:
+            # No stdin: a command that asks a question must fail, and not wait for an answer until the job times out.
             command = ["sh", "-e", "-c", self._settings.setup]
             code = run_in_thread(lambda: subprocess.run(command, stdin=subprocess.DEVNULL).returncode)
         if code:
             raise WorkFailed(f"a command in setup failed with exit code {code}", step="setup", log_tail=tail.text)
+        # It may have changed dvc.yaml, params or data.
         self._project.reload()
         self._log.step("setup", "done")
 

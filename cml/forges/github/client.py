@@ -48,6 +48,7 @@ class GitHubClient:
 
     def learn_app(self, check: CheckRun) -> None:
         """Remembers which app the token belongs to: the one that a check run was created for."""
+        # For a workflow's token that is github-actions; an organisation may have its own app.
         if check.app:
             self._app_login = f"{check.app.slug}[bot]"
 

@@ -48,6 +48,7 @@ def read_context(environment: Mapping[str, str], event_text: str) -> Context:
     event = _parse(event_text, environment)
     name = environment.get("GITHUB_EVENT_NAME", "")
     repository = environment.get("GITHUB_REPOSITORY", "")
+    # It becomes a part of addresses.
     if repository and not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise BadInput(f"GITHUB_REPOSITORY is {repository!r}: expected OWNER/NAME, as GitHub's runner sets it")
     project = f"{environment.get('GITHUB_SERVER_URL', '').rstrip('/')}/{repository}" if repository else None

@@ -208,6 +208,7 @@ class GitHub(Forge):
         if not self._job.summary_file:
             return ()
         try:
+            # The file belongs to the step, which may have written to it, or may run `cml` again.
             with Path(self._job.summary_file).open("a", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:

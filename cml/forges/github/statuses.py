@@ -34,5 +34,6 @@ class GitHubStatuses:
                 context=self._name,
             )
             checked(status)
+            # It replaces the pending one, which had the same context.
             if sha == self.pending:
                 self.pending = None

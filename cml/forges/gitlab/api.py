@@ -52,6 +52,7 @@ class GitLabApi:
         """Returns the first wanted run that set a status on a commit, with the report that its release has."""
         for finished in self.statuses.find(sha):
             if is_wanted(finished):
+                # A status has no room for the report. Without a tag there is no release, and so no report either.
                 outputs = finished.run.outputs
                 text = self.releases.find(outputs.tag) if outputs and outputs.tag else None
                 return finished.run._replace(markdown=text or "")

@@ -25,6 +25,7 @@ def read_error(error: Exception, *, wait: float | None) -> ApiProblem:
         return ApiProblem(status=0, message=message, is_final=isinstance(error, RedirectError))
     return ApiProblem(
         status=status,
+        # Many messages begin with the status ("403 Forbidden"), which ApiProblem prints too.
         message=message.removeprefix(f"{status} "),
         wait=wait,
         is_final=status not in TEMPORARY_STATUSES,
@@ -51,6 +52,7 @@ def warnings_of(problems: Mapping[str, ApiProblem], left_out: Iterable[str]) -> 
         for subject, problem in problems.items()
         if not problem.is_final
     ]
+    # A role or a scope that is missing refuses several things in the same words: one warning for all of them.
     refused: dict[ApiProblem, list[str]] = {}
     for subject, problem in problems.items():
         if problem.is_final:

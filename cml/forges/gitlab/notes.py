@@ -39,6 +39,8 @@ class Notes:
     def find(self, number: int) -> list[RESTObject]:
         """Returns the notes of this report name that the token's user wrote, the oldest first."""
         notes = self._client.merge_requests.get(number, lazy=True).notes
+        # Anybody can write a note with the marker: only notes of the token's own user count. The oldest is first, so
+        # that two jobs which created one at the same time update the same note from then on.
         return [
             note
             for note in notes.list(sort="asc", order_by="created_at", iterator=True, **NO_WAIT)

@@ -19,6 +19,7 @@ class Releases:
 
     def find(self, tag: str) -> str | None:
         """Returns the text of a tag's release, or None if the tag has no release."""
+        # A release without a text exists too, so None must not mean both.
         try:
             return str(self._client.project.releases.get(tag, **NO_WAIT).description or "")
         except GitlabGetError as error:
@@ -33,6 +34,7 @@ class Releases:
             found = self._create(tag, text)
         if found is not None and found.strip() != text.strip():
             self._client.project.releases.update(tag, {"description": text}, **NO_WAIT)
+        # A tag may contain slashes: exp/1a2b3c4.
         return f"{self._project_url}/-/releases/{quote(tag, safe='')}"
 
     def _create(self, tag: str, text: str) -> str | None:

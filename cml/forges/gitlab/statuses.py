@@ -43,6 +43,7 @@ class GitLabStatuses:
             address = status.target_url or ""
             found = RESULTS.search(address)
             if found is None:
+                # Set by another program under the same name, or by a run that must not be used.
                 continue
             url = RESULTS.sub("", address)
             outputs = Outputs(
