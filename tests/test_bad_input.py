@@ -50,7 +50,6 @@ def state(world: World) -> dict[str, object]:
     refs = sorted(path for path in (git / "refs").rglob("*") if path.is_file())
     watched = [git / "HEAD", git / "config", git / "index", git / "info" / "exclude", *refs]
     ignored = {".git", "tmp"}  # DVC creates and removes lock files in .dvc/tmp
-    cache_of_machine = "site"  # DVC's, for all projects: it creates the folder when it opens one
     return {
         "git": {str(path): path.read_bytes() for path in watched if path.exists()},
         "files": {
@@ -60,7 +59,7 @@ def state(world: World) -> dict[str, object]:
         },
         "origin": sorted(str(path) for path in world.origin.rglob("*")),
         "storage": sorted(str(path) for path in world.storage.rglob("*")),
-        "beside": sorted(path.name for path in world.folder.iterdir() if path.name != cache_of_machine),
+        "beside": sorted(path.name for path in world.folder.iterdir()),
     }
 
 
@@ -68,7 +67,9 @@ def refused(
     world: World, *arguments: str, says: str, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> Result:
     """Runs `cml`, which must end with 2, say so in one line and touch nothing."""
-    (world.folder / "home").mkdir(exist_ok=True)
+    # The home directory, and DVC's cache of the machine, which DVC creates when it opens any project.
+    for name in ("home", "site"):
+        (world.folder / name).mkdir(exist_ok=True)
     before = state(world)
     done = world.cml(*arguments, cwd=cwd, env=env)
     assert done.code == 2, done.err

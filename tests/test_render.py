@@ -128,7 +128,7 @@ def empty() -> Report:
         name="DVC Report",
         verdict="none",
         sha=NEW,
-        baseline=Baseline(name="origin/main", sha=OLD, reason="the pull request's target"),
+        baseline=Baseline(name="origin/main", sha=OLD, reason="the target branch"),
     )
 
 
@@ -679,7 +679,9 @@ def test_complete_rows_are_removed_and_the_markdown_stays_valid(report: Report, 
     assert text.startswith("## ")
     assert "Baseline: " in text
     if size(whole) > limit:
-        assert re.search(r"\d+ rows? (is|are) not shown here, because the report is too long\. Full report: `", text)
+        assert re.search(
+            r"\d+ rows? (is|are) not shown here, because the report is too long\. Full report: `report\.html`", text
+        )
 
 
 def test_the_least_important_rows_are_removed_first() -> None:

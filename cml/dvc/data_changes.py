@@ -35,6 +35,7 @@ def data_changes(repo: Repo, old: Snapshot, new: Snapshot) -> DataChanges:
         *sides,
         with_renames=True,
         with_unknown=True,
+        # Hashes say whether content differs. Other metadata (times, version ids) may differ without a change.
         meta_cmp_key=lambda meta: meta.isdir if meta else meta,
         roots=roots,
     ):

@@ -43,6 +43,7 @@ class ProjectFiles:
             if stage.cmd:
                 found.add(stage.path)
             for dep in stage.deps:
+                # Not in git: a URL, a path outside of the repository, and the output of another stage.
                 is_file = isinstance(dep, ParamsDependency) or dep.protocol == "local"
                 if is_file and dep.is_in_repo and dep.fs_path not in outs:
                     found.add(dep.fs_path)

@@ -126,6 +126,7 @@ def _candidates(stage: Stage, recorded: StageResult | None, outputs: OutputIndex
 
 def _has_inputs(entry: Entry, stage: Stage, outputs: OutputIndex) -> bool:
     """Whether an entry was made from the outputs that the stages before it have now."""
+    # Only what other stages make: `is_stale` compares all other inputs with the work tree later.
     hashes = {dep["path"]: dep.get("md5") for dep in entry.get("deps", ())}
     now = ((dep.def_path, outputs.hash_of(dep)) for dep in stage.deps)
     return all(hashes.get(path) == value for path, value in now if value is not None)
@@ -135,6 +136,7 @@ def _write(entries: Mapping[Stage, Entry]) -> None:
     """Writes entries into their dvc.lock files, each file once."""
     by_lock: dict[str, dict[str, Entry]] = {}
     for stage, entry in entries.items():
+        # The lock file of a dvc.yaml has the entries of all its stages.
         by_lock.setdefault(f"{os.path.splitext(stage.path)[0]}.lock", {})[str(stage.name)] = entry
     for path, stages in by_lock.items():
         put_entries(path, stages)

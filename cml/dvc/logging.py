@@ -109,6 +109,7 @@ def started_commands(log: Log, on_start: Callable[[], None] = lambda: None) -> I
     logger, handler = logging.getLogger("dvc.stage.run"), _Collect(log, on_start)
     before = logger.level
     logger.addHandler(handler)
+    # DVC logs commands at this level, which is usually off: see `forward_warnings`.
     logger.setLevel(logging.INFO)
     try:
         yield handler.texts

@@ -155,6 +155,7 @@ def _push(repo: Repo, remotes: list[str], *, targets: list[str] | None = None, m
                 return len(repo.stage_cache.push(None))
             return int(repo.push(targets, run_cache=True))
         except Exception as error:  # each storage's library raises its own
+            # DVC's own exception has only the number of failed files; its log has the reasons.
             errors = messages.errors or [error]
     if may_retry and any(isinstance(error, ObjectFormatError) for error in errors):
         with contextlib.suppress(Exception):  # if that fails, the second push fails with the same error

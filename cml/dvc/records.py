@@ -68,11 +68,14 @@ class Records:
             results |= found.results
             failures |= found.failures
         return JobRecord(
-            results=results, failures={name: reason for name, reason in failures.items() if name not in results}
+            # A stage that failed in a first try may have a result from a second one.
+            results=results,
+            failures={name: reason for name, reason in failures.items() if name not in results},
         )
 
     def _read(self, path: str) -> JobRecord:
         try:
+            # Before it is read: everybody who can write to the remote can put a large file there.
             if (size := self._fs.info(path)["size"] or 0) > MAX_BYTES:
                 raise ValueError(f"it has {size:,} bytes")
             return read_record(self._fs.cat_file(path), _check_entry)
@@ -81,6 +84,7 @@ class Records:
 
     def write(self, stages: Iterable[str], record: JobRecord) -> None:
         """Writes the record of the job with these stages, over that of an earlier try. Raises StorageError."""
+        # The same name in a second try of the job, and short whatever the names of the stages are.
         name = hashlib.sha256("\0".join(stages).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "record.json"

@@ -57,6 +57,7 @@ def begin(repo: Repo) -> None:
     run_file = _run_file(repo)
     if run_file.exists():
         recover(repo)
+    # A project on a read-only disk can still be reported on.
     with contextlib.suppress(OSError):
         run_file.touch()
 
@@ -64,6 +65,7 @@ def begin(repo: Repo) -> None:
 def end(repo: Repo) -> None:
     """Marks that the run has ended, unless data is still only partly checked out."""
     with contextlib.suppress(OSError):
+        # Otherwise the next run would take the half that is there for the user's own change.
         if not _unfinished_checkouts(repo):
             _run_file(repo).unlink(missing_ok=True)
 
@@ -95,6 +97,7 @@ def recover(repo: Repo) -> None:
                 path.unlink()
         paths = _unfinished_checkouts(repo)
         unfinished = [out for out in repo.index.outs if any(_overlap(out.fs_path, path) for path in paths)]
+        # They may have been changed by the user, and the run must not decide that: it stops.
         if unknown := sorted(str(out) for out in unfinished if not _is_cached(out)):
             raise BadInput(
                 f"{', '.join(unknown[:5])}: a run was killed while this was being checked out. What is there now is "
@@ -127,6 +130,7 @@ def _overlap(one: str, other: str) -> bool:
 
 def _is_cached(out: Output) -> bool:
     """Whether the cache has each file of an output that is there and not empty, so that nothing can be lost."""
+    # A checkout creates a file before it fills it; an empty one has no content that could be lost.
     path = Path(out.fs_path)
     files = [file for file in ([path] if path.is_file() else _files(path)) if file.stat().st_size]
     hashes = (str(hash_file(str(file), out.fs, out.hash_name)[1].value) for file in files)

@@ -112,6 +112,7 @@ def _reason(error: Exception) -> str:
     """Returns why a file cannot be read: without its path, and with the place of the error if it is known."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
+    # Python refuses to read integers with more than 4,300 digits, and its message is about Python.
     if isinstance(error, ValueError) and "integer string conversion" in str(error):
         return "it has a number with too many digits"
     text = re.sub(r"^unable to read: '.*', ", "", one_line(error))
@@ -128,6 +129,7 @@ def flat(data: Any, path: str) -> dict[str, Value]:
     def add(prefix: str, values: dict[Any, Any]) -> None:
         for key, value in values.items():
             name = f"{prefix}.{key}" if prefix else str(key)
+            # An empty mapping is a value: without it the name would look as if it did not exist.
             if isinstance(value, dict) and value:
                 add(name, value)
             elif name:

@@ -26,6 +26,7 @@ def find_stale_stages(repo: Repo, targets: tuple[str, ...]) -> list[StageToRun]:
 
     def must_run(stage: Stage) -> bool:
         try:
+            # First by the graph: a stage after a stale one must run, whatever its inputs look like now.
             return any(need in stale for need in graph.successors(stage)) or is_stale(stage, outputs)
         except DvcException:  # its run shows the reason
             return True

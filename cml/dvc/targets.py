@@ -41,6 +41,7 @@ def check_targets(repo: Repo, targets: Iterable[str], *, variable: TargetVariabl
 
 def _problem(repo: Repo, target: str, variable: TargetVariable) -> str | None:
     try:
+        # `dvc pull` takes files inside outputs too, `dvc repro` takes only stages and .dvc files.
         if variable == "dvc_pull":
             repo.index.collect_targets([target])
         else:

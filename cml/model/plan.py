@@ -12,6 +12,7 @@ Edges = tuple[tuple[str, str], ...]
 class Runner:
     """The kind of machine that a stage asks for: GitHub's labels, GitLab's tags, and whether it has a GPU."""
 
+    # Each CI reads its own field: a dvc.yaml may be used on both.
     runs_on: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     gpu: bool = False

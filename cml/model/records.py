@@ -51,6 +51,7 @@ def read_record(data: bytes, check_entry: Callable[[Any], Entry]) -> JobRecord:
             run = read_dataclass(StageRun, stage["run"], name)
             results[name] = StageResult(entry=check_entry(stage["entry"]), run=run)
         failures = {name: str(reason)[:MAX_FAILURE_LENGTH] for name, reason in document["failures"].items()}
+    # A record of another shape fails in any of these ways; RecursionError comes from JSON with a thousand brackets.
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
     return JobRecord(results=results, failures=failures)

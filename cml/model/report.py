@@ -177,6 +177,7 @@ class Experiment:
     subject: str
     author: str
     date: str
+    # None where the forge is not known, and in a report that was read from a file: see `read_report`.
     url: str | None
     is_current: bool
     metrics: Mapping[Name, Value]

@@ -44,10 +44,12 @@ def check_credentials(
         return CredentialCheck(
             kind="", auth_method="", found=(), missing=(), advice=f"CML knows no credentials for {scheme}://"
         )
+    # The user has configured a way to sign in that needs no variable.
     if any(str(options.get(option, "")).lower() == "true" for option in kind.login_options):
         return CredentialCheck(kind=kind.name, auth_method="DVC's configuration", found=(), missing=(), advice="")
     method = choose_auth_method(kind, environment, options)
     host, port, _ = split_url(url)
+    # A URL without a bucket gets it from a variable, which is then necessary.
     needed = (*method.required, kind.bucket) if kind.bucket and not host else method.required
     found = tuple(variable.name for variable in (*needed, *method.optional) if environment.get(variable.name))
     missing = tuple(variable.name for variable in needed if not is_given(variable, environment, options))
@@ -104,6 +106,7 @@ def choose_auth_method(kind: StorageKind, environment: Mapping[str, str], option
         return sum(is_given(variable, environment, options) for variable in variables)
 
     complete = [method for method in kind.auth_methods if count(method.required) == len(method.required)]
+    # `max` returns the first of several that are equally complete: the table has the usual one first.
     fullest = max(kind.auth_methods, key=lambda method: count(method.required))
     if not complete:
         return fullest
@@ -120,10 +123,11 @@ def is_given(variable: CredentialVariable, environment: Mapping[str, str], optio
 def remotes_on_other_servers(remotes: Mapping[str, Mapping[str, object]], default: str) -> dict[str, str]:
     """Returns the remotes that must not get the variables of their kind: name -> the server that may get them.
 
-    That is the server of the default remote, or else of the first one by name.
+    That is the server of the default remote, or else of the first one in DVC's configuration.
     """
     servers: dict[str, tuple[str, int | None]] = {}
     others = {}
+    # Sorting keeps the order of equals: after the default remote, all others as in the configuration.
     for name in sorted(remotes, key=lambda name: name != default):
         url = str(remotes[name].get("url", ""))
         kind = kind_of(url)

@@ -67,6 +67,7 @@ class Credentials:
         the default remote.
         """
         self.remotes, self.on_other_servers = dict(remotes), remotes_on_other_servers(remotes, default)
+        # DVC has the names of remotes in lower case after it has read its configuration files.
         configured = {name.lower(): settings for name in remotes if (settings := self._settings(name))}
         schemes = {str(options.get("url", "")).partition("://")[0] for options in remotes.values()}
         known_hosts = self.environment.get(SSH_HOSTS.name, "")
@@ -118,6 +119,7 @@ class Credentials:
             for variable in (*method.required, *method.optional)
             if variable.is_set_in_config and environment.get(variable.name)
         }
+        # Only for a complete method: with `allow_agent: false` and no key, nothing would be left to sign in with.
         is_any_set = any(environment.get(variable.name) for variable in method.required)
         if is_any_set and all(is_given(variable, environment, options) for variable in method.required):
             settings |= method.settings
@@ -126,6 +128,7 @@ class Credentials:
         bucket = environment.get(kind.bucket.name) if kind.bucket and kind.bucket.is_set_in_config else None
         if bucket and not host:
             settings["url"] = f"{kind.schemes[0]}://{bucket}/{path}"
+        # An option of the user's own configuration, which would make a job wait for an answer until its timeout.
         if not _may_ask():
             settings |= {option: "false" for option in ("ask_password", "ask_passphrase") if option in options}
         if kind is GOOGLE_DRIVE and _is_service_account(environment.get("GDRIVE_CREDENTIALS_DATA", "")):
@@ -143,6 +146,7 @@ def provide_credentials(environment: MutableMapping[str, str], temporary: Path) 
     """
     before = {name: environment.get(name) for name in (*CREDENTIAL_VARIABLES, *NO_BROWSER, *NO_METADATA_SERVER)}
     with ExitStack() as until_exit:
+        # First, so that it is done also where the files cannot be written, and after they were removed.
         until_exit.callback(_restore, environment, before)
         try:
             folder = until_exit.enter_context(_private_folder(temporary))
@@ -170,6 +174,7 @@ def remove_leftovers(temporary: Path) -> int:
             # O_NOFOLLOW: in a temporary folder that everybody can write to, a link could lead anywhere.
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             stack.callback(os.close, handle)
+            # A folder of another user is that user's to remove, and its lock says nothing to us.
             if os.fstat(handle).st_uid == os.geteuid():
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove(folder)
@@ -235,6 +240,7 @@ def _write_private(path: Path, text: str) -> Path:
     lines = text.strip().splitlines()
     # ssh requires a line end after the last line of a key; AWS refuses one after a token.
     content = "\n".join(lines) + ("\n" if len(lines) > 1 else "")
+    # O_EXCL: never into a file or a link that somebody else has put there.
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content.encode("utf-8", "surrogateescape"))
     return path

@@ -51,6 +51,7 @@ class AtSignIn(Replacement):
         original = self._plugin._prepare_credentials
 
         def prepare_credentials(plugin: Any, **config: Any) -> Any:
+            # Every remote of this kind signs in, and some do it several times.
             if self._installed is None:
                 patch = self._library_patch()
                 patch.install()
@@ -82,7 +83,9 @@ class CheckedHostKeys(Replacement):
         original = self._plugin._prepare_credentials
 
         def prepare_credentials(plugin: Any, **config: Any) -> dict[str, Any]:
+            # () is asyncssh's default, ~/.ssh/known_hosts. None, as the plugin has it, accepts any key.
             credentials = {**original(plugin, **config), "known_hosts": self._known_hosts or ()}
+            # The client of asyncssh asks nothing; the one of the plugin does.
             if not self._may_ask:
                 credentials["client_factory"] = importlib.import_module("asyncssh").SSHClient
             return credentials
@@ -113,6 +116,7 @@ class FinalGoogleRefusals(Replacement):
         original = retry.is_retriable
 
         def is_retriable(error: Exception) -> bool:
+            # gcsfs raises an error of its own, with that of Google's library as its cause.
             refusals = [each for each in (error, error.__cause__) if isinstance(each, refresh_error)]
             return bool(original(error)) and all(refusal.retryable for refusal in refusals)
 

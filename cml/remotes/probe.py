@@ -51,6 +51,7 @@ def probe(repo: Repo, name: str, *, with_write: bool = False) -> StorageProblem 
 def attribute_error(repo: Repo, names: list[str], errors: list[BaseException], *, is_sure: bool) -> StorageError:
     """Finds out which of the remotes `errors` came from: the first one (with `is_sure`), or one that fails now."""
     problem = classify(errors)
+    # Only an error that says nothing is worth a question to each remote.
     if is_sure and problem.kind != "other":
         return StorageError(problem, remote=names[0])
     for name in names:
@@ -126,6 +127,7 @@ def _write(odb: HashFileDB) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / oid
         file.write_bytes(PROBE_CONTENT)
+        # Without a check: an object that an earlier probe could not remove would be taken for the new one.
         odb.add(str(file), localfs, oid, check_exists=False)
     if oid not in existing_objects(odb, [oid]):
         message = "it accepted a file, but does not have it afterwards"

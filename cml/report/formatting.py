@@ -92,11 +92,13 @@ def duration(seconds: float, *, locale: str) -> str:
     """Returns a time as `1.2 s`, `3 min 05 s`, `2 h 05 min`."""
     if not math.isfinite(seconds) or seconds < 0:
         return ""
+    # Rounded before it is split: 59.7 s is `1 min 00 s`, not `60 s`.
     if seconds < 59.5:
         return f"{decimal(seconds, decimals=1 if seconds < 9.95 else 0, locale=locale)} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
+    # Rounded again: with hours, seconds are not shown.
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02d} min"
 

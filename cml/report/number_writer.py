@@ -22,6 +22,7 @@ NEXT_ABBREVIATION = {"k": "m", "m": "b", "b": "t"}
 BYTE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 SMALLEST = Decimal("1e-6")  # numeral.js writes NaN for numbers that are smaller; we write 1.2e-9
 VALUE_MANTISSA, CHANGE_MANTISSA = 7, 1  # decimals of such numbers
+# Numbers of report.json may be longer than Python's usual 28 digits, and no step may raise an error.
 EXACT = Context(prec=200, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 
 
@@ -242,6 +243,7 @@ def _fixed(x: Real, *, least: int, most: int) -> str:
 
     A float goes through the steps of numeral's toFixed, so that the digits are the same.
     """
+    # By the decimal text: the float 1.005 is a little less than 1.005, and would be rounded down.
     text = f"{_decimal(x):f}"
     if isinstance(x, float) and (not x or _size(x) >= SMALLEST):
         places = min(max(len(text.partition(".")[2]), least), most)

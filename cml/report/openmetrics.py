@@ -16,6 +16,7 @@ def render_openmetrics(report: Report) -> Iterator[str]:
     yield "# TYPE cml_metric gauge\n# HELP cml_metric Metrics of the DVC project, as of this run.\n"
     # Text has no place in this format, and a removed metric has no value in this run.
     rows = [row for row in report.metrics or () if row.status != "removed" and is_number(row.new)]
+    # By file, so that only the names of one file are remembered at a time.
     for path, group in groupby(sorted(rows, key=_path_label), key=_path_label):
         written = set()
         for row in group:
@@ -32,6 +33,7 @@ def _path_label(row: MetricRow) -> str:
 
 
 def _label(text: str) -> str:
+    # The backslash first: the others add backslashes of their own.
     return encodable(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 

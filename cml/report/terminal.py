@@ -184,6 +184,7 @@ def _pad(text: str, width: int, *, right: bool) -> str:
 
 def _width(text: str) -> int:
     """Returns the number of columns that a text takes in a terminal."""
+    # Characters of Chinese, Japanese and Korean take two columns, accents take none.
     return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 

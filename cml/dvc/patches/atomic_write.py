@@ -42,9 +42,11 @@ class AtomicWrites(Replacement):
             self._dump_as_dvc(path, data, dumper, **options)
             return
         options.pop("fs", None)  # DVC writes YAML in the local file system only
+        # In memory first: if the dumper fails, no file has changed.
         stream = io.StringIO()
         dumper(data, stream, **options)
         new = self._folder / f"{PREFIX}{os.urandom(4).hex()}"
+        # Resolved, so that a dvc.lock that is a link stays one.
         replace_file(Path(path).resolve(), stream.getvalue(), new)
 
 

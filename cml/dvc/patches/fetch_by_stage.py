@@ -34,6 +34,7 @@ class FetchByStage(Replacement):
 
     def replacements(self) -> list[tuple[Any, str, Any]]:
         self._pull_as_dvc = run._pull_missing_deps
+        # Of this project only: the repositories of imports are read by other objects of the class.
         pull_objects = self._repo.cloud.pull
 
         def pull_guarded(*args: Any, **options: Any) -> Any:

@@ -32,6 +32,7 @@ class DulwichFiles(Replacement):
 
 def _open_commit(*, scm: Git, rev: str) -> GitFileSystem:
     try:
+        # Whatever Dulwich cannot read, pygit2 may: then this costs memory, and no more.
         tree = _Tree(scm, rev)
     except Exception:  # for example a file name that is not UTF-8, which Dulwich cannot read
         return fs.git.GitFileSystem(scm=scm, rev=rev)
@@ -50,6 +51,7 @@ class _Tree(GitTrie):
         return GitTrie(self._repository.pygit2.get_tree_obj(self.rev), self.rev)
 
     def open(self, key: Any, mode: str | None = "r", encoding: str | None = None, raw: bool = True) -> Any:  # noqa: FBT001, FBT002 - the signature of GitTrie
+        # Always as bytes: a pointer has to be recognised before the text is decoded.
         file = super().open(key, "rb")
         if file.read(len(LFS_POINTER)) == LFS_POINTER:
             return self._with_lfs.open(key, mode, encoding, raw=raw)

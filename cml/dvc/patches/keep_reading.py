@@ -45,4 +45,5 @@ class StayAtRevision(Replacement):
         self._repo = repo
 
     def replacements(self) -> list[tuple[Any, str, Any]]:
+        # DVC calls it with a revision, which `nullcontext` takes and ignores.
         return [(self._repo, "switch", contextlib.nullcontext)]

@@ -35,6 +35,7 @@ class WholeMetrics(Replacement):
     def _expand(self, fs: Any, paths: Iterable[str]) -> Iterator[str]:
         project = fs.repo
         for path in paths:
+            # DVC gives paths from the root of its own file system, where the project is at /.
             file = project.fs.join(project.root_dir, path.lstrip(fs.root_marker))
             if project.fs.isfile(file):
                 yield path
@@ -51,6 +52,7 @@ def read_metric(fs: Any, path: str, **options: Any) -> dict[str, Any]:
     if path.endswith(".json"):
         with contextlib.suppress(ValueError), fs.open(path, encoding="utf-8", **options) as file:
             value = json.load(file)
+    # Broken JSON too: the error of DVC's parser names the file and the place.
     value = value or load_path(path, fs, **options)
     if not value:  # DVC's parsers return {} for 0 and false too
         with contextlib.suppress(ValueError):

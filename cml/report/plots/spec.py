@@ -65,6 +65,7 @@ class Chart:
         mark, aggregate = node.get("mark"), node.get("aggregate")
         if isinstance(mark, str | dict):
             self.marks.add(mark if isinstance(mark, str) else str(mark.get("type")))
+        # A mean or a count changes with each row that is left out; a smallest or largest value does not.
         keeps_extremes = isinstance(aggregate, dict) or aggregate in (None, "min", "max")
         self.counts_rows |= not keeps_extremes or not COUNTING.isdisjoint(node)
         for channel, encoding in node.items():
@@ -95,6 +96,7 @@ class Chart:
     def _cleaned(self, rows: Sequence[Row]) -> list[Row]:
         """Returns the rows with the fields that the specification mentions; numeric fields are numbers or None."""
         text = json.dumps(self.spec, default=str).replace("\\", "")
+        # A column that the plot does not show makes the specification larger, and drawing slower.
         names = {name for row in rows for name in row if str(name).replace("\\", "") in text}
         cleaned = [
             {
@@ -121,6 +123,7 @@ class Chart:
             ]
         if not isinstance(node, dict):
             return _drawable(node, as_number=False)
+        # `nearest` is for a mouse: for it, Vega computes the area around each point.
         copy = {name: self._restyled(value, name) for name, value in node.items() if name != "nearest"}
         is_color = key in {"color", "stroke", "fill"}
         if is_color and copy.get("field") == "rev" and self._is_default_scale(copy.get("scale")):
@@ -175,12 +178,14 @@ class Chart:
             ours["axisX"] = {**ours["axisX"], "tickMinStep": 1}  # there is no step 0.5
         spec["config"] = {"font": FONT, **ours, **theirs}
         background = spec.get("background") or theirs.get("background")
+        # On a dark page, our dark text could not be read on a transparent background.
         spec["background"] = "white" if background in (None, "transparent") else background
         spec["padding"] = 16
 
     @cached_property
     def series(self) -> list[list[Row]]:
         """The rows of each line or cloud: one for each combination of values in the channels that divide rows."""
+        # Not by the axes: each of their values would be a series of its own.
         names = {"rev"}.union(*(self.fields[channel] for channel in GROUPING)) - self.fields["x"] - self.fields["y"]
         series: dict[tuple[str, ...], list[Row]] = defaultdict(list)
         for row in self.rows:

@@ -31,6 +31,7 @@ def sort_by(rows: list[Row], field: str) -> list[Row]:
     keys = [number for row in rows if (number := number_of(row.get(field))) is not None]
     if len(keys) < len(rows):
         return rows
+    # With the index as a second key, as rows are mappings, which cannot be compared.
     return [rows[index] for _, index in sorted(zip(keys, range(len(rows)), strict=True))]
 
 

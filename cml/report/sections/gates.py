@@ -63,6 +63,7 @@ def _gate(result: GateResult, formatter: Formatter) -> Gate:
 
 def _value(result: GateResult, formatter: Formatter) -> str:
     if result.value is not None:
+        # Not `metrics_format`: it may round the value to the limit, and the result would look wrong.
         return formatter.significant(result.value, "%" if result.rule.rstrip().endswith("%") else "")
     if result.passed:
         return formatter.translations.gettext("nothing to compare with")

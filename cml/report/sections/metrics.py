@@ -91,6 +91,7 @@ def metric_row(row: MetricRow, formatter: Formatter, comparison: Comparison) -> 
         diff, diff_key = _difference(row, formatter)
     return ValueRow(
         path=row.path,
+        # A report.json from elsewhere may have an empty name, and its row would look broken.
         name=row.name or '""',
         old=DASH if row.status == "added" else formatter.metric(row.old),
         new=DASH if row.status == "removed" else formatter.metric(row.new),

@@ -108,6 +108,7 @@ def _stage_row(place: int, stage: StageRun, pipeline: PipelineSection, formatter
         needs=tuple(before for before, after in pipeline.edges if after == stage.name),
         memory=_memory(gpu, formatter) if gpu else "",
         use=formatter.percent(gpu.utilization) if gpu else "",
+        # Sorted by bytes: 900 MiB is less than 1.2 GiB.
         gpu_keys=(sort_key(gpu.peak_memory), sort_key(gpu.utilization)) if gpu else ("", ""),
         job=stage.job,
         machine=stage.machine,

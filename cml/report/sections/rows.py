@@ -52,5 +52,6 @@ def select_rows(
 
 
 def _first(rows: list[AnyRow], room: int, required: Collection[tuple[str | None, str | None]]) -> list[AnyRow]:
+    # Required rows take the places of the last ones, so that the number of rows stays the same.
     late = [row for row in rows[room:] if (row.path, row.name) in required]
     return rows[: max(0, room - len(late))] + late
