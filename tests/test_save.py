@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from support.world import DVC_YAML, TRAIN, World
 
+from cml.run import report_folder
+
 PUSH = ("run", "--push", "true", "--tag-prefix", "dvc_")
 
 
@@ -254,6 +256,15 @@ def test_a_file_of_template_variables_must_be_committed(world: World) -> None:
     done = world.cml(*PUSH)
     assert done.code == 2
     assert "conf.yaml" in done.err
+
+
+def test_a_folder_among_the_images_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / "plots" / "a" / "mine.png"
+    other.parent.mkdir(parents=True)
+    for path in (other, tmp_path / "plots" / "0.png", tmp_path / "plots" / "b.png", tmp_path / "report.md"):
+        path.write_text("x")
+    report_folder.clear(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [other]
 
 
 @pytest.mark.parametrize("kind", ["link", "link inside", "file", "tracked"])

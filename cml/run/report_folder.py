@@ -46,7 +46,8 @@ def remove_plots(folder: Path, *, keep: Iterable[str]) -> None:
     """Removes the images of plots that the report does not show; `keep` are names as in PlotImage.file."""
     kept = {(folder / name).name for name in keep}
     for file in (folder / "plots").glob("*"):
-        if file.name not in kept:
+        # A folder is not CML's. It must prevent neither the removal of old images nor a new report.
+        if file.name not in kept and not file.is_dir():
             file.unlink()
     with contextlib.suppress(OSError):  # it is not empty
         (folder / "plots").rmdir()
