@@ -240,7 +240,7 @@ def test_a_metric_whose_new_value_is_not_a_number_fails_with_a_warning(rule: str
     assert (judgement.verdict, judgement.results[0].value) == ("failed", None)
     (warning,) = judgement.warnings
     assert repr(rule) in warning
-    assert "failed, no number in the new value of 'metrics.json:accuracy'" in warning
+    assert "failed: no number in the new value of 'metrics.json:accuracy'" in warning
 
 
 @pytest.mark.parametrize("rule", ["accuracy change >= 0", "accuracy change <= -5%", "accuracy change == 7"])
@@ -250,7 +250,7 @@ def test_a_change_from_a_value_that_is_not_a_number_passes_with_a_warning(rule: 
     assert (judgement.verdict, judgement.results[0].value) == ("passed", None)
     (warning,) = judgement.warnings
     assert repr(rule) in warning
-    assert "passed, no number in the old value of 'metrics.json:accuracy'" in warning
+    assert "passed: no number in the old value of 'metrics.json:accuracy'" in warning
 
 
 def test_many_metrics_without_an_old_value_give_one_warning() -> None:

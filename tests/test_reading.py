@@ -127,3 +127,21 @@ def test_what_was_read_of_the_work_tree_is_back_after_a_look_at_a_commit(
         assert pipeline.snapshot(sha, SnapshotRequest(metrics=())).metrics == {"m.json": {"n": 1}}
         assert pipeline._repo.index is index
         assert pipeline.snapshot(None, SnapshotRequest(metrics=())).metrics == {"m.json": {"n": 2}}
+
+
+def test_a_stage_with_params_that_another_stage_writes_is_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = {"cmd": "cp in.yaml params.yaml", "deps": ["in.yaml"], "outs": ["params.yaml"]}
+    use = {"cmd": "cp params.yaml out.txt", "params": ["a"], "outs": ["out.txt"]}
+    world = make_small_world(tmp_path, {"in.yaml": "a: 1\n", "dvc.yaml": dvc_yaml(write=write, use=use)})
+    world.dvc("repro", "--quiet")
+    with opened(world, monkeypatch) as pipeline:
+        assert pipeline.stale_stages(()) == []
+    world.write({"in.yaml": "a: 2\n"})
+    with opened(world, monkeypatch) as pipeline:
+        assert [stage.name for stage in pipeline.stale_stages(())] == ["write", "use"]
+    world.write({"in.yaml": "a: 1\n"})
+    (world.project / "params.yaml").unlink()
+    with opened(world, monkeypatch) as pipeline:
+        assert pipeline.stale_stages(()) == []

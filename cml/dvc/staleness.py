@@ -12,6 +12,7 @@ from itertools import takewhile
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from dvc.dependency.param import ParamsDependency
 from dvc_data.hashfile.tree import Tree
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class OutputIndex:
         """Returns the hash of a dependency that is an output, is part of one, or contains outputs that are not in the
         work tree; UNKNOWN if one of these was never made. None for all others: DVC can look at those itself.
         """
-        if dep.protocol != "local":
+        # dvc.lock has the values of params, not a hash of their file, also where a stage writes that file.
+        if dep.protocol != "local" or isinstance(dep, ParamsDependency):
             return None
         if out := self.by_path.get(dep.fs_path):
             return str(out.hash_info.value) if out.hash_info else UNKNOWN

@@ -111,7 +111,7 @@ def _warnings(rule: Rule, results: list[GateResult]) -> Iterator[str]:
     start = f"metrics_gate: rule {rule.text!r}"
     if not results:
         yield f"{start} matches no metric: write the whole path and the whole dotted name of a metric, or `*`"
-    problems = {False: "failed, no number in the new value of", True: "passed, no number in the old value of"}
+    problems = {False: "failed: no number in the new value of", True: "passed: no number in the old value of"}
     for passed, problem in problems.items():
         unjudged = [result for result in results if result.value is None and result.passed == passed]
         if unjudged:
