@@ -106,6 +106,17 @@ def test_a_run_without_plots_and_forge_imports_no_packages_for_them(experienced:
     assert not modules & {"dvc.cli", "dvc.repo.experiments.queue.base", "dvc.render.match"}
 
 
+def test_publishing_a_saved_report_does_not_import_dvc(experienced: World) -> None:
+    """It runs beside secrets on what a stranger wrote, for a moment: DVC would cost more than the rest."""
+    assert experienced.cml("report").code == 0
+    script = COUNTING.partition("from dvc.repo.index")[0] + "from cml.cli import main\nmain()\n"
+    file = experienced.folder / "counts.json"
+    done = experienced.try_run(sys.executable, "-c", script, "publish", "cml-report", env={"COUNTS": str(file)})
+    assert done.code == 0, done.err
+    modules = {name.partition(".")[0] for name in json.loads(file.read_text())["modules"]}
+    assert not modules & {"dvc", "dvc_data", "scmrepo", "dulwich", "fsspec"}
+
+
 def test_a_skipped_run_imports_little_and_starts_git_twice(experienced: World) -> None:
     """Git is started once for its configuration, and once for the commit."""
     experienced.git("commit", "--quiet", "--allow-empty", "--message", "Words [skip ci]")

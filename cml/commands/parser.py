@@ -140,7 +140,7 @@ def _compare(options: Options) -> int:
 
 def _publish(options: Options) -> int:
     folder = Path(options.pop("folder")).absolute()  # before the working directory changes
-    return _call("cml.commands.report:publish", options, folder)
+    return _call("cml.commands.publish:publish", options, folder)
 
 
 def _doctor(options: Options) -> int:

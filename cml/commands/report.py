@@ -1,15 +1,11 @@
-"""The commands that only report: `cml report` (the work tree), `cml compare` (two revisions), `cml publish` (a report
-that another run saved).
-"""
+"""The commands that only report: `cml report` (the work tree) and `cml compare` (two revisions)."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from cml.dvc.project import Project
 from cml.errors import BadInput
-from cml.model.json import read_report
 from cml.model.report import Baseline
 from cml.report.judgement import gates_failed
 from cml.run import report_folder
@@ -20,8 +16,7 @@ from cml.run.head import find_head
 from cml.run.links import add_links
 from cml.run.outcome import Subject
 from cml.run.preflight import check_report_settings, has_changes
-from cml.run.publish import log_warnings
-from cml.run.render import render_report, write_report
+from cml.run.render import write_report
 
 FOLDER = Path(report_folder.FOLDER)
 
@@ -54,27 +49,6 @@ def _resolve(command: Command, revision: str) -> str:
     if sha is None:
         raise BadInput(f"no commit {revision!r} in this clone: expected a branch, a tag or a commit")
     return sha
-
-
-def publish(command: Command, folder: Path) -> int:
-    """`cml publish DIR`: posts a report that another run saved to the pull request of the event. Returns the exit code.
-
-    What it reads may have been written by a stranger: it is data, and no code of the pull request is executed.
-    """
-    path = folder / "report.json"
-    try:
-        saved = read_report(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"cannot read the saved report {path}: {' '.join(str(error).split())}") from None
-    # The comment is found again by the name in the settings, so its title must have that name too.
-    saved = replace(saved, name=command.settings.report_name)
-    limit = command.forge.comment_limit or None
-    text = render_report(saved, settings=command.settings, template=None, log=command.log, limit=limit)
-    published = command.forge.comment(text)
-    log_warnings(command.log, published)
-    if published.url:
-        command.log.step("publish", published.url)
-    return 0
 
 
 def _print(

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from cml.dvc.project import Project
 from cml.errors import show_traceback
-from cml.forges.base import DuplicateRun, Forge, Outputs, Publication, Published
+from cml.forges.base import DuplicateRun, Forge, Outputs, Publication
 from cml.model.report import Report
-from cml.process.log import Log
 from cml.report.headline import headline
 from cml.report.judgement import gates_failed
 from cml.report.terminal import render_terminal
@@ -46,7 +45,8 @@ def publish(command: Command, project: Project, outcome: Outcome) -> int:
     images = [image.file for plot in report.plots or () for image in plot.images]
     image_urls = forge.upload_images(images, FOLDER, tag=outputs.tag)
     published = forge.publish(_render(command, report, outcome, outputs, image_urls, exit_code=exit_code))
-    log_warnings(log, published)
+    for warning in published.warnings:
+        log.warning(warning)
     if command.context.is_ci and published.url not in ("", command.context.run_url):
         log.step("publish", published.url)
     # Outputs last: they contain the address of the report.
@@ -72,12 +72,6 @@ def add_report(command: Command, duplicate: DuplicateRun, sha: str) -> Duplicate
         reason = " ".join(str(error).split())[:LONGEST_REASON]
         log.warning(f"cannot write the report of {sha[:7]}: {reason}")
         return duplicate
-
-
-def log_warnings(log: Log, published: Published) -> None:
-    """Logs what could not be published."""
-    for warning in published.warnings:
-        log.warning(warning)
 
 
 def _subject(command: Command, project: Project, outcome: Outcome) -> Subject:
