@@ -116,7 +116,7 @@ class _Collector:
         try:
             return read()
         except Exception as error:
-            self.log.warning(f"cannot read {name}, so the report is without: {one_line(error)}")
+            self.log.warning(f"cannot read {name}, so this part is missing in the report: {one_line(error)}")
             return otherwise
 
     # The two sides
