@@ -57,7 +57,7 @@ def _exit(arguments: Sequence[str]) -> NoReturn:
         _print(f"cannot load a Python package: {error}. Its version may be wrong: pip install --upgrade dvc-cml")
         code = BadInput.exit_code
     except Cancelled as error:
-        _print(f"cancelled by {error.signal_name}; nothing was half pushed: run again to continue")
+        _print(f"cancelled by {error.signal_name}; no incomplete results were pushed. Run again to continue")
     except BrokenPipeError:  # the reader of stdout has read enough
         code = 0 if arguments and arguments[0] in PRINTING else 1
     except Exception as error:

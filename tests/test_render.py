@@ -273,7 +273,7 @@ def failure() -> Report:
 
 def first() -> Report:
     metrics = (metric("accuracy", "absent", 0.9321), metric("loss", "absent", 0.3325))
-    hint = "set tag_prefix (for example dvc_) to tag results and list the latest experiments here"
+    hint = "Set tag_prefix (for example dvc_) to tag results and list the latest experiments here"
     params = (ParamRow(path="params.yaml", name="lr", old=None, new=0.1, status="added"),)
     return replace(empty(), baseline=None, metrics=metrics, params=params, experiments_hint=hint)
 

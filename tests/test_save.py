@@ -417,4 +417,6 @@ def test_a_signal_during_the_first_imports_is_one_line(world: World) -> None:
     )
     done = world.try_run(sys.executable, "-c", code)
     assert done.code == 1, done.err
-    assert done.err.splitlines() == ["error: cancelled by SIGINT; nothing was half pushed: run again to continue"]
+    assert done.err.splitlines() == [
+        "error: cancelled by SIGINT; no incomplete results were pushed. Run again to continue"
+    ]

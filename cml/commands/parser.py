@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from cml import __version__
-from cml.config.variables import VARIABLES
+from cml.config.variables import VARIABLES, Variable
 from cml.errors import BadInput
 
 FORMATS = ("json", "github", "gitlab", "mermaid", "dvc")
@@ -76,19 +76,31 @@ def _add(
 ) -> Parser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(command=command)
+    variables = parser.add_argument_group(
+        "variables",
+        "These are the same for all commands; a command ignores those that it does not need. README.md describes them.",
+    )
     # A value may be the name of a command too: then its options are added for nothing, which only takes time.
     for variable in VARIABLES if name in arguments else ():
         if variable.is_option:
             is_switch = variable.kind == "boolean"
-            parser.add_argument(
+            variables.add_argument(
                 f"--{variable.name.replace('_', '-')}",
                 dest=variable.name,
                 metavar="VALUE",
-                help=variable.help.replace("%", "%%"),
+                help=_help_of(variable).replace("%", "%%"),
                 nargs="?" if is_switch else None,
                 const="true" if is_switch else None,
             )
     return parser
+
+
+def _help_of(variable: Variable) -> str:
+    """Returns the help of a variable, with its default if there is one that the help does not name."""
+    default = variable.shown_default or variable.default
+    if not default or "default" in variable.help.lower():
+        return variable.help
+    return f"{variable.help} Default: {default}."
 
 
 def _add_plan_options(plan: Parser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
@@ -74,7 +75,8 @@ def read_connection_error(error: Exception) -> ApiProblem:
     It may pass if the network or a proxy is the cause. A certificate that is not trusted is final, and so is a defect
     of our own.
     """
-    text = " ".join(str(error).split())[:300]
+    # "Max retries exceeded with url: ..." is of urllib3 and hides the cause behind a long address.
+    text = re.sub(r"Max retries exceeded with url: \S+ ", "", " ".join(str(error).split()))[:300]
     # An answer that is not JSON, such as the error page of a proxy, is a ValueError. The SSLError of requests is an
     # OSError too. It is recognised by its name, because nothing here imports an HTTP library.
     may_pass = isinstance(error, (OSError, ValueError)) and "SSL" not in type(error).__name__

@@ -15,6 +15,10 @@ TOKEN_ORDER = {
     "gitlab": ("repo_token", "INPUT_REPO_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN"),
     "local": ("repo_token",),
 }
+ADVICE = {
+    "github": "pass the token of the job: `repo_token: ${{ github.token }}` under `env:`",
+    "gitlab": "set the CI/CD variable GITLAB_TOKEN",
+}
 # GitLab puts a copy of the job token into these variables too.
 JOB_TOKEN_COPIES = ("CI_REPOSITORY_URL", "CI_REGISTRY_PASSWORD", "CI_DEPENDENCY_PROXY_PASSWORD")
 TOKEN_VARIABLES = (
@@ -48,7 +52,7 @@ class Tokens:
         others = names[2:]  # `repo_token` and INPUT_REPO_TOKEN are one and the same for users
         raise BadInput(
             f"no token: repo_token is empty, and {' and '.join(others)} {'is' if len(others) == 1 else 'are'} too; "
-            "pass the token of the job as repo_token"
+            f"{ADVICE[forge]}"
         )
 
 

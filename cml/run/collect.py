@@ -33,7 +33,7 @@ from cml.report.sections.base import side_labels
 from cml.run.experiments import collect_experiments
 from cml.run.outcome import Subject
 
-NO_TAGS = noop("set tag_prefix (for example dvc_) to tag results and list the latest experiments here")
+NO_TAGS = noop("Set tag_prefix (for example dvc_) to tag results and list the latest experiments here")
 LISTED = 5  # names in one message
 T = TypeVar("T")
 Row = TypeVar("Row", MetricRow, ParamRow)
@@ -166,7 +166,7 @@ class _Collector:
         left_out = sorted(path for path in new.metrics if path in unmade)
         if left_out:
             self.log.warning(
-                f"{', '.join(left_out[:LISTED])}: metrics of an earlier run, so the report does not show them"
+                f"the report does not show {', '.join(left_out[:LISTED])}: this run did not make these metrics"
             )
 
         def without(side: Snapshot) -> Snapshot:

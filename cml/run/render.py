@@ -31,7 +31,8 @@ def read_template(settings: Settings) -> str | None:
         text = path.read_text(encoding="utf-8")
         check_template(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"template is {settings.template!r}, which cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"template is {settings.template!r}, which cannot be read: {reason}") from None
     except TemplateProblem as error:
         raise BadInput(f"template {settings.template}: {error}") from None
     return text

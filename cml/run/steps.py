@@ -46,7 +46,8 @@ class Steps:
             command = ["sh", "-e", "-c", self._settings.setup]
             code = run_in_thread(lambda: subprocess.run(command, stdin=subprocess.DEVNULL).returncode)
         if code:
-            raise WorkFailed(f"a command in setup failed with exit code {code}", step="setup", log_tail=tail.text)
+            message = f"a command failed with exit code {code}: read its output"
+            raise WorkFailed(message, step="setup", log_tail=tail.text)
         # It may have changed dvc.yaml, params or data.
         self._project.reload()
         self._log.step("setup", "done")

@@ -63,7 +63,7 @@ def warnings_of(problems: Mapping[str, ApiProblem]) -> tuple[str, ...]:
 
 def _warning(subject: str, problem: ApiProblem) -> str:
     if not problem.is_final:
-        return f"GitHub did not accept the {subject} in time: {problem}"
+        return f"the request to GitHub for the {subject} failed, also after retries: {problem}. Run the job again later"
     if problem.status == 401:
         return (
             f"GitHub rejects the token ({problem}): it is invalid or expired, or it belongs to another host. "

@@ -48,7 +48,7 @@ def _one_line(message: object) -> str:
 def warnings_of(problems: Mapping[str, ApiProblem], left_out: Iterable[str]) -> tuple[str, ...]:
     """Returns one warning for each kind of problem. `left_out` was not tried, since the token is only a job token."""
     warnings = [
-        f"GitLab did not accept the {subject} in time: {problem}"
+        f"the request to GitLab for the {subject} failed, also after retries: {problem}. Run the job again later"
         for subject, problem in problems.items()
         if not problem.is_final
     ]
@@ -57,8 +57,8 @@ def warnings_of(problems: Mapping[str, ApiProblem], left_out: Iterable[str]) -> 
     for subject, problem in problems.items():
         if problem.is_final:
             refused.setdefault(problem, []).append(subject)
-    warnings += [_refusal(", the ".join(subjects), problem) for problem, subjects in refused.items()]
-    if names := ", ".join(sorted(left_out)):
+    warnings += [_refusal(" and the ".join(subjects), problem) for problem, subjects in refused.items()]
+    if names := " and ".join(sorted(left_out)):
         warnings.append(f"the job token cannot write {names}: {ACCESS_ADVICE}")
     return tuple(warnings)
 
