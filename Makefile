@@ -31,6 +31,8 @@ DVC ?= oldest
 DVC_VENV = .venv/dvc-$(DVC)
 DVC_PACKAGES_newest := --upgrade 'dvc>=3.63,<4'
 DVC_PACKAGES_main := --upgrade 'dvc @ git+https://github.com/treeverse/dvc@main'
+# A version for setuptools-scm, which finds none where uv has no tags of the repository.
+DVC_ENVIRONMENT_main := SETUPTOOLS_SCM_PRETEND_VERSION_FOR_DVC=3.999.0
 DVC_PACKAGES = $(or $(DVC_PACKAGES_$(DVC)),'dvc==$(DVC)' 'pathspec<1')
 
 test-dvc: .venv/ready  ## the tests of what CML uses of DVC, with DVC=oldest, newest, main or a version such as 3.65.0
@@ -40,7 +42,7 @@ ifeq ($(DVC),oldest)
 	@$(BIN)/uv pip install --quiet --python $(DVC_VENV) --compile-bytecode --require-hashes --requirement requirements/dvc-oldest.txt
 else
 	@$(BIN)/uv pip install --quiet --python $(DVC_VENV) --require-hashes --requirement requirements/dev.txt
-	@$(BIN)/uv pip install --quiet --python $(DVC_VENV) --compile-bytecode $(DVC_PACKAGES)
+	@$(DVC_ENVIRONMENT_$(DVC)) $(BIN)/uv pip install --quiet --python $(DVC_VENV) --compile-bytecode $(DVC_PACKAGES)
 endif
 	@$(BIN)/uv pip install --quiet --python $(DVC_VENV) --no-deps --no-build-isolation --editable .
 	@$(DVC_VENV)/bin/dvc --version

@@ -5,15 +5,38 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from support.preload import Preloaded
 from support.world import FILES, World, copy_world, make_world
 
 # A shell that starts pytest in the background makes it ignore SIGINT, and its children would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Tests of what a command does to a project and a forge. They may start `cml` by a fork (see `support.preload`); all
+# others start real processes.
+PRELOADED = {
+    *("test_baseline", "test_dump", "test_forges", "test_github", "test_gitlab", "test_projects", "test_publish"),
+    *("test_push", "test_run", "test_save"),
+}
+
+
+@pytest.fixture(scope="session")
+def preloaded() -> Iterator[Preloaded]:
+    """The process that has imported DVC. It is started by the first test that uses it."""
+    process = Preloaded()
+    yield process
+    process.close()
+
+
+@pytest.fixture(autouse=True)
+def _start_commands_by_fork(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.module.__name__ in PRELOADED and os.environ.get("CML_TEST_PRELOAD") != "0":
+        monkeypatch.setattr(World, "preloaded", request.getfixturevalue("preloaded"))
 
 
 def _make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], World]) -> World:

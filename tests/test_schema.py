@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,8 +21,6 @@ from cml.model import report
 from cml.model.json import VERSION, read_report
 from cml.model.report import Experiment, Report
 from cml.report.template_files import templates_folder
-
-jsonschema = pytest.importorskip("jsonschema")
 
 SCHEMA = json.loads((templates_folder() / "report.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

@@ -138,7 +138,7 @@ class _Writer:
         suffix = "" if self.format.abbreviation is None else self.format.abbreviation_space + letter
         if self._is_scientific(x):
             return self._scientific(x, suffix)
-        return self._plain(x, suffix)
+        return self._fixed(x, suffix)
 
     def _letter(self, x: Real) -> str:
         if self.format.abbreviation is None:
@@ -158,7 +158,7 @@ class _Writer:
         point = self.locale.decimal if decimals else ""
         return integer.startswith("-"), f"{integer.lstrip('-')}{point}{decimals}e{exponent}{suffix}"
 
-    def _plain(self, x: Real, suffix: str) -> tuple[bool, str]:
+    def _fixed(self, x: Real, suffix: str) -> tuple[bool, str]:
         fixed = _fixed(x, least=self.format.min_decimals, most=self.format.max_decimals)
         integer, _, decimals = fixed.partition(".")
         if self.format.drops_zero_decimals and not decimals.strip("0"):
