@@ -108,6 +108,17 @@ def test_two_runs_with_the_same_results_make_one_commit(world: World) -> None:
     assert world.outputs()["sha"] == tip
 
 
+def test_a_tag_is_pushed_if_others_pushed_the_same_results_without_one(world: World) -> None:
+    theirs = world.clone("theirs")
+    assert world.cml("run", "--push", cwd=theirs).code == 0
+    tip = world.tip()
+    assert world.tags() == []
+    done = world.cml(*PUSH)
+    assert done.code == 0, done.err
+    assert world.tip() == tip
+    assert world.tags() == [f"dvc_{tip[:7]}"]
+
+
 @pytest.mark.dvc
 def test_files_that_a_remote_has_lost_are_uploaded_before_the_commit(trained_world: World) -> None:
     world = trained_world

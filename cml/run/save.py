@@ -82,6 +82,7 @@ class Saver:
         self._project = project
         self._log = log
         self._results = results
+        self._attempted = ""  # the commit of the last push
 
     def save(self) -> Saved:
         """Saves the results on top of `head`, or on top of what others pushed in the meantime.
@@ -134,8 +135,11 @@ class Saver:
         tip = find_tip(self._repository, results.branch)
         if tip is None and not results.is_new_branch:
             raise branch_missing(results.branch)
-        if tip == commit:  # an earlier attempt succeeded, but its answer was lost
+        # An earlier attempt succeeded, but its answer was lost. Without an earlier attempt, another run has pushed the
+        # same commit, perhaps without our tag.
+        if tip == commit and commit == self._attempted:
             return PushOutcome(is_done=True)
+        self._attempted = commit
         return self._repository.push(commit, branch=results.branch, tag=tag or None)
 
     def _update_clone(self, commit: str, tag: str) -> Saved:
