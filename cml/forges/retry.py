@@ -28,7 +28,8 @@ class ApiProblem(NamedTuple):
     is_final: bool = False
 
     def __str__(self) -> str:
-        return f"{self.status} {self.message}".strip() if self.status else self.message
+        message = self.message.rstrip(".")  # a message of ours goes on after it
+        return f"{self.status} {message}".strip() if self.status else message
 
 
 class ApiCalls:
