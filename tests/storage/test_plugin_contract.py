@@ -24,12 +24,13 @@ from cml.remotes.plugin_patches import (
 )
 
 
-@pytest.mark.parametrize(("module", "name"), {(module, name) for module, name, _ in PLUGINS.values()})
+# In an order that is the same in each process: the workers of pytest-xdist must collect the same tests.
+@pytest.mark.parametrize(("module", "name"), sorted({(module, name) for module, name, _ in PLUGINS.values()}))
 def test_every_plugin_prepares_credentials_in_a_method_of_its_own(module: str, name: str) -> None:
     assert "_prepare_credentials" in vars(getattr(import_module(module), name))
 
 
-@pytest.mark.parametrize("patch", {patch for *_, patch in PLUGINS.values() if patch})
+@pytest.mark.parametrize("patch", dict.fromkeys(patch for *_, patch in PLUGINS.values() if patch))
 def test_every_patch_restores_what_it_replaced(patch: type[Patch]) -> None:
     installed = patch()
     assert isinstance(installed, Replacement)
